@@ -1,0 +1,65 @@
+//! Every bound on what comes from outside, in one place.
+
+/// Longest canonical address, in bytes.
+pub const ADDRESS_BYTES_MAX: u64 = 4_096;
+/// Longest project name, in bytes.
+pub const PROJECT_BYTES_MAX: u64 = 128;
+/// Deepest path, in segments.
+pub const PATH_SEGMENTS_MAX: u64 = 128;
+/// Largest generated result, in bytes as stored. Larger ones are for the blob
+/// store; until then an engine shortens its record and says so in it.
+pub const RESULT_BYTES_MAX: u64 = 256 * 1024;
+/// Items of one `Submit`.
+pub const SUBMIT_ITEMS_MAX: u64 = 1_000;
+/// Dependencies that one item names with policy `require`.
+pub const NAMED_DEPENDENCIES_MAX: u64 = 64;
+/// Dependencies of one item in all (a folder's children are `optional`).
+pub const DEPENDENCIES_MAX: u64 = 10_000;
+/// Tags of one item.
+pub const TAGS_MAX: u64 = 16;
+/// Longest short text from outside (names of engines, tenants, principals, tags), in bytes.
+pub const NAME_BYTES_MAX: u64 = 128;
+/// Longest error message that is kept, in bytes.
+pub const MESSAGE_BYTES_MAX: u64 = 1_024;
+/// Jobs that are not yet in a terminal state.
+pub const JOBS_LIVE_MAX: u64 = 1_000_000;
+/// Finished jobs that are kept for their readers.
+pub const JOBS_FINISHED_MAX: u64 = 1_000_000;
+/// Sessions at a time.
+pub const SESSIONS_MAX: u64 = 10_000;
+/// Replies kept for one session.
+pub const SESSION_REPLIES_MAX: u64 = 256;
+/// Registered workers.
+pub const WORKERS_MAX: u64 = 4_096;
+/// Leases that one worker may hold.
+pub const WORKER_SLOTS_MAX: u64 = 64;
+/// Claims of one entry.
+pub const CLAIMS_PER_ENTRY_MAX: u64 = 64;
+/// Expired leases of one entry.
+pub const EXPIRIES_PER_ENTRY_MAX: u64 = 256;
+/// Timers that one `Tick` may fire.
+pub const TIMERS_PER_ENTRY_MAX: u64 = 512;
+/// Dependents that one entry may release or fail; the rest follows by `Tick`.
+pub const CASCADE_PER_ENTRY_MAX: u64 = 512;
+/// Log entry body, in bytes: a full `Submit` or one result, with its stamp.
+pub const ENTRY_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Entries of one `Append`.
+pub const APPEND_ENTRIES_MAX: u64 = 1_024;
+/// Bodies of one `Append`, in bytes, unless its first entry alone is larger.
+pub const APPEND_BYTES_MAX: u64 = 1024 * 1024;
+/// `Append`s with entries that may be on their way to one peer.
+pub const APPENDS_IN_FLIGHT_MAX: u64 = 64;
+/// A frame on a peer connection, in bytes.
+pub const FRAME_BYTES_MAX: u64 = ENTRY_BYTES_MAX + APPEND_BYTES_MAX + 64 * 1024;
+/// Proposals that are appended and not committed, in bytes.
+pub const UNCOMMITTED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Applied entries kept in memory for peers that are nearly caught up, in bytes.
+pub const LOG_WINDOW_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Requests that wait at a node for a leader to serve.
+pub const WAITING_REQUESTS_MAX: u64 = 1_000;
+/// Voters of a cluster.
+pub const VOTERS_MAX: u64 = 7;
+
+const _: () = assert!(ENTRY_BYTES_MAX < FRAME_BYTES_MAX, "an entry must fit a frame");
+const _: () = assert!(RESULT_BYTES_MAX * 2 < ENTRY_BYTES_MAX, "a result must fit an entry");
+const _: () = assert!(NAMED_DEPENDENCIES_MAX <= DEPENDENCIES_MAX, "named ones are some of them");
