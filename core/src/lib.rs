@@ -3,7 +3,25 @@
 //! This crate knows no clock, thread, socket, file or ambient randomness.
 
 // Layer 0: nouns.
+pub mod address;
+pub mod bytes;
 pub mod digest;
 pub mod ids;
 pub mod limits;
+pub mod random;
 pub mod time;
+
+// Layer 1: words.
+pub mod action;
+pub mod command;
+pub mod config;
+pub mod context;
+pub mod entry;
+pub mod event;
+pub mod job;
+pub mod message;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
+pub mod principal;
+pub mod request;
+pub mod status;

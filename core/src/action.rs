@@ -1,0 +1,134 @@
+//! What the host must do: everything that the core ever causes.
+//!
+//! A turn's actions may be performed in any order, except writes among
+//! themselves: what may only be said after a write is not handed out before.
+
+use crate::bytes::Bytes;
+use crate::command::AuditRecord;
+use crate::digest::Digest;
+use crate::entry::{HardState, LogEntry};
+use crate::ids::{LogIndex, NodeId, ReadId, Term, Ticket, WriteId};
+use crate::message::{Message, StateHashAt};
+use crate::request::Reply;
+
+/// Something to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Put this on disk, in order of id, and report `Durable` or `WriteFailed`.
+    Write(Write),
+    /// Send this to a peer, if it is connected; lose it rather than wait.
+    Say {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// Answer a client.
+    Answer {
+        /// Whom.
+        ticket: Ticket,
+        /// What.
+        reply: Reply,
+    },
+    /// Read old entries and report `LogRead`.
+    ReadLog {
+        /// Names the read.
+        read: ReadId,
+        /// The first index.
+        from: LogIndex,
+        /// The last index.
+        to: LogIndex,
+        /// Stop after so many bytes of bodies, but read one entry at least.
+        bytes_max: u64,
+    },
+    /// Keep a published body where its digest finds it. It need not be durable
+    /// before the next snapshot is: the log has it until then.
+    PutBlob {
+        /// Its digest.
+        digest: Digest,
+        /// The body.
+        body: Bytes,
+    },
+    /// Make all blobs so far and then this snapshot durable, and report `SnapshotSaved`.
+    SaveSnapshot(Snapshot),
+    /// The log up to here is in a snapshot and held by every voter: drop it.
+    CompactLog {
+        /// The last index to drop.
+        up_to: LogIndex,
+    },
+    /// Keep a link of the audit chain. Sent again for entries that are applied again after a restart.
+    Audit(AuditRecord),
+    /// Stop: an invariant is broken here, and this node must not speak again.
+    Halt(Violation),
+}
+
+/// A write to the log: all of it or, after a failure, an unknown part of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Write {
+    /// Its number, one higher than the last.
+    pub id: WriteId,
+    /// Term and vote, if they changed.
+    pub hard_state: Option<HardState>,
+    /// First remove every entry from here on.
+    pub truncate_from: Option<LogIndex>,
+    /// Then append these: consecutive.
+    pub entries: Vec<LogEntry>,
+}
+
+/// The replicated state as of one entry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Snapshot {
+    /// The last entry in it.
+    pub index: LogIndex,
+    /// That entry's term.
+    pub term: Term,
+    /// The state.
+    pub image: Bytes,
+}
+
+/// A broken invariant, with the values that show it.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Violation {
+    /// This replica's state is not the leader's.
+    #[error("state diverged at {}: here {:032x}, leader {:032x}; stop this node and rebuild it from its peers", ours.index, ours.hash.0, theirs.hash.0)]
+    StateDiverged {
+        /// This node's hash.
+        ours: StateHashAt,
+        /// The leader's.
+        theirs: StateHashAt,
+    },
+    /// A leader asked to overwrite what is committed here.
+    #[error(
+        "an append of {term} conflicts with committed entry {index}; stop the cluster and keep its disks"
+    )]
+    CommittedConflict {
+        /// The committed entry.
+        index: LogIndex,
+        /// The leader's term.
+        term: Term,
+    },
+    /// A message of this term from a second leader.
+    #[error("two leaders in {term}: {first} and {second}; stop the cluster and keep its disks")]
+    TwoLeaders {
+        /// The term.
+        term: Term,
+        /// The one followed.
+        first: NodeId,
+        /// The other.
+        second: NodeId,
+    },
+    /// A committed entry is no command that this version knows.
+    #[error("committed entry {index} cannot be decoded ({reason}); run a version that knows it")]
+    Undecodable {
+        /// The entry.
+        index: LogIndex,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A write failed, and what is on disk is unknown.
+    #[error("{write} failed: what is on disk is unknown; restart the node to find out")]
+    WriteFailed {
+        /// The write.
+        write: WriteId,
+    },
+}

@@ -1,0 +1,379 @@
+//! What an entry of the log asks the state machine to do, and what came of it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::address::Address;
+use crate::bytes::Bytes;
+use crate::digest::Digest;
+use crate::ids::{JobId, LogIndex, NodeId, RequestId, Sequence, SessionId, Term, Token, WorkerId};
+use crate::job::{FailureClass, JobSpec, JobState, WorkerSpec};
+use crate::principal::Principal;
+use crate::time::Stamp;
+
+/// A command with its circumstances: the body of a log entry.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// Cluster time, stamped by the leader (QUEUE T1).
+    pub t: Stamp,
+    /// Wall clock in milliseconds since 1970, for people: no rule reads it.
+    pub wall_ms: u64,
+    /// Who asked.
+    pub principal: Principal,
+    /// Which request of which session, if it is one.
+    pub request: Option<RequestId>,
+    /// The client has the replies to all its requests below this sequence.
+    pub acknowledged: Sequence,
+    /// What to do.
+    pub command: Command,
+}
+
+/// What the state machine can be asked to do.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Command {
+    /// A new leader's first entry: the barrier of its term.
+    TakeOver {
+        /// Its term.
+        term: Term,
+        /// Who leads.
+        node: NodeId,
+    },
+    /// Opens a session whose id is this entry's index.
+    OpenSession,
+    /// Asks for contexts: all of them, or none.
+    Submit {
+        /// The requests, dependencies before dependents or not.
+        items: Vec<JobSpec>,
+    },
+    /// A worker introduces itself, or says that it lives again.
+    Register {
+        /// The worker.
+        worker: WorkerSpec,
+    },
+    /// The leader gives jobs to workers. Dispatched after commit only.
+    Claim {
+        /// Who gets what.
+        claims: Vec<Claim>,
+    },
+    /// A worker hands in a result.
+    Complete {
+        /// The job.
+        job: JobId,
+        /// The right to complete it.
+        token: Token,
+        /// The digest of the body.
+        result: Digest,
+        /// The result itself.
+        body: Bytes,
+    },
+    /// A worker gives up an attempt.
+    Fail {
+        /// The job.
+        job: JobId,
+        /// The right to speak for it.
+        token: Token,
+        /// What kind of failure.
+        class: FailureClass,
+        /// What happened, for people.
+        message: String,
+        /// When to try again at the earliest, in milliseconds.
+        retry_after_ms: Option<u64>,
+    },
+    /// A worker gives a job back untouched.
+    Release {
+        /// The job.
+        job: JobId,
+        /// The right to speak for it.
+        token: Token,
+    },
+    /// The leader takes leases back from workers that fell silent.
+    Expire {
+        /// Which leases.
+        leases: Vec<ExpiredLease>,
+    },
+    /// Cluster time has reached a timer, or a cascade has work left.
+    Tick,
+}
+
+/// One job for one worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Claim {
+    /// The job.
+    pub job: JobId,
+    /// The worker.
+    pub worker: WorkerId,
+    /// Why this worker, for the audit.
+    pub rule: ClaimRule,
+}
+
+/// The rule that chose a worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ClaimRule {
+    /// It was the only fit one with a free slot.
+    OnlyFit,
+    /// It had the least share of its slots in use.
+    LeastLoaded,
+    /// Of those with equal load, it was the least recently used.
+    LeastRecentlyUsed,
+}
+
+/// A lease to take back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ExpiredLease {
+    /// The job.
+    pub job: JobId,
+    /// The lease's token: a newer one is untouched.
+    pub token: Token,
+}
+
+/// What became of a command. The reply of a request, equal on every replica.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The new leader's barrier stands.
+    TookOver,
+    /// The session is open.
+    SessionOpened(SessionId),
+    /// Every item was accepted; in order.
+    Submitted(Vec<Submitted>),
+    /// The worker is known.
+    Registered,
+    /// What became of each claim, in order.
+    Claimed(Vec<Result<Token, ClaimRefusal>>),
+    /// The result was taken and published.
+    Completed,
+    /// The failure was noted.
+    Failed(AfterFailure),
+    /// The job is ready again.
+    Released,
+    /// How many of the leases were still held.
+    Expired {
+        /// The count.
+        count: u32,
+    },
+    /// How many timers fired or cascaded jobs moved.
+    Ticked {
+        /// The count.
+        count: u32,
+    },
+    /// Nothing was changed, and why.
+    Rejected(Rejection),
+}
+
+/// What became of one item of a `Submit`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Submitted {
+    /// The job that answers for it.
+    pub job: JobId,
+    /// How.
+    pub how: Admission,
+}
+
+/// How a request was admitted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Admission {
+    /// A new job.
+    Created,
+    /// The same job was live already.
+    Attached,
+    /// The result was there.
+    FromCache,
+    /// An older input is running: this one is next.
+    Parked,
+}
+
+/// What a failed attempt means for its job.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum AfterFailure {
+    /// It will be tried again.
+    Retry {
+        /// Not before.
+        at: Stamp,
+    },
+    /// It was given up.
+    Dead,
+}
+
+/// Why a claim took no effect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ClaimRefusal {
+    /// No such job, or it is over.
+    UnknownJob,
+    /// The job may not be claimed as it stands.
+    NotReady,
+    /// No such worker.
+    UnknownWorker,
+    /// The worker's slots are all in use.
+    NoSlot,
+    /// The worker does not offer the job's engine.
+    WrongEngine,
+    /// Another job of the same context is running.
+    ContextRunning,
+}
+
+/// Why a command changed nothing. Every variant says what was found and what
+/// would be right.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
+pub enum Rejection {
+    /// The queue is at its bound.
+    #[error(
+        "the queue holds {live} jobs; the limit is {limit} (jobs_live_max); try again in {retry_after_ms} ms"
+    )]
+    QueueFull {
+        /// Jobs that are not finished.
+        live: u64,
+        /// The bound.
+        limit: u64,
+        /// When to try again, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// A `Submit` with nothing in it, or too much.
+    #[error("a submit holds 1 to {limit} items (submit_items_max); this one has {found}")]
+    ItemCount {
+        /// How many.
+        found: u64,
+        /// The bound.
+        limit: u64,
+    },
+    /// An item names too many dependencies.
+    #[error("item {item} names {found} dependencies{}; the limit is {limit}", if *.required { " with policy require" } else { "" })]
+    TooManyDependencies {
+        /// The item's position in the batch, from 0.
+        item: u32,
+        /// Only those with policy `require` were counted.
+        required: bool,
+        /// How many.
+        found: u64,
+        /// The bound.
+        limit: u64,
+    },
+    /// A required dependency is nowhere.
+    #[error(
+        "item {item} requires {address}, which has no context, no job, and is not in this batch; submit it too"
+    )]
+    UnknownDependency {
+        /// The item's position in the batch, from 0.
+        item: u32,
+        /// What was not found.
+        address: Address,
+    },
+    /// Items that wait for each other.
+    #[error("the batch has a dependency cycle: {}", path.iter().map(|a| a.to_string()).collect::<Vec<_>>().join(" -> "))]
+    Cycle {
+        /// The cycle's addresses; the first is the last.
+        path: Vec<Address>,
+    },
+    /// A text is longer than its bound.
+    #[error("{what} is {found} bytes; the limit is {limit}")]
+    TooLong {
+        /// Which text.
+        what: String,
+        /// How long it is, in bytes.
+        found: u64,
+        /// The bound, in bytes.
+        limit: u64,
+    },
+    /// A number is out of its range.
+    #[error("{what} is {found}; it must be {min} to {max}")]
+    OutOfRange {
+        /// Which number.
+        what: String,
+        /// What it was.
+        found: u64,
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
+    /// The session is not, or no longer, known.
+    #[error(
+        "session {session} is unknown or expired; open a new one: what was accepted in it stays accepted"
+    )]
+    UnknownSession {
+        /// Which.
+        session: SessionId,
+    },
+    /// The session's request was answered and its reply forgotten.
+    #[error("request {sequence} was answered and acknowledged; its reply is no longer kept")]
+    SequenceForgotten {
+        /// Which.
+        sequence: Sequence,
+    },
+    /// The session has too many requests without acknowledged replies.
+    #[error(
+        "the session has {limit} replies that were not acknowledged (session_replies_max); acknowledge some"
+    )]
+    TooManyOutstanding {
+        /// The bound.
+        limit: u64,
+    },
+    /// The same request id came with another command.
+    #[error(
+        "request {sequence} was sent before with another content; use a new sequence for a new request"
+    )]
+    IdempotencyMismatch {
+        /// Which.
+        sequence: Sequence,
+    },
+    /// No room for another session or worker.
+    #[error("there are {limit} {what} already, which is the limit")]
+    Full {
+        /// Of what.
+        what: String,
+        /// The bound.
+        limit: u64,
+    },
+    /// No such job.
+    #[error("job {job} is not known: it never was, or it ended and was purged")]
+    UnknownJob {
+        /// Which.
+        job: JobId,
+    },
+    /// The token is not the job's last, or its job went another way.
+    #[error("token {token} of {job} is stale: the job is {state:?}")]
+    Stale {
+        /// The job.
+        job: JobId,
+        /// The token shown.
+        token: Token,
+        /// Where the job stands: the winner is in it.
+        state: JobState,
+    },
+    /// The worker's newer life is known already.
+    #[error("worker {worker} has registered a later incarnation; this one must stop")]
+    OldIncarnation {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The body is not what its digest says.
+    #[error("the result's digest does not match its body")]
+    DigestMismatch,
+    /// The entry was proposed by a leader that was already replaced.
+    #[error("proposed in {term} after the take-over of {current}")]
+    OldTerm {
+        /// The entry's term.
+        term: Term,
+        /// The term of the last `TakeOver`.
+        current: Term,
+    },
+}
+
+/// One decision, as the audit keeps it: a link of a chain that is equal on
+/// every replica.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AuditRecord {
+    /// The entry.
+    pub index: LogIndex,
+    /// Its term.
+    pub term: Term,
+    /// Cluster time after it.
+    pub t: Stamp,
+    /// Wall clock as the leader had it, in milliseconds since 1970.
+    pub wall_ms: u64,
+    /// Who asked.
+    pub principal: Principal,
+    /// What was asked and what came of it, in words.
+    pub text: String,
+    /// The digest of the record before this one.
+    pub previous: Digest,
+    /// The digest over all of the above.
+    pub digest: Digest,
+}

@@ -1,0 +1,84 @@
+//! What can happen to a node: everything that the core ever learns.
+
+use crate::entry::LogEntry;
+use crate::ids::{LogIndex, NodeId, ReadId, Ticket, WriteId};
+use crate::message::Message;
+use crate::principal::Principal;
+use crate::request::Request;
+use crate::time::Time;
+
+/// The host's clocks at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Now {
+    /// Monotonic: rules read it.
+    pub time: Time,
+    /// Milliseconds since 1970, for people: no rule reads it.
+    pub wall_ms: u64,
+}
+
+/// Something that happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// Time has passed: a deadline may be due.
+    Wake,
+    /// A peer said something.
+    Peer {
+        /// Who: as the connection proved.
+        from: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// The connection to a peer is open.
+    PeerUp {
+        /// Which.
+        peer: NodeId,
+    },
+    /// The connection to a peer is closed: what was said may be lost.
+    PeerDown {
+        /// Which.
+        peer: NodeId,
+    },
+    /// A client of this node asks.
+    Client {
+        /// Where the answer goes: unique among those that are open.
+        ticket: Ticket,
+        /// Who asks: as the transport proved.
+        principal: Principal,
+        /// What.
+        request: Request,
+    },
+    /// This write and all before it are on disk for good.
+    Durable {
+        /// The latest such write.
+        write: WriteId,
+    },
+    /// This write failed, wholly or in part: the node must not go on.
+    WriteFailed {
+        /// Which.
+        write: WriteId,
+    },
+    /// Old entries that were asked for.
+    LogRead {
+        /// Which read.
+        read: ReadId,
+        /// Consecutive entries from the first one asked for, at least one;
+        /// none if they could not be read, or are no longer there.
+        entries: Vec<LogEntry>,
+    },
+    /// The snapshot is on disk for good.
+    SnapshotSaved {
+        /// As of which entry.
+        index: LogIndex,
+    },
+    /// The operator wants something of this node.
+    Order(Order),
+}
+
+/// An operator's order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// Give the leadership to the fittest other voter, if this node has it.
+    HandOver,
+    /// Save a snapshot now, whatever the log's size.
+    Snapshot,
+}

@@ -1,0 +1,123 @@
+//! What voters say to each other. Names as in the Raft dissertation (Ongaro, 2014).
+
+use serde::{Deserialize, Serialize};
+
+use crate::entry::LogEntry;
+use crate::ids::{LogIndex, Term};
+
+/// A message between voters. The connection proves from whom and to whom.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Message {
+    /// The sender's term; for a pre-vote and its grant, the term the candidate would take.
+    pub term: Term,
+    /// What it says.
+    pub body: Body,
+}
+
+/// The last entry of a log: what an election compares.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct LogPosition {
+    /// The entry's term: compared first. The derived order is not used on purpose:
+    /// see [`LogPosition::is_behind`].
+    pub term: Term,
+    /// The entry's index.
+    pub index: LogIndex,
+}
+
+impl LogPosition {
+    /// Is this log less up to date than `other` (Raft §5.4.1)?
+    #[must_use]
+    pub fn is_behind(self, other: LogPosition) -> bool {
+        (self.term, self.index) < (other.term, other.index)
+    }
+}
+
+/// The digest of the replicated state after an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StateHashAt {
+    /// After which entry.
+    pub index: LogIndex,
+    /// The state's hash.
+    pub hash: StateHash,
+}
+
+/// A hash of the whole replicated state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct StateHash(pub u128);
+
+/// What a message says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Body {
+    /// Would you vote for me (dissertation §9.6)? Changes nothing at the receiver.
+    PreVote {
+        /// The end of the sender's log.
+        last: LogPosition,
+    },
+    /// The answer.
+    PreVoteReply {
+        /// Yes.
+        granted: bool,
+    },
+    /// Vote for me.
+    Vote {
+        /// The end of the sender's log.
+        last: LogPosition,
+        /// The old leader asked for this election: do not wait for its timeout (§3.10).
+        transfer: bool,
+    },
+    /// The answer.
+    VoteReply {
+        /// Yes.
+        granted: bool,
+    },
+    /// Entries, or none: then a heartbeat.
+    Append(Append),
+    /// The answer.
+    AppendReply(AppendReply),
+    /// Stand for election now: the sender hands over (§3.10).
+    TimeoutNow,
+}
+
+/// The leader's message.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Append {
+    /// The entry before the first of `entries`.
+    pub previous: LogPosition,
+    /// New entries, consecutive.
+    pub entries: Vec<LogEntry>,
+    /// What the leader has committed.
+    pub commit: LogIndex,
+    /// Every voter has all up to here, durably: it may leave the log.
+    pub held_by_all: LogIndex,
+    /// Counts the leader's heartbeat rounds, so that an answer can be dated.
+    pub round: u64,
+    /// The leader's state at some applied index, to be compared.
+    pub state_hash: Option<StateHashAt>,
+}
+
+/// A follower's answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AppendReply {
+    /// The round of the message that is answered.
+    pub round: u64,
+    /// What became of it.
+    pub result: AppendResult,
+}
+
+/// What became of an append.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum AppendResult {
+    /// The follower's durable log equals the leader's up to here.
+    Matched {
+        /// The last such index.
+        index: LogIndex,
+    },
+    /// The entry before is missing or another.
+    Conflict {
+        /// The index that was checked.
+        previous: LogIndex,
+        /// The leader should try from after here: the last entry of the
+        /// follower's log that may agree (Raft §5.3, accelerated back-up).
+        hint: LogPosition,
+    },
+}

@@ -1,0 +1,68 @@
+//! Deliberate violations of the protocol, each of which the simulator must
+//! find. Compiled only with the feature `planted-bugs`, which no release build
+//! has; chosen at run time, one at a time, by [`crate::config::Config::planted`].
+
+/// One way to break a rule. The comment names the checker that must notice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Bug {
+    /// A vote leaves before it is durable. Found by election safety.
+    VoteBeforeDurable,
+    /// A second vote in the same term. Found by election safety.
+    VoteTwice,
+    /// A vote for a log that is behind. Found by committed never lost.
+    VoteForStaleLog,
+    /// A follower acknowledges entries before they are durable. Found by committed never lost.
+    AckBeforeDurable,
+    /// The leader commits with one vote too few. Found by committed never lost.
+    QuorumOffByOne,
+    /// A leader commits an older term's entry by counting (Raft figure 8). Found by committed never lost.
+    CommitOldTermByCounting,
+    /// An append truncates although its entries agree. Found by committed never lost.
+    TruncateAgreeing,
+    /// A late write completion confirms rewritten entries. Found by committed never lost.
+    LateCompletionCounts,
+    /// An append is taken without checking the entry before it. Found by log matching.
+    SkipLogCheck,
+    /// A job is dispatched before its claim is committed. Found by dispatch implies a committed claim.
+    DispatchBeforeCommit,
+    /// Any token completes a job. Found by the token checker.
+    IgnoreToken,
+    /// A terminal job can be completed again. Found by one terminal state.
+    CompleteTwice,
+    /// A resent request takes effect again. Found by one effect per request.
+    ForgetSession,
+    /// A job starts before its dependencies are done. Found by dependencies before dependents.
+    IgnoreDependencies,
+    /// Two jobs of one context run at once. Found by one running per context.
+    RunContextTwice,
+    /// A replica's state depends on which node it is. Found by equal state hash.
+    DivergeOnNode,
+    /// A new leader expires every lease at once. Found by the reattach checker.
+    ExpireAtTakeover,
+    /// A request is answered before its entry is committed. Found by accepted never lost.
+    AnswerBeforeCommit,
+}
+
+impl Bug {
+    /// Every bug, in order.
+    pub const ALL: &[Bug] = &[
+        Bug::VoteBeforeDurable,
+        Bug::VoteTwice,
+        Bug::VoteForStaleLog,
+        Bug::AckBeforeDurable,
+        Bug::QuorumOffByOne,
+        Bug::CommitOldTermByCounting,
+        Bug::TruncateAgreeing,
+        Bug::LateCompletionCounts,
+        Bug::SkipLogCheck,
+        Bug::DispatchBeforeCommit,
+        Bug::IgnoreToken,
+        Bug::CompleteTwice,
+        Bug::ForgetSession,
+        Bug::IgnoreDependencies,
+        Bug::RunContextTwice,
+        Bug::DivergeOnNode,
+        Bug::ExpireAtTakeover,
+        Bug::AnswerBeforeCommit,
+    ];
+}

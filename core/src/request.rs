@@ -1,0 +1,140 @@
+//! What a node's own clients (gateways, workers, operators) ask of the core,
+//! and what they are told.
+
+use serde::{Deserialize, Serialize};
+
+use crate::address::Address;
+use crate::command::{Command, Outcome};
+use crate::ids::{
+    FinishNumber, JobId, LogIndex, NodeId, RequestId, Sequence, Term, Token, WorkerId,
+    WorkerIncarnation,
+};
+use crate::job::{Assignment, ContextView, Finished, JobView};
+use crate::status::Status;
+
+/// A question or an order from a client of this node.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Put a command into the log and say what came of it. Only the leader
+    /// does; clients may send `OpenSession`, `Submit`, `Register`, `Complete`,
+    /// `Fail` and `Release`, the rest is the leader's own.
+    Propose {
+        /// Makes a resend harmless. Required for `Submit`.
+        request: Option<RequestId>,
+        /// The client has the replies to all its requests below this sequence.
+        acknowledged: Sequence,
+        /// What to do.
+        command: Command,
+    },
+    /// A worker asks for work, and renews what it holds. Only the leader answers.
+    Poll(Poll),
+    /// Which jobs reached a terminal state after `after`? Answered by any node
+    /// from what it has applied; held until there is one or the hold time is over.
+    FinishedAfter {
+        /// The last one known.
+        after: FinishNumber,
+        /// At most so many.
+        count_max: u32,
+    },
+    /// Where does a job stand, as far as this node has applied?
+    Job(JobId),
+    /// What is published at an address, as far as this node has applied?
+    Context(Address),
+    /// How is this node?
+    Status,
+}
+
+/// A worker's heartbeat, renewal and question for work in one.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Poll {
+    /// Who.
+    pub worker: WorkerId,
+    /// Which life of it.
+    pub incarnation: WorkerIncarnation,
+    /// How many more jobs it can take.
+    pub slots_free: u32,
+    /// The tokens of all jobs that it works on, or whose result is not yet accepted.
+    pub held: Vec<Token>,
+}
+
+/// What a client is told.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Reply {
+    /// The command was committed and applied at `index`; this came of it.
+    Applied {
+        /// Where it stands.
+        index: LogIndex,
+        /// What came of it.
+        outcome: Outcome,
+    },
+    /// Nothing was done: another node leads, or none.
+    NotLeader {
+        /// Whom to ask, if known.
+        leader: Option<NodeId>,
+    },
+    /// Nothing was done, for a passing reason: ask again.
+    Refused {
+        /// Why.
+        reason: Refusal,
+        /// When, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// This node lost its leadership before the outcome was known: it may or
+    /// may not take effect. Ask the new leader again with the same request id.
+    Unknown,
+    /// The request itself is wrong.
+    Invalid {
+        /// What is wrong and what would be right.
+        message: String,
+    },
+    /// Work for a worker, and what it must stop.
+    Work(Work),
+    /// The feed of finished jobs, in order.
+    Finished {
+        /// The next ones.
+        jobs: Vec<Finished>,
+        /// As of which applied index.
+        applied: LogIndex,
+    },
+    /// A job; none if it is not known here.
+    Job(Option<JobView>),
+    /// A context; none if there is none here.
+    Context(Option<ContextView>),
+    /// How this node is.
+    Status(Box<Status>),
+}
+
+/// The answer to a worker's poll.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Work {
+    /// Jobs that the worker holds by the log and did not name in its poll.
+    /// It may get one twice: it knows them by token.
+    pub assignments: Vec<Assignment>,
+    /// Of the tokens it named, those that are no longer valid.
+    pub revoked: Vec<Token>,
+    /// The worker must register (again) before it gets work.
+    pub unknown: bool,
+    /// How long its leases last from now without another poll, in milliseconds.
+    pub lease_ms: u64,
+    /// Who answered, for which term.
+    pub term: Term,
+}
+
+/// Why a request was not taken up, though nothing is wrong with it.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, thiserror::Error,
+)]
+pub enum Refusal {
+    /// Too much is appended and not committed.
+    #[error("too many bytes are appended and not committed")]
+    UncommittedBytes,
+    /// Too many requests wait for a leader.
+    #[error("too many requests wait at this node")]
+    WaitingRequests,
+    /// There was no serving leader for the whole waiting time.
+    #[error("no leader served within the waiting time")]
+    NoLeader,
+    /// The leader is handing over.
+    #[error("the leader is handing over")]
+    Yielding,
+}
