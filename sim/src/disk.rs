@@ -201,6 +201,12 @@ impl Disk {
         index < self.first || self.entry(index).is_some_and(|entry| entry.term == term)
     }
 
+    /// Is the entry at an index, as it stands, durable?
+    #[must_use]
+    pub fn is_durable(&self, index: LogIndex) -> bool {
+        index <= self.durable_last || self.snapshot.as_ref().is_some_and(|s| index <= s.index)
+    }
+
     /// Term and vote as they are durable.
     #[must_use]
     pub fn durable_state(&self) -> HardState {
