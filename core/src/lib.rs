@@ -25,3 +25,6 @@ pub mod planted;
 pub mod principal;
 pub mod request;
 pub mod status;
+
+// Layer 2: tools.
+pub mod wire;
