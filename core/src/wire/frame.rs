@@ -9,14 +9,19 @@ use crate::limits::FRAME_BYTES_MAX;
 /// Bytes before a frame's body.
 pub const FRAME_HEADER_BYTES: u64 = 8;
 
-const _: () = assert!(FRAME_BYTES_MAX < u32::MAX as u64, "a frame's length is a u32");
+const _: () = assert!(
+    FRAME_BYTES_MAX < u32::MAX as u64,
+    "a frame's length is a u32"
+);
 
 /// Why a stream of bytes is not one of frames. The connection is of no more
 /// use: nothing says where the next frame begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FrameError {
     /// Larger than any frame may be.
-    #[error("a frame of {found} bytes was announced; the limit is {FRAME_BYTES_MAX}; close the connection")]
+    #[error(
+        "a frame of {found} bytes was announced; the limit is {FRAME_BYTES_MAX}; close the connection"
+    )]
     TooLarge {
         /// What the header says.
         found: u64,
@@ -25,7 +30,9 @@ pub enum FrameError {
     #[error("a frame of 0 bytes was announced; every frame has a body; close the connection")]
     Empty,
     /// The body is not what was sent.
-    #[error("a frame of {bytes} bytes has checksum {found:08x}, not {expected:08x}; close the connection")]
+    #[error(
+        "a frame of {bytes} bytes has checksum {found:08x}, not {expected:08x}; close the connection"
+    )]
     Checksum {
         /// Length of the body.
         bytes: u64,
@@ -110,7 +117,9 @@ impl FrameDecoder {
     /// Where the next frame ends in `received`, once it is whole.
     fn whole(&self) -> Result<Option<usize>, FrameError> {
         let rest = &self.received[self.taken..];
-        let Some((len, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
+        let Some((len, rest)) = rest.split_first_chunk::<4>() else {
+            return Ok(None);
+        };
         let bytes = u64::from(u32::from_le_bytes(*len));
         if bytes > FRAME_BYTES_MAX {
             return Err(FrameError::TooLarge { found: bytes });
@@ -118,11 +127,19 @@ impl FrameDecoder {
         if bytes == 0 {
             return Err(FrameError::Empty);
         }
-        let Some((expected, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
-        let Some(body) = rest.get(..bytes as usize) else { return Ok(None) };
+        let Some((expected, rest)) = rest.split_first_chunk::<4>() else {
+            return Ok(None);
+        };
+        let Some(body) = rest.get(..bytes as usize) else {
+            return Ok(None);
+        };
         let (found, expected) = (checksum(*len, body), u32::from_le_bytes(*expected));
         if found != expected {
-            return Err(FrameError::Checksum { bytes, found, expected });
+            return Err(FrameError::Checksum {
+                bytes,
+                found,
+                expected,
+            });
         }
         Ok(Some(self.taken + FRAME_HEADER_BYTES as usize + body.len()))
     }

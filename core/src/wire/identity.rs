@@ -24,13 +24,17 @@ pub struct IdentityFile {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum IdentityError {
     /// Of another version of the program.
-    #[error("the data directory has format version {found}; this program knows {FORMAT_VERSION}: use the version that wrote it, or another directory")]
+    #[error(
+        "the data directory has format version {found}; this program knows {FORMAT_VERSION}: use the version that wrote it, or another directory"
+    )]
     OtherVersion {
         /// Its version.
         found: u16,
     },
     /// Damaged, or no identity file.
-    #[error("the identity file is damaged ({bytes} bytes); restore it, or remove the voter and add it anew")]
+    #[error(
+        "the identity file is damaged ({bytes} bytes); restore it, or remove the voter and add it anew"
+    )]
     Damaged {
         /// Its length.
         bytes: u64,
@@ -56,7 +60,9 @@ impl IdentityFile {
 
     /// Reads the file's bytes.
     pub fn decode(bytes: &[u8]) -> Result<IdentityFile, IdentityError> {
-        let damaged = IdentityError::Damaged { bytes: bytes.len() as u64 };
+        let damaged = IdentityError::Damaged {
+            bytes: bytes.len() as u64,
+        };
         let (checked, crc) = bytes.split_last_chunk::<4>().ok_or(damaged)?;
         if u32::from_le_bytes(*crc) != crc32c::crc32c(checked) {
             return Err(damaged);
@@ -79,8 +85,14 @@ impl IdentityFile {
         if u64::from(name_bytes) > PROJECT_BYTES_MAX {
             return None;
         }
-        let name = std::str::from_utf8(fields.slice(usize::from(name_bytes))?).ok()?.to_owned();
-        let log = LogIdentity { cluster, node, incarnation };
+        let name = std::str::from_utf8(fields.slice(usize::from(name_bytes))?)
+            .ok()?
+            .to_owned();
+        let log = LogIdentity {
+            cluster,
+            node,
+            incarnation,
+        };
         fields.0.is_empty().then_some(IdentityFile { log, name })
     }
 }

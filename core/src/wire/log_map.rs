@@ -30,7 +30,11 @@ impl LogMap {
     /// No entries after `index`.
     #[must_use]
     pub fn new(index: LogIndex, term: Term) -> LogMap {
-        LogMap { base_index: index, base_term: term, places: VecDeque::new() }
+        LogMap {
+            base_index: index,
+            base_term: term,
+            places: VecDeque::new(),
+        }
     }
 
     /// The entry before the first that is here.
@@ -54,7 +58,9 @@ impl LogMap {
     /// The last entry's term.
     #[must_use]
     pub fn last_term(&self) -> Term {
-        self.places.back().map_or(self.base_term, |place| place.term)
+        self.places
+            .back()
+            .map_or(self.base_term, |place| place.term)
     }
 
     /// Where an entry lies, if it is here.
@@ -82,7 +88,10 @@ impl LogMap {
     /// All places with their indexes, in order.
     pub fn iter(&self) -> impl Iterator<Item = (LogIndex, &Place)> {
         let first = self.base_index.0 + 1;
-        self.places.iter().enumerate().map(move |(i, place)| (LogIndex(first + i as u64), place))
+        self.places
+            .iter()
+            .enumerate()
+            .map(move |(i, place)| (LogIndex(first + i as u64), place))
     }
 
     pub(crate) fn push(&mut self, place: Place) {
@@ -92,13 +101,16 @@ impl LogMap {
     /// Forgets the entries from `from` on.
     pub(crate) fn truncate_from(&mut self, from: LogIndex) {
         let kept = from.0.saturating_sub(self.base_index.0 + 1);
-        self.places.truncate(usize::try_from(kept).unwrap_or(usize::MAX));
+        self.places
+            .truncate(usize::try_from(kept).unwrap_or(usize::MAX));
     }
 
     /// Forgets the entries up to and with `up_to`, which becomes the base.
     pub(crate) fn forget_up_to(&mut self, up_to: LogIndex) {
         while self.base_index < up_to {
-            let Some(place) = self.places.pop_front() else { return };
+            let Some(place) = self.places.pop_front() else {
+                return;
+            };
             self.base_index = self.base_index.next();
             self.base_term = place.term;
         }

@@ -15,7 +15,7 @@ use crate::wire::record::{
 };
 
 /// The usual size of a segment file.
-pub const SEGMENT_BYTES: u32 = 16 * 1024 * 1024;
+pub const SEGMENT_BYTES: u32 = 8 * 1024 * 1024;
 /// The smallest size of a segment file (for tests: rolls over often).
 pub const SEGMENT_BYTES_MIN: u32 = 4 * BLOCK_BYTES;
 
@@ -23,7 +23,10 @@ const _: () = assert!(
     SEGMENT_BYTES as u64 > ENTRY_BYTES_MAX + (HEADER_BYTES + BLOCK_BYTES) as u64,
     "the largest entry must fit a segment"
 );
-const _: () = assert!(SEGMENT_BYTES.is_multiple_of(BLOCK_BYTES), "a segment is whole blocks");
+const _: () = assert!(
+    SEGMENT_BYTES.is_multiple_of(BLOCK_BYTES),
+    "a segment is whole blocks"
+);
 
 /// What the host has to do, in this order.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -80,7 +83,9 @@ pub enum BatchError {
         limit: u64,
     },
     /// The truncation would remove what is committed, or begins before or behind the log.
-    #[error("cannot truncate from {from}: the log holds entries after {base} to {last}, committed to {commit}")]
+    #[error(
+        "cannot truncate from {from}: the log holds entries after {base} to {last}, committed to {commit}"
+    )]
     Truncation {
         /// The first to remove.
         from: LogIndex,
@@ -152,9 +157,22 @@ impl LogWriter {
         end: LogEnd,
         map: LogMap,
     ) -> LogWriter {
-        assert!(segment_bytes >= SEGMENT_BYTES_MIN, "{segment_bytes} bytes are too few");
-        assert!(segment_bytes.is_multiple_of(BLOCK_BYTES), "{segment_bytes} is not whole blocks");
-        let LogEnd { segment, offset, record, previous, durable, hard_state } = end;
+        assert!(
+            segment_bytes >= SEGMENT_BYTES_MIN,
+            "{segment_bytes} bytes are too few"
+        );
+        assert!(
+            segment_bytes.is_multiple_of(BLOCK_BYTES),
+            "{segment_bytes} is not whole blocks"
+        );
+        let LogEnd {
+            segment,
+            offset,
+            record,
+            previous,
+            durable,
+            hard_state,
+        } = end;
         LogWriter {
             identity,
             segment_bytes,
@@ -222,7 +240,11 @@ impl LogWriter {
     /// The steps that put `batch` on disk. On an error nothing has changed.
     pub fn encode(&mut self, batch: &WriteBatch<'_>) -> Result<Vec<Step>, BatchError> {
         self.check(batch)?;
-        let bytes: u64 = batch.entries.iter().map(|entry| entry.body.len() as u64 + 64).sum();
+        let bytes: u64 = batch
+            .entries
+            .iter()
+            .map(|entry| entry.body.len() as u64 + 64)
+            .sum();
         let mut sheet = Sheet::new(bytes.min(u64::from(self.segment_bytes)));
         let mut copy = None;
         if let Some(next) = batch.hard_state {
@@ -272,13 +294,21 @@ impl LogWriter {
     fn check(&self, batch: &WriteBatch<'_>) -> Result<(), BatchError> {
         let hard_state = batch.hard_state.unwrap_or(self.hard_state);
         if !self.hard_state.may_become(&hard_state) {
-            return Err(BatchError::HardState { found: hard_state, last: self.hard_state });
+            return Err(BatchError::HardState {
+                found: hard_state,
+                last: self.hard_state,
+            });
         }
         let (mut last, mut last_term) = (self.map.last_index(), self.map.last_term());
         if let Some(from) = batch.truncate_from {
             let (base, commit) = (self.map.base_index(), self.hard_state.commit);
             if from <= base || from > last || from <= commit {
-                return Err(BatchError::Truncation { from, base, last, commit });
+                return Err(BatchError::Truncation {
+                    from,
+                    base,
+                    last,
+                    commit,
+                });
             }
             last = from.prev();
             last_term = self.map.term_at(last).unwrap_or(last_term);
@@ -290,10 +320,18 @@ impl LogWriter {
                 return Err(BatchError::Gap { found: index, last });
             }
             if entry.term < last_term {
-                return Err(BatchError::TermBack { index, found: entry.term, last: last_term });
+                return Err(BatchError::TermBack {
+                    index,
+                    found: entry.term,
+                    last: last_term,
+                });
             }
             if bytes > limit {
-                return Err(BatchError::TooLarge { index, bytes, limit });
+                return Err(BatchError::TooLarge {
+                    index,
+                    bytes,
+                    limit,
+                });
             }
             (last, last_term) = (index, entry.term);
         }
@@ -301,13 +339,24 @@ impl LogWriter {
     }
 
     fn put_hard_state(&mut self, sheet: &mut Sheet, kind: Kind, state: &HardState) {
-        self.put(sheet, kind, state.term, state.commit, &vote_bytes(state.vote));
+        self.put(
+            sheet,
+            kind,
+            state.term,
+            state.commit,
+            &vote_bytes(state.vote),
+        );
     }
 
     fn put_entry(&mut self, sheet: &mut Sheet, entry: &LogEntry) {
         let offset = self.put(sheet, Kind::Entry, entry.term, entry.index, &entry.body);
         let body_bytes = entry.body.len() as u32;
-        self.map.push(Place { term: entry.term, segment: self.segment, offset, body_bytes });
+        self.map.push(Place {
+            term: entry.term,
+            segment: self.segment,
+            offset,
+            body_bytes,
+        });
     }
 
     /// Adds a record and returns where in the file it begins.
@@ -354,9 +403,13 @@ impl LogWriter {
             base_index: self.map.last_index(),
             base_term: self.map.last_term(),
             hard_state: self.hard_state,
+            segment_bytes: self.segment_bytes,
             recycled: false,
         };
-        sheet.steps.push(Step::Begin { segment: self.segment, header });
+        sheet.steps.push(Step::Begin {
+            segment: self.segment,
+            header,
+        });
     }
 
     /// Ends a write: whole blocks, so that the next one shares none with it.
@@ -368,7 +421,11 @@ impl LogWriter {
         let bytes = std::mem::take(&mut sheet.bytes);
         let (segment, offset) = (self.segment, self.offset);
         self.offset += bytes.len() as u32;
-        sheet.steps.push(Step::Write { segment, offset, bytes });
+        sheet.steps.push(Step::Write {
+            segment,
+            offset,
+            bytes,
+        });
     }
 
     fn finish(&mut self, mut sheet: Sheet) -> Vec<Step> {
@@ -386,7 +443,10 @@ struct Sheet {
 impl Sheet {
     fn new(bytes: u64) -> Sheet {
         let capacity = bytes.next_multiple_of(u64::from(BLOCK_BYTES)) as usize;
-        Sheet { steps: Vec::with_capacity(1), bytes: Vec::with_capacity(capacity) }
+        Sheet {
+            steps: Vec::with_capacity(1),
+            bytes: Vec::with_capacity(capacity),
+        }
     }
 
     /// Less than a segment, so it fits.

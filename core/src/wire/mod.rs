@@ -4,9 +4,9 @@
 
 pub mod frame;
 pub mod identity;
-pub mod record;
 pub mod log_map;
 pub mod log_writer;
+pub mod record;
 pub mod recover;
 pub mod snapshot;
 

@@ -39,7 +39,10 @@ pub const FORMAT_VERSION: u16 = 1;
 /// "PRLR", little-endian.
 pub const RECORD_MAGIC: u32 = u32::from_le_bytes(*b"PRLR");
 
-const _: () = assert!(ENTRY_BYTES_MAX < u32::MAX as u64 / 2, "offsets within a segment are u32");
+const _: () = assert!(
+    ENTRY_BYTES_MAX < u32::MAX as u64 / 2,
+    "offsets within a segment are u32"
+);
 
 /// Whose log it is. An incarnation is one life of a data directory: drawn
 /// at random when it is made, so that nobody outside can guess the salt and
@@ -156,7 +159,13 @@ impl Header {
         out.extend_from_slice(&[self.kind.code(), 0]);
         out.extend_from_slice(&self.body_bytes.to_le_bytes());
         out.extend_from_slice(&self.body_crc.to_le_bytes());
-        for number in [self.segment, self.record, self.durable, self.term.0, self.index.0] {
+        for number in [
+            self.segment,
+            self.record,
+            self.durable,
+            self.term.0,
+            self.index.0,
+        ] {
             out.extend_from_slice(&number.to_le_bytes());
         }
         out.extend_from_slice(&self.previous.to_le_bytes());
@@ -167,7 +176,9 @@ impl Header {
 
     /// Reads a header, and its checksum, from the beginning of `bytes`.
     pub fn read(salt: u32, bytes: &[u8]) -> Result<(Header, u32), HeaderFault> {
-        let head = bytes.get(..HEADER_BYTES as usize).ok_or(HeaderFault::Short)?;
+        let head = bytes
+            .get(..HEADER_BYTES as usize)
+            .ok_or(HeaderFault::Short)?;
         if !head.starts_with(&RECORD_MAGIC.to_le_bytes()) {
             return Err(HeaderFault::Unreadable);
         }
@@ -185,7 +196,10 @@ impl Header {
         if version != FORMAT_VERSION {
             return Err(HeaderFault::OtherVersion(version));
         }
-        let kind = fields.u8().and_then(Kind::of).ok_or(HeaderFault::Senseless)?;
+        let kind = fields
+            .u8()
+            .and_then(Kind::of)
+            .ok_or(HeaderFault::Senseless)?;
         let zero = fields.u8().ok_or(HeaderFault::Short)?;
         let mut u32 = || fields.u32().ok_or(HeaderFault::Short);
         let (body_bytes, body_crc) = (u32()?, u32()?);
@@ -193,17 +207,31 @@ impl Header {
         let (segment, record, durable) = (u64()?, u64()?, u64()?);
         let (term, index) = (Term(u64()?), LogIndex(u64()?));
         let previous = fields.u32().ok_or(HeaderFault::Short)?;
-        let sound = [segment, record, term.0, index.0].into_iter().all(|n| in_range(n).is_some());
+        let sound = [segment, record, term.0, index.0]
+            .into_iter()
+            .all(|n| in_range(n).is_some());
         if zero != 0 || !sound || u64::from(body_bytes) > ENTRY_BYTES_MAX {
             return Err(HeaderFault::Senseless);
         }
-        Ok(Header { kind, body_bytes, body_crc, segment, record, durable, term, index, previous })
+        Ok(Header {
+            kind,
+            body_bytes,
+            body_crc,
+            segment,
+            record,
+            durable,
+            term,
+            index,
+            previous,
+        })
     }
 
     /// The body behind this header at the beginning of `bytes`, if it is there and whole.
     #[must_use]
     pub fn body<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
-        let body = bytes.get(HEADER_BYTES as usize..)?.get(..self.body_bytes as usize)?;
+        let body = bytes
+            .get(HEADER_BYTES as usize..)?
+            .get(..self.body_bytes as usize)?;
         (crc32c::crc32c(body) == self.body_crc).then_some(body)
     }
 }
@@ -221,8 +249,11 @@ pub(crate) fn vote_bytes(vote: Option<NodeId>) -> [u8; 9] {
 /// The hard state of a `HardState` record.
 pub(crate) fn read_hard_state(header: &Header, body: &[u8]) -> Option<HardState> {
     let mut fields = Fields(body);
-    let hard_state = read_vote(&mut fields)
-        .map(|vote| HardState { term: header.term, vote, commit: header.index })?;
+    let hard_state = read_vote(&mut fields).map(|vote| HardState {
+        term: header.term,
+        vote,
+        commit: header.index,
+    })?;
     fields.0.is_empty().then_some(hard_state)
 }
 
@@ -258,12 +289,14 @@ pub struct SegmentHeader {
     pub base_term: Term,
     /// The hard state as of its beginning: older files may go.
     pub hard_state: HardState,
+    /// The size of the file, which never changes.
+    pub segment_bytes: u32,
     /// Whether the file held another segment before, so that what follows the
     /// last record may be anything and not only zeros.
     pub recycled: bool,
 }
 
-const SEGMENT_BODY_BYTES: u32 = 16 + 8 + 8 + 8 + 9 + 8 + 1;
+const SEGMENT_BODY_BYTES: u32 = 16 + 8 + 8 + 8 + 9 + 8 + 4 + 1;
 
 impl SegmentHeader {
     /// The first block of the file. Not salted: a reader must be able to say
@@ -277,6 +310,7 @@ impl SegmentHeader {
         body.extend_from_slice(&self.hard_state.term.0.to_le_bytes());
         body.extend_from_slice(&vote_bytes(self.hard_state.vote));
         body.extend_from_slice(&self.hard_state.commit.0.to_le_bytes());
+        body.extend_from_slice(&self.segment_bytes.to_le_bytes());
         body.push(u8::from(self.recycled));
         let header = Header {
             kind: Kind::Segment,
@@ -313,13 +347,18 @@ impl SegmentHeader {
         let term = Term(fields.u64().and_then(in_range)?);
         let vote = read_vote(&mut fields)?;
         let commit = LogIndex(fields.u64().and_then(in_range)?);
+        let segment_bytes = fields.u32()?;
         let recycled = match fields.u8()? {
             0 => false,
             1 => true,
             _ => return None,
         };
         fields.0.is_empty().then_some(SegmentHeader {
-            identity: LogIdentity { cluster, node, incarnation },
+            identity: LogIdentity {
+                cluster,
+                node,
+                incarnation,
+            },
             segment: header.segment,
             record: header.record,
             previous: header.previous,
@@ -327,6 +366,7 @@ impl SegmentHeader {
             base_index: header.index,
             base_term: header.term,
             hard_state: HardState { term, vote, commit },
+            segment_bytes,
             recycled,
         })
     }

@@ -34,16 +34,22 @@ use crate::wire::record::{
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RecoverError {
     /// No segment file at all, where there must be one.
-    #[error("the log has no segment file, but this voter has one by its identity; restore the files, or remove the voter and add it anew")]
+    #[error(
+        "the log has no segment file, but this voter has one by its identity; restore the files, or remove the voter and add it anew"
+    )]
     NoSegments,
     /// The first block of a file that is needed cannot be read.
-    #[error("segment {segment}: its header is damaged, so term and vote are unknown; restore the file, or remove the voter and add it anew")]
+    #[error(
+        "segment {segment}: its header is damaged, so term and vote are unknown; restore the file, or remove the voter and add it anew"
+    )]
     SegmentHeader {
         /// The file.
         segment: u64,
     },
     /// A record that was durable is bad or gone.
-    #[error("segment {segment}, offset {offset}: record {record} was durable and is damaged or gone (entry {index:?}, term {term:?}); this voter must not vote or lead until its log is repaired from its peers")]
+    #[error(
+        "segment {segment}, offset {offset}: record {record} was durable and is damaged or gone (entry {index:?}, term {term:?}); this voter must not vote or lead until its log is repaired from its peers"
+    )]
     Damaged {
         /// The file.
         segment: u64,
@@ -57,7 +63,9 @@ pub enum RecoverError {
         term: Option<Term>,
     },
     /// The log continues in a file, but not from where the file before it ends.
-    #[error("segment {segment} begins after record {found}, but the log before it ends with record {last}: a file is missing or from another time")]
+    #[error(
+        "segment {segment} begins after record {found}, but the log before it ends with record {last}: a file is missing or from another time"
+    )]
     Gap {
         /// The file.
         segment: u64,
@@ -104,8 +112,22 @@ pub enum RecoverError {
         /// Which it should be from.
         expected: u64,
     },
+    /// The file is shorter than it was made, which no crash can do.
+    #[error(
+        "segment {segment} has {found} bytes; it was made with {expected}: its end was cut off, with whatever was in it; restore the file"
+    )]
+    Shrunk {
+        /// The file.
+        segment: u64,
+        /// Its length.
+        found: u64,
+        /// Its length when it was made.
+        expected: u64,
+    },
     /// Written by another version of the program.
-    #[error("segment {segment} has format version {found}; this program knows {FORMAT_VERSION}: use the version that wrote it")]
+    #[error(
+        "segment {segment} has format version {found}; this program knows {FORMAT_VERSION}: use the version that wrote it"
+    )]
     OtherVersion {
         /// The file.
         segment: u64,
@@ -113,7 +135,9 @@ pub enum RecoverError {
         found: u16,
     },
     /// A whole record that says what cannot be: a bug, or a forgery.
-    #[error("segment {segment}, offset {offset}: record {record} is whole but impossible here ({what})")]
+    #[error(
+        "segment {segment}, offset {offset}: record {record} is whole but impossible here ({what})"
+    )]
     Impossible {
         /// The file.
         segment: u64,
@@ -205,6 +229,7 @@ struct Chain {
     /// The highest number that any record vouched for.
     durable: u64,
     segment: u64,
+    segment_bytes: u32,
     /// Where the last record ends.
     offset: u32,
     /// Records that may turn out not to be durable: number and place.
@@ -238,19 +263,25 @@ impl Recovery {
     /// Takes the next segment: the number in its name, and its bytes.
     pub fn segment(&mut self, number: u64, bytes: &[u8]) -> Result<(), RecoverError> {
         if number <= self.newest {
-            return Err(RecoverError::Misnamed { named: number, found: self.newest });
+            return Err(RecoverError::Misnamed {
+                named: number,
+                found: self.newest,
+            });
         }
         self.newest = number;
         let header = match SegmentHeader::decode(bytes) {
             Ok(header) => header,
             Err(HeaderFault::OtherVersion(found)) => {
-                return Err(RecoverError::OtherVersion { segment: number, found });
+                return Err(RecoverError::OtherVersion {
+                    segment: number,
+                    found,
+                });
             }
             Err(HeaderFault::Short | HeaderFault::Unreadable | HeaderFault::Senseless) => {
                 return self.headless(number, bytes);
             }
         };
-        self.check_owner(number, &header)?;
+        self.check_owner(number, &header, bytes.len())?;
         if self.joins(number, &header)? {
             self.search = None;
             return self.read(number, &header, bytes);
@@ -263,7 +294,9 @@ impl Recovery {
 
     /// The log, after the last segment.
     pub fn finish(self, segment_bytes: u32) -> Result<Recovered, RecoverError> {
-        let Some(mut chain) = self.chain else { return Err(RecoverError::NoSegments) };
+        let Some(mut chain) = self.chain else {
+            return Err(RecoverError::NoSegments);
+        };
         let torn = self.search.as_ref().map(|search| search.torn);
         if let Some((_, promised)) = self.search.and_then(|search| search.hard_state) {
             // The tail's commit may reach entries that are cut.
@@ -277,8 +310,9 @@ impl Recovery {
             }
         }
         // A file number that was used is not used again.
-        let used = chain.segment == self.newest && torn.is_none();
-        let (segment, offset) = match used {
+        let goes_on =
+            chain.segment == self.newest && chain.segment_bytes == segment_bytes && torn.is_none();
+        let (segment, offset) = match goes_on {
             true => (chain.segment, block_up(chain.offset).min(segment_bytes)),
             false => (self.newest, segment_bytes),
         };
@@ -291,26 +325,59 @@ impl Recovery {
             hard_state: chain.hard_state,
         };
         let writer = LogWriter::resume(self.identity, segment_bytes, end, chain.map);
-        Ok(Recovered { writer, torn, unproven, void_segments: self.void_segments })
+        Ok(Recovered {
+            writer,
+            torn,
+            unproven,
+            void_segments: self.void_segments,
+        })
     }
 
-    fn check_owner(&self, number: u64, header: &SegmentHeader) -> Result<(), RecoverError> {
+    fn check_owner(
+        &self,
+        number: u64,
+        header: &SegmentHeader,
+        bytes: usize,
+    ) -> Result<(), RecoverError> {
         let (found, expected) = (header.identity, self.identity);
         let segment = number;
         if found.cluster != expected.cluster {
             let (found, expected) = (found.cluster, expected.cluster);
-            return Err(RecoverError::WrongCluster { segment, found, expected });
+            return Err(RecoverError::WrongCluster {
+                segment,
+                found,
+                expected,
+            });
         }
         if found.node != expected.node {
             let (found, expected) = (found.node, expected.node);
-            return Err(RecoverError::WrongNode { segment, found, expected });
+            return Err(RecoverError::WrongNode {
+                segment,
+                found,
+                expected,
+            });
         }
         if found.incarnation != expected.incarnation {
             let (found, expected) = (found.incarnation, expected.incarnation);
-            return Err(RecoverError::WrongIncarnation { segment, found, expected });
+            return Err(RecoverError::WrongIncarnation {
+                segment,
+                found,
+                expected,
+            });
         }
         if header.segment != number {
-            return Err(RecoverError::Misnamed { named: number, found: header.segment });
+            return Err(RecoverError::Misnamed {
+                named: number,
+                found: header.segment,
+            });
+        }
+        let (found, expected) = (bytes as u64, u64::from(header.segment_bytes));
+        if found < expected {
+            return Err(RecoverError::Shrunk {
+                segment,
+                found,
+                expected,
+            });
         }
         Ok(())
     }
@@ -326,12 +393,17 @@ impl Recovery {
                 previous: header.previous,
                 durable: header.durable.min(header.record),
                 segment: number,
+                segment_bytes: header.segment_bytes,
                 offset: BLOCK_BYTES,
                 recent: Vec::new(),
             });
             return Ok(true);
         };
-        let gap = RecoverError::Gap { segment: number, found: header.record, last: chain.record };
+        let gap = RecoverError::Gap {
+            segment: number,
+            found: header.record,
+            last: chain.record,
+        };
         if header.record < chain.record {
             return Err(gap);
         }
@@ -360,7 +432,11 @@ impl Recovery {
                 bytes: 0,
                 record: chain.record + 1,
             };
-            self.search = Some(Search { torn, entry: None, hard_state: None });
+            self.search = Some(Search {
+                torn,
+                entry: None,
+                hard_state: None,
+            });
         }
         Ok(false)
     }
@@ -384,8 +460,11 @@ impl Recovery {
         segment: &SegmentHeader,
         bytes: &[u8],
     ) -> Result<(), RecoverError> {
-        let Some(chain) = &mut self.chain else { return Ok(()) };
+        let Some(chain) = &mut self.chain else {
+            return Ok(());
+        };
         chain.segment = number;
+        chain.segment_bytes = segment.segment_bytes;
         chain.offset = BLOCK_BYTES;
         chain.durable = chain.durable.max(segment.durable.min(chain.record));
         while let Some(next) = chain.next(self.salt, bytes) {
@@ -396,25 +475,39 @@ impl Recovery {
 
     /// Decides whether the log ended cleanly in this file, or in a bad record.
     fn judge_end(&mut self, number: u64, recycled: bool, bytes: &[u8]) -> Result<(), RecoverError> {
-        let Some(chain) = &self.chain else { return Ok(()) };
+        let Some(chain) = &self.chain else {
+            return Ok(());
+        };
         let (end, record) = (chain.offset, chain.record + 1);
         let rest = bytes.get(end as usize..).unwrap_or_default();
         let zeros = rest.iter().rev().take_while(|byte| **byte == 0).count();
         if zeros == rest.len() {
             return Ok(());
         }
-        let bad = [end, block_up(end)]
-            .into_iter()
-            .find_map(|at| chain.resembles(self.salt, number, bytes, at).map(|entry| (at, entry)));
-        let later = self.records(number, end, bytes).any(|(header, _)| header.record >= record);
+        let bad = [end, block_up(end)].into_iter().find_map(|at| {
+            chain
+                .resembles(self.salt, number, bytes, at)
+                .map(|entry| (at, entry))
+        });
+        let later = self
+            .records(number, end, bytes)
+            .any(|(header, _)| header.record >= record);
         // In a file that began as zeros, whatever is not zero was written.
         if bad.is_none() && !later && recycled {
             return Ok(());
         }
         let offset = bad.map_or(end, |(at, _)| at);
-        let torn = Torn { segment: number, offset: end, bytes: (rest.len() - zeros) as u32, record };
-        self.search =
-            Some(Search { torn, entry: bad.and_then(|(_, entry)| entry), hard_state: None });
+        let torn = Torn {
+            segment: number,
+            offset: end,
+            bytes: (rest.len() - zeros) as u32,
+            record,
+        };
+        self.search = Some(Search {
+            torn,
+            entry: bad.and_then(|(_, entry)| entry),
+            hard_state: None,
+        });
         self.look_behind(number, offset, bytes)
     }
 
@@ -431,7 +524,9 @@ impl Recovery {
             if !matches!(header.kind, Kind::HardState | Kind::HardStateCopy) {
                 continue;
             }
-            let body = bytes.get(at as usize..).and_then(|bytes| header.body(bytes));
+            let body = bytes
+                .get(at as usize..)
+                .and_then(|bytes| header.body(bytes));
             if let Some(state) = body.and_then(|body| read_hard_state(&header, body)) {
                 promises.push((header.record, state));
             }
@@ -444,7 +539,9 @@ impl Recovery {
 
     /// A record behind the bad one was written when `durable` was durable.
     fn vouched(&self, durable: u64) -> Result<(), RecoverError> {
-        let Some(search) = &self.search else { return Ok(()) };
+        let Some(search) = &self.search else {
+            return Ok(());
+        };
         if durable < search.torn.record {
             return Ok(());
         }
@@ -458,7 +555,9 @@ impl Recovery {
     }
 
     fn honour(&mut self, record: u64, state: HardState) {
-        let (Some(chain), Some(search)) = (&self.chain, &mut self.search) else { return };
+        let (Some(chain), Some(search)) = (&self.chain, &mut self.search) else {
+            return;
+        };
         let newer = search.hard_state.is_none_or(|(known, _)| known < record);
         let later = state.term > chain.hard_state.term
             || state.term == chain.hard_state.term && state.vote.is_some();
@@ -478,14 +577,16 @@ impl Recovery {
         let salt = self.salt;
         let rest = bytes.get(from as usize..).unwrap_or_default();
         let magic = RECORD_MAGIC.to_le_bytes();
-        rest.windows(HEADER_BYTES as usize).enumerate().filter_map(move |(at, window)| {
-            if !window.starts_with(&magic) {
-                return None;
-            }
-            let (header, _) = Header::read(salt, window).ok()?;
-            let ours = header.segment == number && header.kind != Kind::Segment;
-            ours.then_some((header, from + at as u32))
-        })
+        rest.windows(HEADER_BYTES as usize)
+            .enumerate()
+            .filter_map(move |(at, window)| {
+                if !window.starts_with(&magic) {
+                    return None;
+                }
+                let (header, _) = Header::read(salt, window).ok()?;
+                let ours = header.segment == number && header.kind != Kind::Segment;
+                ours.then_some((header, from + at as u32))
+            })
     }
 }
 
@@ -514,7 +615,12 @@ impl Chain {
             && header.previous == self.previous
             && header.segment == self.segment;
         let body = header.body(rest)?;
-        follows.then_some(Next { header, crc, offset, body })
+        follows.then_some(Next {
+            header,
+            crc,
+            offset,
+            body,
+        })
     }
 
     /// Whether a bad record seems to begin here, and which entry it says it is.
@@ -527,7 +633,9 @@ impl Chain {
     ) -> Option<Option<(LogIndex, Term)>> {
         let rest = bytes.get(offset as usize..)?;
         let field = |at: usize| {
-            rest.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes)
+            rest.get(at..at + 8)
+                .and_then(|b| b.try_into().ok())
+                .map(u64::from_le_bytes)
         };
         let signs = [
             rest.starts_with(&RECORD_MAGIC.to_le_bytes()),
@@ -538,11 +646,20 @@ impl Chain {
             return None;
         }
         let header = Header::read(salt, rest).ok().map(|(header, _)| header);
-        Some(header.filter(|h| h.kind == Kind::Entry).map(|h| (h.index, h.term)))
+        Some(
+            header
+                .filter(|h| h.kind == Kind::Entry)
+                .map(|h| (h.index, h.term)),
+        )
     }
 
     fn accept(&mut self, next: &Next<'_>) -> Result<(), RecoverError> {
-        let Next { header, crc, offset, body } = next;
+        let Next {
+            header,
+            crc,
+            offset,
+            body,
+        } = next;
         let impossible = |what| RecoverError::Impossible {
             segment: header.segment,
             offset: *offset,
@@ -558,10 +675,17 @@ impl Chain {
                     return Err(impossible("an entry that does not follow the last one"));
                 }
                 if header.term < self.map.last_term() {
-                    return Err(impossible("an entry of an earlier term than the one before it"));
+                    return Err(impossible(
+                        "an entry of an earlier term than the one before it",
+                    ));
                 }
                 let (term, segment, body_bytes) = (header.term, header.segment, header.body_bytes);
-                self.map.push(Place { term, segment, offset: *offset, body_bytes });
+                self.map.push(Place {
+                    term,
+                    segment,
+                    offset: *offset,
+                    body_bytes,
+                });
             }
             Kind::HardState | Kind::HardStateCopy => {
                 let state = read_hard_state(header, body)
@@ -595,10 +719,21 @@ impl Chain {
         self.durable = self.durable.max(header.durable);
         let bytes = HEADER_BYTES + header.body_bytes;
         self.offset = offset + bytes;
-        self.recent.push((header.record, Extent { segment: header.segment, offset: *offset, bytes }));
+        self.recent.push((
+            header.record,
+            Extent {
+                segment: header.segment,
+                offset: *offset,
+                bytes,
+            },
+        ));
         // What is vouched for needs no second look; amortised, so that each
         // record is moved at most once.
-        if self.recent.first().is_some_and(|(record, _)| *record <= header.durable) {
+        if self
+            .recent
+            .first()
+            .is_some_and(|(record, _)| *record <= header.durable)
+        {
             let durable = self.durable;
             self.recent.retain(|(record, _)| *record > durable);
         }
@@ -617,5 +752,9 @@ fn extend(extents: &mut Vec<Extent>, next: Extent) {
         last.bytes = last.bytes.max(end - last.offset);
         return;
     }
-    extents.push(Extent { segment: next.segment, offset: start, bytes: end - start });
+    extents.push(Extent {
+        segment: next.segment,
+        offset: start,
+        bytes: end - start,
+    });
 }

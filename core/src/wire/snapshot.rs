@@ -111,7 +111,9 @@ impl SnapshotEncoder {
 /// Reads the header alone: which snapshot a file claims to be.
 pub fn read_snapshot_header(bytes: &[u8]) -> Result<SnapshotMeta, SnapshotError> {
     let header = bytes.get(..HEADER_BYTES).ok_or(SnapshotError::Header)?;
-    let (checked, crc) = header.split_last_chunk::<4>().ok_or(SnapshotError::Header)?;
+    let (checked, crc) = header
+        .split_last_chunk::<4>()
+        .ok_or(SnapshotError::Header)?;
     if u32::from_le_bytes(*crc) != crc32c::crc32c(checked) {
         return Err(SnapshotError::Header);
     }
@@ -131,7 +133,12 @@ fn meta(fields: &mut Fields<'_>) -> Option<SnapshotMeta> {
     let cluster = ClusterId(fields.bytes()?);
     let (index, term) = (LogIndex(fields.u64()?), Term(fields.u64()?));
     let state = Digest(fields.bytes()?);
-    (zero == [0; 2] && fields.0.is_empty()).then_some(SnapshotMeta { cluster, index, term, state })
+    (zero == [0; 2] && fields.0.is_empty()).then_some(SnapshotMeta {
+        cluster,
+        index,
+        term,
+        state,
+    })
 }
 
 /// Checks a whole snapshot file and returns what it stands for and the state
