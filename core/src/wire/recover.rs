@@ -758,3 +758,6 @@ fn extend(extents: &mut Vec<Extent>, next: Extent) {
         bytes: end - start,
     });
 }
+
+#[cfg(test)]
+mod tests;
