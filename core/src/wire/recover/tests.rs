@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use proptest::prelude::*;
 
 use super::*;
@@ -74,7 +72,7 @@ fn entries(term: u64, indexes: std::ops::RangeInclusive<u64>) -> Vec<LogEntry> {
     let entry = |index: u64| LogEntry {
         index: LogIndex(index),
         term: Term(term),
-        body: Arc::from(format!("entry {index} of term {term}").as_bytes()),
+        body: format!("entry {index} of term {term}").as_bytes().into(),
     };
     indexes.map(entry).collect()
 }
@@ -442,7 +440,7 @@ fn any_log() -> impl Strategy<Value = (Disk, Disk)> {
                 .map(|index| LogEntry {
                     index: LogIndex(index),
                     term: Term(term),
-                    body: Arc::from(vec![index as u8 | 1; body_bytes]),
+                    body: vec![index as u8 | 1; body_bytes].into(),
                 })
                 .collect();
             disk.append(&WriteBatch {
