@@ -64,13 +64,17 @@ impl fmt::Display for Digest {
 
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0[..6].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.0[..6]
+            .iter()
+            .try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
 /// Why a text is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a digest is 64 hexadecimal digits; this has {found} characters or a character that is no digit")]
+#[error(
+    "a digest is 64 hexadecimal digits; this has {found} characters or a character that is no digit"
+)]
 pub struct DigestError {
     /// How many characters were found.
     pub found: u64,
@@ -80,7 +84,9 @@ impl FromStr for Digest {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Digest, DigestError> {
-        let error = DigestError { found: text.chars().count() as u64 };
+        let error = DigestError {
+            found: text.chars().count() as u64,
+        };
         if text.len() != 64 {
             return Err(error);
         }

@@ -65,7 +65,11 @@ impl LogIndex {
     /// At index 0, which has none before it.
     #[must_use]
     pub fn prev(self) -> LogIndex {
-        LogIndex(self.0.checked_sub(1).expect("only index 0 has no index before it"))
+        LogIndex(
+            self.0
+                .checked_sub(1)
+                .expect("only index 0 has no index before it"),
+        )
     }
 }
 

@@ -3,6 +3,8 @@
 //! This crate knows no clock, thread, socket, file or ambient randomness.
 
 // Layer 0: nouns.
+pub mod address;
+pub mod context;
 pub mod digest;
 pub mod ids;
 pub mod limits;

@@ -60,6 +60,15 @@ pub const WAITING_REQUESTS_MAX: u64 = 1_000;
 /// Voters of a cluster.
 pub const VOTERS_MAX: u64 = 7;
 
-const _: () = assert!(ENTRY_BYTES_MAX < FRAME_BYTES_MAX, "an entry must fit a frame");
-const _: () = assert!(RESULT_BYTES_MAX * 2 < ENTRY_BYTES_MAX, "a result must fit an entry");
-const _: () = assert!(NAMED_DEPENDENCIES_MAX <= DEPENDENCIES_MAX, "named ones are some of them");
+const _: () = assert!(
+    ENTRY_BYTES_MAX < FRAME_BYTES_MAX,
+    "an entry must fit a frame"
+);
+const _: () = assert!(
+    RESULT_BYTES_MAX * 2 < ENTRY_BYTES_MAX,
+    "a result must fit an entry"
+);
+const _: () = assert!(
+    NAMED_DEPENDENCIES_MAX <= DEPENDENCIES_MAX,
+    "named ones are some of them"
+);
