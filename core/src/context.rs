@@ -45,8 +45,11 @@ pub struct ContextRecord {
     pub summary: String,
     /// Level 2: what a file declares, in source order.
     pub symbols: Vec<Symbol>,
-    /// What a file imports, in source order; of a folder the most imported.
+    /// What a file imports, in source order.
     pub imports: Vec<Import>,
+    /// What most files of a folder import from outside their own folder, with
+    /// the number of files that do.
+    pub depends_on: Vec<Reference>,
     /// Names that a file lists as its interface (`__all__`, `export { … }`).
     pub exports: Vec<String>,
     /// The names of functions and types used most, for ranking across files.
@@ -94,6 +97,7 @@ impl ContextRecord {
             summary: String::new(),
             symbols: Vec::new(),
             imports: Vec::new(),
+            depends_on: Vec::new(),
             exports: Vec::new(),
             references: Vec::new(),
             entry_points: Vec::new(),
@@ -229,11 +233,11 @@ impl<'de> Deserialize<'de> for SliceDigest {
 pub struct Import {
     /// The module, package, header or path, as written.
     pub target: String,
-    /// The line, from 1; in a folder, how many of its files import it.
+    /// The line, from 1.
     pub line: u32,
 }
 
-/// A name of a function or type that is used.
+/// A name that is used: of a function, a type or a module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reference {
     /// The name.
