@@ -63,6 +63,7 @@ fn declare<'t>(site: &Site<'_, 't>) -> Option<Declared<'t>> {
             };
             let body = site.field("body");
             let mut declared = Declared::new(name, kind, visibility(name)).body(body);
+            declared.last = body.map(last_of);
             declared.doc = Some(
                 body.and_then(|body| docstring(site, body))
                     .map(prose::first_line)
@@ -71,6 +72,21 @@ fn declare<'t>(site: &Site<'_, 't>) -> Option<Declared<'t>> {
             Some(declared)
         }
     }
+}
+
+/// The last node of a body that is no comment: a block of the grammar takes in
+/// the comments after it, Python's own parser does not.
+fn last_of(body: Node<'_>) -> Node<'_> {
+    /// Deeper than any real last statement.
+    const DEPTH_MAX: usize = 200;
+    let mut cursor = body.walk();
+    for _ in 0..DEPTH_MAX {
+        if !cursor.goto_last_child() {
+            break;
+        }
+        while cursor.node().kind() == "comment" && cursor.goto_previous_sibling() {}
+    }
+    cursor.node()
 }
 
 /// The text of the string that a body begins with.

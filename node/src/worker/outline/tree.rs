@@ -119,6 +119,8 @@ pub(super) struct Declared<'t> {
     pub(super) body: Option<Node<'t>>,
     /// Names around it that its own text gives, as in `Type::method`.
     pub(super) qualifier: String,
+    /// The last node that belongs to it, where its own node may go beyond.
+    pub(super) last: Option<Node<'t>>,
     /// Documentation that stands inside it.
     pub(super) doc: Option<String>,
     /// What it says of the visibility of its members.
@@ -135,6 +137,7 @@ impl<'t> Declared<'t> {
             visibility,
             body: None,
             qualifier: String::new(),
+            last: None,
             doc: None,
             inner_access: None,
             is_scope_only: false,
