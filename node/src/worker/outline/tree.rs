@@ -541,7 +541,7 @@ impl<'a> Walk<'a> {
             doc,
             range: LineRange {
                 start: line(row),
-                end: last_line(node),
+                end: last_line(declared.last.unwrap_or(node)),
             },
             parent: self.prefix.clone(),
             digest: SliceDigest::of(text),
