@@ -1,1 +1,5 @@
 //! The production node.
+
+pub mod disk;
+pub mod source;
+pub mod worker;

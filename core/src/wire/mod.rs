@@ -3,7 +3,14 @@
 //! Knows no configuration and no state.
 
 pub mod command;
+pub mod frame;
+pub mod identity;
+pub mod log_map;
+pub mod log_writer;
 pub mod message;
+pub mod record;
+pub mod recover;
+pub mod snapshot;
 
 #[cfg(test)]
 mod tests;
@@ -42,19 +49,57 @@ pub enum DecodeError {
 
 /// `version`, then the value.
 fn encode<T: serde::Serialize>(version: u8, value: &T) -> Vec<u8> {
-    postcard::to_extend(value, vec![version]).expect("our own types are plain data: a vector takes them all")
+    postcard::to_extend(value, vec![version])
+        .expect("our own types are plain data: a vector takes them all")
 }
 
 /// The value behind `version`, if nothing is left over.
 fn decode<T: serde::de::DeserializeOwned>(version: u8, bytes: &[u8]) -> Result<T, DecodeError> {
     let (found, rest) = bytes.split_first().ok_or(DecodeError::Empty)?;
     if *found != version {
-        return Err(DecodeError::Version { found: *found, expected: version });
+        return Err(DecodeError::Version {
+            found: *found,
+            expected: version,
+        });
     }
     let (value, rest) = postcard::take_from_bytes(rest)
         .map_err(|error| DecodeError::Malformed(error.to_string()))?;
     match rest.len() {
         0 => Ok(value),
         count => Err(DecodeError::Trailing(count as u64)),
+    }
+}
+
+/// Reads fixed-size integers from a slice; `None` once it is too short.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Fields<'a> {
+    pub(crate) fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    pub(crate) fn slice(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (head, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(head)
+    }
+
+    pub(crate) fn u8(&mut self) -> Option<u8> {
+        self.bytes().map(u8::from_le_bytes)
+    }
+
+    pub(crate) fn u16(&mut self) -> Option<u16> {
+        self.bytes().map(u16::from_le_bytes)
+    }
+
+    pub(crate) fn u32(&mut self) -> Option<u32> {
+        self.bytes().map(u32::from_le_bytes)
+    }
+
+    pub(crate) fn u64(&mut self) -> Option<u64> {
+        self.bytes().map(u64::from_le_bytes)
     }
 }
