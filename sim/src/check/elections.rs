@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use precentor_core::driver::View;
+use precentor_core::view::View;
 use precentor_core::log::TermAt;
 use precentor_core::ids::{LogIndex, NodeId, Term};
 use precentor_core::message::{Body, Message};

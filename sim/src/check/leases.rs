@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use precentor_core::command::Command;
 use precentor_core::config::Knobs;
-use precentor_core::driver::View;
+use precentor_core::view::View;
 use precentor_core::event::Event;
 use precentor_core::ids::{LogIndex, Term, Token, WorkerId, WorkerIncarnation};
 use precentor_core::request::Request;

@@ -4,7 +4,7 @@
 
 use precentor_core::action::Write;
 use precentor_core::command::Entry;
-use precentor_core::driver::View;
+use precentor_core::view::View;
 use precentor_core::entry::LogEntry;
 use precentor_core::ids::{LogIndex, Term};
 use precentor_core::message::{AppendResult, Body, Message};
@@ -181,7 +181,7 @@ impl Logs {
         let Body::AppendReply(reply) = &message.body else {
             return Ok(());
         };
-        let AppendResult::Matched { index } = reply.result else {
+        let AppendResult::Matched { durable: index, .. } = reply.result else {
             return Ok(());
         };
         let holds = index.0 == 0 || disk.is_durable(index);

@@ -12,7 +12,7 @@ use std::fmt;
 
 use precentor_core::action::{Action, Violation};
 use precentor_core::config::Knobs;
-use precentor_core::driver::View;
+use precentor_core::view::View;
 use precentor_core::event::{Event, Now};
 use precentor_core::ids::LogIndex;
 
