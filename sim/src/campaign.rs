@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::check::{Checker, Failure};
+use crate::check::Failure;
 use crate::marks::Mark;
 use crate::scenario::Scenario;
 use crate::stage::{Ending, Planted, Stage};
@@ -108,7 +108,7 @@ impl Summary {
     pub fn exit_code(&self) -> u8 {
         let code = |trouble: &Trouble| match trouble {
             Trouble::Crashed => CRASH,
-            Trouble::Failed(failure) if failure.checker == Checker::Liveness => LIVENESS,
+            Trouble::Failed(failure) if failure.checker.is_liveness() => LIVENESS,
             Trouble::Failed(_) => SAFETY,
         };
         // Safety first, then a crash, then liveness.

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use precentor_sim::campaign::{self, NONDETERMINISM, Plan, SAFETY, Summary};
-use precentor_sim::check::Checker;
 use precentor_sim::report;
 use precentor_sim::scenario::Scenario;
 use precentor_sim::stage::{Planted, Stage};
@@ -147,7 +146,7 @@ fn run(seed: u64, trace: bool, planted: Planted, name: Option<&str>, json: bool)
     }
     match ending.failure {
         None => 0,
-        Some(failure) if failure.checker == Checker::Liveness => campaign::LIVENESS,
+        Some(failure) if failure.checker.is_liveness() => campaign::LIVENESS,
         Some(_) => SAFETY,
     }
 }

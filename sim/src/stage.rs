@@ -15,7 +15,7 @@ use precentor_core::request::{Reply, Request};
 use precentor_core::status::RoleName;
 
 use crate::agenda::Agenda;
-use crate::check::{Checker, Checks, Failure, Moment, Verdict};
+use crate::check::{Checker, Checks, Failure, Moment, Verdict, ensure};
 use crate::clock::Clock;
 use crate::desk::{Desk, Errand, FIRST_WORKER};
 use crate::disk::Disk;
@@ -86,6 +86,7 @@ pub struct Ending {
 #[derive(Debug)]
 pub struct Stage {
     scenario: Scenario,
+    #[cfg_attr(not(feature = "planted-bugs"), allow(dead_code))]
     planted: Planted,
     now_us: u64,
     agenda: Agenda<Happening>,
@@ -106,7 +107,13 @@ pub struct Stage {
     messages: u64,
     healed: bool,
     content: bool,
+    /// Who was woken last, when, and how often at that moment.
+    woken: (Place, u64),
+    spins: u32,
 }
+
+/// A deadline that is still due after so many turns would burn a real host's core.
+const SPINS_MAX: u32 = 100;
 
 impl Stage {
     /// A world as a seed draws it.
@@ -150,6 +157,8 @@ impl Stage {
             messages: 0,
             healed: false,
             content: false,
+            woken: (0, 0),
+            spins: 0,
             scenario,
         }
     }
@@ -220,6 +229,11 @@ impl Stage {
                 let now = self.machines[place].clock.now(self.now_us).time;
                 let due = self.machines[place].driver.as_ref().and_then(|driver| driver.deadline());
                 if due.is_some_and(|due| due <= now) {
+                    self.spins = if self.woken == (place, self.now_us) { self.spins + 1 } else { 0 };
+                    self.woken = (place, self.now_us);
+                    ensure(self.spins < SPINS_MAX, Checker::Spinning, || {
+                        format!("n{} was woken {SPINS_MAX} times at {now:?} for {due:?}, which does not move", place + 1)
+                    })?;
                     self.machines[place].inbox.push(Event::Wake);
                     return self.turn(place);
                 }

@@ -61,8 +61,18 @@ pub enum Checker {
     ClientView,
     /// What a message says is what its bytes say.
     Wire,
+    /// A deadline that has come moves on when the node is woken.
+    Spinning,
     /// After healing, everything accepted ends and replicas agree.
     Liveness,
+}
+
+impl Checker {
+    /// Is it about what must happen at last, and not about what never may?
+    #[must_use]
+    pub fn is_liveness(self) -> bool {
+        matches!(self, Checker::Liveness | Checker::Spinning)
+    }
 }
 
 /// Something is wrong with the core.
