@@ -18,6 +18,8 @@ use crate::workload::ENGINE;
 
 const TICK: u64 = 0;
 const BACK: u64 = 1;
+/// Waits to be sent again, and for no answer.
+const NOBODY: Ticket = Ticket(0);
 const PATIENCE_US: u64 = 500_000;
 
 /// A job in hand.
@@ -122,7 +124,7 @@ impl Worker {
             other => {
                 self.ask_elsewhere(&other, desk);
                 if let Some(held) = self.held.get_mut(&token) {
-                    held.sent = Some((Ticket(0), (desk.now_us + 20_000).saturating_sub(PATIENCE_US)));
+                    held.sent = Some((NOBODY, (desk.now_us + 20_000).saturating_sub(PATIENCE_US)));
                 }
             }
         }
@@ -175,7 +177,8 @@ impl Worker {
                 self.die(desk.now_us + 50_000);
                 return;
             }
-            if held.sent.is_some() {
+            // Turn away only from a node that did not answer.
+            if held.sent.is_some_and(|(ticket, _)| ticket != NOBODY) {
                 self.caller.turn_to(None, desk.nodes);
             }
             let verdict = match held.verdict.clone() {

@@ -112,7 +112,9 @@ impl Client {
         let late = |at_us: u64| now_us >= at_us + PATIENCE_US;
         let Some(session) = self.session else {
             if self.opening.is_none_or(|(_, at_us)| late(at_us)) {
-                self.caller.turn_to(None, desk.nodes);
+                if self.opening.is_some() {
+                    self.caller.turn_to(None, desk.nodes);
+                }
                 let ticket = self.caller.ask(desk, propose(None, Sequence(0), Command::OpenSession));
                 self.opening = Some((ticket, now_us));
             }
@@ -133,7 +135,8 @@ impl Client {
             .filter(|(_, asked)| !asked.answered && late(asked.at_us))
             .map(|(&sequence, _)| sequence)
             .collect();
-        if !overdue.is_empty() {
+        // Turn away only from a node that did not answer.
+        if overdue.iter().any(|sequence| self.asked[sequence].ticket.is_some()) {
             self.caller.turn_to(None, desk.nodes);
         }
         for sequence in overdue {
@@ -194,6 +197,7 @@ impl Client {
                 self.follow_hint(&other, desk);
                 // Ask again soon, not at once: there may be no leader.
                 let asked = self.asked.get_mut(&sequence).expect("it was just found");
+                asked.ticket = None;
                 asked.at_us = (desk.now_us + 20_000).saturating_sub(PATIENCE_US);
                 Ok(())
             }
