@@ -1,3 +1,4 @@
 //! The production node.
 
+pub mod blobstore;
 pub mod disk;
