@@ -1,5 +1,6 @@
 //! The production node.
 
+pub mod blobstore;
 pub mod disk;
 pub mod source;
 pub mod worker;
