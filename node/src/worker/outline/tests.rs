@@ -203,6 +203,10 @@ fn no_garbage_panics_or_takes_for_ever() {
         "a.json", "a.toml", "a.yml", "a",
     ] {
         for content in &garbage {
+            eprintln!(
+                "{name} {}",
+                String::from_utf8_lossy(&content[..9.min(content.len())])
+            );
             let record = outline(name, content);
             assert_eq!(record.bytes, content.len() as u64);
         }
