@@ -90,7 +90,11 @@ impl Disk {
             entries: write.entries,
         };
         if let Some(from) = write.truncate_from {
-            assert!(from >= self.first, "truncation at {from} reaches below the log's start {}", self.first);
+            assert!(
+                from >= self.first,
+                "truncation at {from} reaches below the log's start {}",
+                self.first
+            );
             let keep = ((from.0 - self.first.0) as usize).min(self.entries.len());
             pending.removed = self.entries.split_off(keep);
             self.durable_last = self.durable_last.min(LogIndex(from.0 - 1));
@@ -109,7 +113,10 @@ impl Disk {
             self.entries.push(entry.clone());
         }
         self.pending.push_back(pending);
-        if tape.fault(Domain::WriteFailed, self.lane, self.options.fail_ppm).is_some() {
+        if tape
+            .fault(Domain::WriteFailed, self.lane, self.options.fail_ppm)
+            .is_some()
+        {
             return WriteEnd::Failed(done_us);
         }
         WriteEnd::Durable(done_us)
@@ -157,7 +164,10 @@ impl Disk {
     /// Entries up to here go, as far as a durable snapshot has them.
     pub fn compact(&mut self, up_to: LogIndex) {
         let held = self.snapshot.as_ref().map_or(LogIndex(0), |s| s.index);
-        assert!(up_to <= held, "the log is dropped up to {up_to}, the snapshot ends at {held}");
+        assert!(
+            up_to <= held,
+            "the log is dropped up to {up_to}, the snapshot ends at {held}"
+        );
         let last_safe = self.durable_last.min(up_to);
         let count = (last_safe.0 + 1).saturating_sub(self.first.0) as usize;
         self.entries.drain(..count);
@@ -235,7 +245,9 @@ impl Disk {
         let total: usize = pending.iter().map(records_of).sum();
         let mut survive = 0;
         if total > 0 {
-            if let Some(mut roll) = tape.fault(Domain::UnsyncedKept, self.lane, self.options.keep_ppm) {
+            if let Some(mut roll) =
+                tape.fault(Domain::UnsyncedKept, self.lane, self.options.keep_ppm)
+            {
                 survive = 1 + roll.below(total as u64) as usize;
             }
             if survive < total {
