@@ -257,7 +257,7 @@ fn a_torn_tail_is_cut_where_it_was_torn_and_what_came_before_stays() {
         let survived = u64::from((cut - start) / (64 + 17));
         // The last byte of a body is a digit, so a cut anywhere before it shows.
         assert_eq!(last(&recovered).0, 2 + survived, "cut at {cut}");
-        let clean = (cut - start) % (64 + 17) == 0;
+        let clean = (cut - start).is_multiple_of(64 + 17);
         assert_eq!(
             recovered.torn.is_none(),
             clean,
