@@ -10,6 +10,9 @@ pub mod record;
 pub mod recover;
 pub mod snapshot;
 
+#[cfg(test)]
+mod golden;
+
 /// Reads fixed-size integers from a slice; `None` once it is too short.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
