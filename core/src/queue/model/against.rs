@@ -259,6 +259,14 @@ impl Pair {
                 (Stage::Running(worker, token), JobState::Running(lease)) => {
                     *worker == lease.worker.0 && *token == lease.token
                 }
+                // With several failed ones, either may be named as the cause.
+                (
+                    Stage::Over(JobState::DependencyFailed { .. }),
+                    JobState::DependencyFailed { dependency },
+                ) => {
+                    let cause = &self.model.tasks[&dependency.0].stage;
+                    matches!(cause, Stage::Over(state) if !matches!(state, JobState::Done { .. }))
+                }
                 (Stage::Over(state), other) => state == other,
                 _ => false,
             };
@@ -285,7 +293,11 @@ impl Pair {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig {
+        // What a failure shrinks to is printed; a file of seeds would not survive a new strategy.
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn the_queue_does_what_the_slow_model_does(steps in steps()) {

@@ -3,6 +3,8 @@
 mod admission;
 mod attempts;
 mod dependencies;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod sessions;
 mod state;
 
