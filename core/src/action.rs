@@ -67,7 +67,7 @@ pub enum Action {
 pub struct Write {
     /// Its number, one higher than the last.
     pub id: WriteId,
-    /// Term and vote, if they changed.
+    /// Term and vote, if they changed, or if more is committed than was told before.
     pub hard_state: Option<HardState>,
     /// First remove every entry from here on.
     pub truncate_from: Option<LogIndex>,

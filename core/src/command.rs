@@ -190,6 +190,11 @@ pub enum AfterFailure {
     },
     /// It was given up.
     Dead,
+    /// A newer input waited for its end and takes its place.
+    Superseded {
+        /// Which job.
+        by: JobId,
+    },
 }
 
 /// Why a claim took no effect.

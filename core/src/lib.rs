@@ -25,3 +25,7 @@ pub mod planted;
 pub mod principal;
 pub mod request;
 pub mod status;
+
+// Layer 3: components.
+pub mod generation;
+pub mod queue;

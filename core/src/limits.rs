@@ -15,6 +15,10 @@ pub const SUBMIT_ITEMS_MAX: u64 = 1_000;
 pub const NAMED_DEPENDENCIES_MAX: u64 = 64;
 /// Dependencies of one item in all (a folder's children are `optional`).
 pub const DEPENDENCIES_MAX: u64 = 10_000;
+/// Dependencies of all unfinished jobs together.
+pub const EDGES_OPEN_MAX: u64 = 10_000_000;
+/// Longest delay that an item may ask for, in milliseconds.
+pub const DELAY_MS_MAX: u64 = 30 * 86_400_000;
 /// Tags of one item.
 pub const TAGS_MAX: u64 = 16;
 /// Longest short text from outside (names of engines, tenants, principals, tags), in bytes.
@@ -33,6 +37,8 @@ pub const SESSION_REPLIES_MAX: u64 = 256;
 pub const WORKERS_MAX: u64 = 4_096;
 /// Leases that one worker may hold.
 pub const WORKER_SLOTS_MAX: u64 = 64;
+/// Engines that one worker may offer.
+pub const WORKER_ENGINES_MAX: u64 = 64;
 /// Claims of one entry.
 pub const CLAIMS_PER_ENTRY_MAX: u64 = 64;
 /// Expired leases of one entry.

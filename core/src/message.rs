@@ -107,10 +107,12 @@ pub struct AppendReply {
 /// What became of an append.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum AppendResult {
-    /// The follower's durable log equals the leader's up to here.
+    /// The follower's log equals the leader's.
     Matched {
-        /// The last such index.
-        index: LogIndex,
+        /// Up to here, on disk or not.
+        verified: LogIndex,
+        /// Up to here on disk for good: only this counts for a quorum.
+        durable: LogIndex,
     },
     /// The entry before is missing or another.
     Conflict {

@@ -1,0 +1,38 @@
+//! A node that asks whether an election could succeed, or for votes: counts
+//! the answers of one round.
+
+use std::collections::BTreeSet;
+
+use super::quorum;
+use crate::cx::Cx;
+use crate::ids::NodeId;
+use crate::time::Time;
+
+/// One round of asking.
+#[derive(Clone, Debug)]
+pub(super) struct Candidate {
+    granted: BTreeSet<NodeId>,
+    /// When this round has failed.
+    pub(super) deadline: Time,
+    /// The old leader asked for this election.
+    pub(super) transfer: bool,
+}
+
+impl Candidate {
+    /// A round that starts now, with nobody's grant: a node's own vote counts
+    /// like another's, when it is durable.
+    pub(super) fn new(transfer: bool, cx: &mut Cx<'_>) -> Candidate {
+        let deadline = cx.time() + cx.draw_election_timeout();
+        Candidate { granted: BTreeSet::new(), deadline, transfer }
+    }
+
+    /// A voter's grant. Again from the same voter it counts once.
+    pub(super) fn on_granted(&mut self, from: NodeId) {
+        self.granted.insert(from);
+    }
+
+    /// Is that a majority?
+    pub(super) fn has_quorum(&self, cx: &Cx<'_>) -> bool {
+        self.granted.len() as u64 >= quorum::majority(cx.config.voters.len() as u64)
+    }
+}

@@ -1,0 +1,166 @@
+//! A node that follows a leader, or waits for one: takes entries, and decides
+//! when the leader must be gone.
+
+use super::Next;
+use crate::action::Violation;
+use crate::cx::Cx;
+use crate::ids::{LogIndex, NodeId, Term};
+use crate::log::TermAt;
+use crate::marks::Mark;
+use crate::message::{Append, AppendReply, AppendResult, LogPosition};
+use crate::time::Time;
+
+/// A follower's own state.
+#[derive(Clone, Debug)]
+pub(super) struct Follower {
+    /// Whom it follows; none before the first word of a term's leader.
+    pub(super) leader: Option<NodeId>,
+    /// When the leader was heard last.
+    heard: Option<Time>,
+    /// The leader's connection closed, and nothing came from it since.
+    suspicious: bool,
+    /// When to ask for pre-votes.
+    pub(super) deadline: Time,
+    /// The log equals the leader's up to here, as checked in this term.
+    verified: LogIndex,
+    /// What the leader is to be told at the end of the turn.
+    owed: Option<Owed>,
+    /// The leader has heard that this much is durable.
+    told: Option<(LogIndex, LogIndex)>,
+    /// The latest round heard.
+    round: u64,
+}
+
+/// An answer that the leader waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Owed {
+    /// How far the logs agree.
+    Progress,
+    /// That they do not.
+    Conflict { previous: LogIndex, hint: LogPosition },
+}
+
+impl Follower {
+    /// Starts to follow, or to wait.
+    pub(super) fn new(leader: Option<NodeId>, cx: &mut Cx<'_>) -> Follower {
+        let deadline = cx.time() + cx.draw_election_timeout();
+        Follower {
+            leader,
+            heard: leader.map(|_| cx.time()),
+            suspicious: false,
+            deadline,
+            verified: LogIndex(0),
+            owed: None,
+            told: None,
+            round: 0,
+        }
+    }
+
+    /// Is the leader believed to live? Then nobody else gets a vote
+    /// (dissertation §4.2.3), unless its connection closed here too.
+    pub(super) fn trusts_leader(&self, cx: &Cx<'_>) -> bool {
+        let fresh = |heard| cx.time().since(heard) < cx.config.election_timeout_min();
+        self.leader.is_some() && !self.suspicious && self.heard.is_some_and(fresh)
+    }
+
+    /// Has it lost a leader's connection?
+    pub(super) fn is_suspicious(&self) -> bool {
+        self.suspicious
+    }
+
+    /// The connection to a peer closed: if it is the leader's, it probably died.
+    pub(super) fn on_peer_down(&mut self, peer: NodeId, cx: &mut Cx<'_>) {
+        if self.leader == Some(peer) {
+            self.suspicious = true;
+            let wait = cx.random.between(0, cx.config.knobs.suspicion_ms_max * 1_000);
+            self.deadline = self.deadline.min(cx.time() + crate::time::Span(wait));
+        }
+    }
+
+    /// The leader's word: entries, or a heartbeat.
+    pub(super) fn on_append(&mut self, from: NodeId, term: Term, append: Append, commit: &mut LogIndex, cx: &mut Cx<'_>) -> Next {
+        match self.leader {
+            Some(leader) if leader != from => {
+                return Next::Halt(Violation::TwoLeaders { term, first: leader, second: from });
+            }
+            Some(_) => {}
+            None => self.leader = Some(from),
+        }
+        self.heard = Some(cx.time());
+        self.suspicious = false;
+        self.deadline = cx.time() + cx.draw_election_timeout();
+        self.round = self.round.max(append.round);
+
+        let Append { previous, entries, commit: leader_commit, .. } = append;
+        // What is committed here is in every leader's log (Raft §5.4.3): it
+        // needs no check, and may be in a snapshot where it cannot be checked.
+        let agrees = previous.index <= *commit || cx.log.term_at(previous.index) == TermAt::Known(previous.term);
+        #[cfg(feature = "planted-bugs")]
+        let agrees = agrees
+            || (cx.config.planted(crate::planted::Bug::SkipLogCheck)
+                && cx.log.term_at(previous.index) != TermAt::Beyond);
+        if !agrees {
+            cx.mark(Mark::AppendConflict);
+            let hint = cx.log.conflict_hint(previous);
+            self.owed = Some(Owed::Conflict { previous: previous.index, hint });
+            return Next::Stay;
+        }
+        let end = LogIndex(previous.index.0 + entries.len() as u64);
+        for entry in entries {
+            match cx.log.term_at(entry.index) {
+                TermAt::Beyond => cx.append(entry),
+                TermAt::Known(term) if term == entry.term => {
+                    #[cfg(feature = "planted-bugs")]
+                    if cx.config.planted(crate::planted::Bug::TruncateAgreeing)
+                        && entry.index > cx.log.first_known()
+                        && cx.log.window_first() <= entry.index
+                    {
+                        cx.truncate(entry.index);
+                        cx.append(entry);
+                    }
+                }
+                TermAt::Compacted => {}
+                TermAt::Known(_) if entry.index <= *commit => {
+                    let violation = Violation::CommittedConflict { index: entry.index, term: entry.term };
+                    return Next::Halt(violation);
+                }
+                TermAt::Known(_) => {
+                    cx.mark(Mark::TailTruncated);
+                    cx.truncate(entry.index);
+                    cx.append(entry);
+                }
+            }
+        }
+        self.verified = self.verified.max(end);
+        // Only what this leader's messages have checked may be taken as
+        // committed: an unchecked tail may be another leader's.
+        *commit = (*commit).max(leader_commit.min(self.verified));
+        if !matches!(self.owed, Some(Owed::Conflict { .. })) {
+            self.owed = Some(Owed::Progress);
+        }
+        Next::Stay
+    }
+
+    /// What the leader is to be told at the end of this turn, if anything: an
+    /// answer it waits for, or that more is durable.
+    pub(super) fn report(&mut self, cx: &Cx<'_>) -> Option<(NodeId, AppendReply)> {
+        let leader = self.leader?;
+        let durable = self.verified.min(cx.outbox.durable());
+        #[cfg(feature = "planted-bugs")]
+        let durable = if cx.config.planted(crate::planted::Bug::AckBeforeDurable) { self.verified } else { durable };
+        let progress = (self.verified, durable);
+        let result = match self.owed.take() {
+            Some(Owed::Conflict { previous, hint }) => AppendResult::Conflict { previous, hint },
+            Some(Owed::Progress) => AppendResult::Matched { verified: self.verified, durable },
+            // Unasked, but only of what was verified: before that there is nothing to say.
+            None if self.verified > LogIndex(0) && self.told != Some(progress) => {
+                AppendResult::Matched { verified: self.verified, durable }
+            }
+            None => return None,
+        };
+        if matches!(result, AppendResult::Matched { .. }) {
+            self.told = Some(progress);
+        }
+        Some((leader, AppendReply { round: self.round, result }))
+    }
+}

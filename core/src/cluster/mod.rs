@@ -1,0 +1,523 @@
+//! `ClusterCoordinator`: term, vote, role and replication. Knows nothing of
+//! what entries mean, of clients or of workers.
+//!
+//! Every role answers an event with a [`Next`]; only this file performs it, so
+//! that term and vote change in one place. Timers are looked at when a turn
+//! ends, after everything that had already arrived was taken in: a node that
+//! was stalled reads its mail before it judges others.
+
+mod candidate;
+mod follower;
+mod leader;
+mod progress;
+mod quorum;
+#[cfg(test)]
+mod tests;
+
+use crate::action::Violation;
+use crate::bytes::Bytes;
+use crate::cx::Cx;
+use crate::entry::{HardState, LogEntry};
+use crate::ids::{LogIndex, NodeId, ReadId, Term};
+use crate::marks::Mark;
+use crate::message::{Append, Body, LogPosition, Message, StateHashAt};
+use crate::request::Refusal;
+use crate::status::RoleName;
+use crate::time::Time;
+
+use candidate::Candidate;
+use follower::Follower;
+use leader::Leader;
+
+/// What a role wants to become.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Next {
+    /// As it is.
+    Stay,
+    /// Follow in a term: the same or a later one.
+    Follow { term: Term, leader: Option<NodeId> },
+    /// Ask for pre-votes.
+    PreCampaign,
+    /// Ask for votes in the next term.
+    Campaign { transfer: bool },
+    /// Lead.
+    Lead,
+    /// Stop for ever.
+    Halt(Violation),
+}
+
+#[derive(Clone, Debug)]
+enum Role {
+    Follower(Follower),
+    PreCandidate(Candidate),
+    Candidate(Candidate),
+    Leader(Box<Leader>),
+}
+
+/// What the rest of the node must know.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// This node leads now: its first entry must be proposed at once.
+    Elected {
+        /// The new term.
+        term: Term,
+    },
+    /// This node leads no more: what it proposed may or may not survive.
+    Deposed,
+    /// A broken invariant.
+    Halt(Violation),
+}
+
+/// Why a proposal was not appended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ProposeError {
+    /// This node does not lead.
+    NotLeader,
+    /// It does not take proposals now.
+    Refused(Refusal),
+}
+
+/// This node's part in consensus.
+#[derive(Clone, Debug)]
+pub struct ClusterCoordinator {
+    hard_state: HardState,
+    role: Role,
+    commit: LogIndex,
+    held_by_all: LogIndex,
+    peer_state_hash: Option<StateHashAt>,
+    changes: Vec<Change>,
+}
+
+impl ClusterCoordinator {
+    /// A node that starts with what its disk holds, as a follower of nobody.
+    #[must_use]
+    pub fn new(hard_state: HardState, commit: LogIndex, cx: &mut Cx<'_>) -> ClusterCoordinator {
+        ClusterCoordinator {
+            hard_state,
+            role: Role::Follower(Follower::new(None, cx)),
+            commit,
+            held_by_all: LogIndex(0),
+            peer_state_hash: None,
+            changes: Vec::new(),
+        }
+    }
+
+    /// The current term.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        self.hard_state.term
+    }
+
+    /// Who got this node's vote in the current term.
+    #[must_use]
+    pub fn vote(&self) -> Option<NodeId> {
+        self.hard_state.vote
+    }
+
+    /// The highest index known to be committed.
+    #[must_use]
+    pub fn commit(&self) -> LogIndex {
+        self.commit
+    }
+
+    /// The role's name.
+    #[must_use]
+    pub fn role(&self) -> RoleName {
+        match &self.role {
+            Role::Follower(_) => RoleName::Follower,
+            Role::PreCandidate(_) => RoleName::PreCandidate,
+            Role::Candidate(_) => RoleName::Candidate,
+            Role::Leader(_) => RoleName::Leader,
+        }
+    }
+
+    /// Who leads this term, if that is known.
+    #[must_use]
+    pub fn leader(&self, node: NodeId) -> Option<NodeId> {
+        match &self.role {
+            Role::Follower(follower) => follower.leader.filter(|_| !follower.is_suspicious()),
+            Role::PreCandidate(_) | Role::Candidate(_) => None,
+            Role::Leader(_) => Some(node),
+        }
+    }
+
+    /// Does this node lead, and hand over?
+    #[must_use]
+    pub fn is_yielding(&self) -> bool {
+        matches!(&self.role, Role::Leader(leader) if leader.is_yielding())
+    }
+
+    /// Every voter has all up to here, durably.
+    #[must_use]
+    pub fn held_by_all(&self) -> LogIndex {
+        self.held_by_all
+    }
+
+    /// How far each follower's durable log is known to agree; empty unless this node leads.
+    #[must_use]
+    pub fn matched(&self) -> Vec<(NodeId, LogIndex)> {
+        match &self.role {
+            Role::Leader(leader) => leader.matched().collect(),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => Vec::new(),
+        }
+    }
+
+    /// When time alone will change something.
+    #[must_use]
+    pub fn deadline(&self) -> Time {
+        match &self.role {
+            Role::Follower(follower) => follower.deadline,
+            Role::PreCandidate(candidate) | Role::Candidate(candidate) => candidate.deadline,
+            Role::Leader(leader) => leader.deadline(),
+        }
+    }
+
+    /// What happened since this was asked last, in order.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// The latest state hash that the leader sent, once.
+    pub fn take_peer_state_hash(&mut self) -> Option<StateHashAt> {
+        self.peer_state_hash.take()
+    }
+
+    /// What a leader's appends carry for its followers to compare.
+    pub fn set_state_hash(&mut self, state_hash: StateHashAt) {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.state_hash = Some(state_hash);
+        }
+    }
+
+    /// Appends a proposal, if this node leads and has room.
+    ///
+    /// # Errors
+    /// If it certainly was not appended.
+    pub fn propose(&mut self, body: Bytes, cx: &mut Cx<'_>) -> Result<LogIndex, ProposeError> {
+        let Role::Leader(leader) = &mut self.role else {
+            return Err(ProposeError::NotLeader);
+        };
+        if leader.is_yielding() {
+            return Err(ProposeError::Refused(Refusal::Yielding));
+        }
+        if !leader.has_room(body.count(), cx) {
+            cx.mark(Mark::ProposalRefused);
+            return Err(ProposeError::Refused(Refusal::UncommittedBytes));
+        }
+        leader.on_proposed(body.count());
+        let index = cx.log.last().index.next();
+        cx.append(LogEntry { index, term: self.hard_state.term, body });
+        Ok(index)
+    }
+
+    /// The operator wants another leader. False if this node cannot hand over now.
+    pub fn on_hand_over(&mut self, cx: &mut Cx<'_>) -> bool {
+        match &mut self.role {
+            Role::Leader(leader) => leader.is_yielding() || leader.start_hand_over(cx),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => false,
+        }
+    }
+
+    /// A peer's connection opened.
+    pub fn on_peer_up(&mut self, peer: NodeId) {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.on_reconnect(peer);
+        }
+    }
+
+    /// A peer's connection closed.
+    pub fn on_peer_down(&mut self, peer: NodeId, cx: &mut Cx<'_>) {
+        match &mut self.role {
+            Role::Follower(follower) => follower.on_peer_down(peer, cx),
+            Role::PreCandidate(_) | Role::Candidate(_) => {}
+            Role::Leader(leader) => leader.on_reconnect(peer),
+        }
+    }
+
+    /// Old entries that were asked for are here.
+    pub fn on_log_read(&mut self, read: ReadId, entries: Vec<LogEntry>, cx: &mut Cx<'_>) {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.on_log_read(read, entries, self.hard_state.term, self.commit, cx);
+        }
+    }
+
+    /// A voter's word.
+    pub fn on_message(&mut self, from: NodeId, message: Message, cx: &mut Cx<'_>) {
+        if from == cx.config.node || !cx.config.voters.contains(&from) {
+            cx.mark(Mark::UnknownPeerIgnored);
+            return;
+        }
+        let Message { term, body } = message;
+        if term > self.hard_state.term && self.adopts(&body, cx) {
+            let leader = matches!(body, Body::Append(_)).then_some(from);
+            if matches!(self.role, Role::Leader(_)) {
+                cx.mark(Mark::SteppedDownHigherTerm);
+            }
+            self.perform(Next::Follow { term, leader }, cx);
+        }
+        let next = match body {
+            Body::PreVote { last } => self.on_pre_vote(from, term, last, cx),
+            Body::Vote { last, transfer } => self.on_vote(from, term, last, transfer, cx),
+            Body::PreVoteReply { granted } => self.on_pre_vote_reply(from, term, granted, cx),
+            Body::VoteReply { granted } => self.on_vote_reply(from, term, granted, cx),
+            Body::Append(append) => self.on_append(from, term, append, cx),
+            Body::AppendReply(reply) => {
+                match &mut self.role {
+                    Role::Leader(leader) if term == self.hard_state.term => {
+                        leader.on_heard(from, cx);
+                        leader.on_append_reply(from, reply, cx);
+                    }
+                    Role::Leader(_) | Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {}
+                }
+                Next::Stay
+            }
+            Body::TimeoutNow => {
+                let follows = matches!(&self.role, Role::Follower(f) if f.leader == Some(from));
+                if term == self.hard_state.term && follows { Next::Campaign { transfer: true } } else { Next::Stay }
+            }
+        };
+        self.perform(next, cx);
+    }
+
+    /// Does a higher term in this message count? A pre-vote and its grant speak
+    /// of a term that nobody may ever enter, and a vote must not depose a leader
+    /// whom this node hears (dissertation §4.2.3, §9.6).
+    fn adopts(&self, body: &Body, cx: &Cx<'_>) -> bool {
+        match body {
+            Body::PreVote { .. } | Body::PreVoteReply { granted: true } => false,
+            Body::Vote { transfer, .. } => *transfer || !self.trusts_leader(cx),
+            Body::PreVoteReply { granted: false }
+            | Body::VoteReply { .. }
+            | Body::Append(_)
+            | Body::AppendReply(_)
+            | Body::TimeoutNow => true,
+        }
+    }
+
+    fn trusts_leader(&self, cx: &Cx<'_>) -> bool {
+        match &self.role {
+            Role::Follower(follower) => follower.trusts_leader(cx),
+            Role::PreCandidate(_) | Role::Candidate(_) => false,
+            Role::Leader(_) => true,
+        }
+    }
+
+    fn on_pre_vote(&mut self, from: NodeId, term: Term, last: LogPosition, cx: &mut Cx<'_>) -> Next {
+        let granted =
+            term > self.hard_state.term && !last.is_behind(cx.log.last()) && !self.trusts_leader(cx);
+        if granted && matches!(&self.role, Role::Follower(follower) if follower.is_suspicious()) {
+            cx.mark(Mark::PreVoteGrantedToSuspicious);
+        }
+        if !granted {
+            cx.mark(Mark::PreVoteRefused);
+        }
+        let reply_term = if granted { term } else { self.hard_state.term };
+        cx.outbox.say_durable(from, Message { term: reply_term, body: Body::PreVoteReply { granted } });
+        Next::Stay
+    }
+
+    fn on_vote(&mut self, from: NodeId, term: Term, last: LogPosition, transfer: bool, cx: &mut Cx<'_>) -> Next {
+        if term > self.hard_state.term {
+            // Not adopted: the leader lives. No answer, so that no term spreads.
+            assert!(!transfer, "a transfer's term is adopted");
+            cx.mark(Mark::VoteRefusedLeaderAlive);
+            return Next::Stay;
+        }
+        let behind = last.is_behind(cx.log.last());
+        #[cfg(feature = "planted-bugs")]
+        let behind = behind && !cx.config.planted(crate::planted::Bug::VoteForStaleLog);
+        let free = self.hard_state.vote.is_none_or(|vote| vote == from);
+        #[cfg(feature = "planted-bugs")]
+        let free = free || cx.config.planted(crate::planted::Bug::VoteTwice);
+        let granted = term == self.hard_state.term && free && !behind;
+        if term == self.hard_state.term && behind {
+            cx.mark(Mark::VoteRefusedLogBehind);
+        }
+        if granted {
+            if self.hard_state.vote.is_none() {
+                self.hard_state.vote = Some(from);
+                self.save_hard_state(cx);
+            }
+            let wait = cx.draw_election_timeout();
+            if let Role::Follower(follower) = &mut self.role {
+                follower.deadline = cx.time() + wait;
+            }
+        }
+        let body = Body::VoteReply { granted };
+        cx.outbox.say_durable(from, Message { term: self.hard_state.term, body });
+        Next::Stay
+    }
+
+    fn on_pre_vote_reply(&mut self, from: NodeId, term: Term, granted: bool, cx: &mut Cx<'_>) -> Next {
+        match &mut self.role {
+            Role::PreCandidate(candidate) if granted && term == self.hard_state.term.next() => {
+                candidate.on_granted(from);
+                if candidate.has_quorum(cx) { Next::Campaign { transfer: false } } else { Next::Stay }
+            }
+            Role::PreCandidate(_) | Role::Follower(_) | Role::Candidate(_) | Role::Leader(_) => Next::Stay,
+        }
+    }
+
+    fn on_vote_reply(&mut self, from: NodeId, term: Term, granted: bool, cx: &mut Cx<'_>) -> Next {
+        match &mut self.role {
+            Role::Candidate(candidate) if granted && term == self.hard_state.term => {
+                candidate.on_granted(from);
+                if candidate.has_quorum(cx) { Next::Lead } else { Next::Stay }
+            }
+            Role::Candidate(_) | Role::Follower(_) | Role::PreCandidate(_) | Role::Leader(_) => Next::Stay,
+        }
+    }
+
+    fn on_append(&mut self, from: NodeId, term: Term, append: Append, cx: &mut Cx<'_>) -> Next {
+        if term < self.hard_state.term {
+            // An answer, so that the deposed leader learns of the term. It is
+            // no acknowledgement: its term is not the sender's.
+            cx.mark(Mark::StaleTermIgnored);
+            let body = Body::VoteReply { granted: false };
+            cx.outbox.say_durable(from, Message { term: self.hard_state.term, body });
+            return Next::Stay;
+        }
+        match &self.role {
+            Role::Leader(_) => {
+                let first = cx.config.node;
+                return Next::Halt(Violation::TwoLeaders { term, first, second: from });
+            }
+            Role::PreCandidate(_) | Role::Candidate(_) => {
+                self.perform(Next::Follow { term, leader: Some(from) }, cx);
+            }
+            Role::Follower(_) => {}
+        }
+        self.held_by_all = self.held_by_all.max(append.held_by_all);
+        self.peer_state_hash = append.state_hash.or(self.peer_state_hash);
+        let commit = self.commit;
+        let next = match &mut self.role {
+            Role::Follower(follower) => follower.on_append(from, term, append, &mut self.commit, cx),
+            Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => unreachable!("it follows by now"),
+        };
+        assert!(self.commit >= commit, "commit never falls: {} after {commit}", self.commit);
+        assert!(self.commit <= cx.log.last().index, "only what is in the log is committed");
+        next
+    }
+
+    /// The end of a turn's events: what the disk has confirmed counts, and what
+    /// time demands is done.
+    pub fn on_turn(&mut self, cx: &mut Cx<'_>) {
+        let own_vote_counts = cx.outbox.is_hard_state_durable();
+        let (node, due) = (cx.config.node, cx.time() >= self.deadline());
+        let next = match &mut self.role {
+            Role::Follower(_) if due => Next::PreCampaign,
+            Role::PreCandidate(candidate) => {
+                candidate.on_granted(node);
+                match candidate.has_quorum(cx) {
+                    true => Next::Campaign { transfer: false },
+                    false if due => Next::PreCampaign,
+                    false => Next::Stay,
+                }
+            }
+            Role::Candidate(candidate) => {
+                if own_vote_counts {
+                    candidate.on_granted(node);
+                }
+                match candidate.has_quorum(cx) {
+                    true => Next::Lead,
+                    // The pre-vote again: the world may have changed.
+                    false if due => Next::PreCampaign,
+                    false => Next::Stay,
+                }
+            }
+            Role::Leader(leader) if due => leader.on_time(self.hard_state.term, self.commit, cx),
+            Role::Follower(_) | Role::Leader(_) => Next::Stay,
+        };
+        self.perform(next, cx);
+        if let Role::Leader(leader) = &mut self.role {
+            let commit = leader.committed(self.hard_state.term, self.commit, cx);
+            assert!(commit >= self.commit, "commit never falls: {commit} after {}", self.commit);
+            self.commit = commit;
+            self.held_by_all = self.held_by_all.max(leader.held_by_all(cx));
+        }
+    }
+
+    /// The turn is over: followers are told what is new, or the leader is.
+    pub fn settle(&mut self, cx: &mut Cx<'_>) {
+        let term = self.hard_state.term;
+        match &mut self.role {
+            Role::Leader(leader) => leader.replicate(term, self.commit, cx),
+            Role::Follower(follower) => {
+                if let Some((leader, reply)) = follower.report(cx) {
+                    let message = Message { term, body: Body::AppendReply(reply) };
+                    // The reply speaks of what is durable only; it waits for the
+                    // disk only if the term itself is not there yet.
+                    if cx.outbox.is_hard_state_durable() {
+                        cx.outbox.say(leader, message);
+                    } else {
+                        cx.outbox.say_durable(leader, message);
+                    }
+                }
+            }
+            Role::PreCandidate(_) | Role::Candidate(_) => {}
+        }
+    }
+
+    fn perform(&mut self, next: Next, cx: &mut Cx<'_>) {
+        match next {
+            Next::Stay => {}
+            Next::Follow { term, leader } => self.become_follower(term, leader, cx),
+            Next::PreCampaign => self.become_pre_candidate(cx),
+            Next::Campaign { transfer } => self.become_candidate(transfer, cx),
+            Next::Lead => self.become_leader(cx),
+            Next::Halt(violation) => self.changes.push(Change::Halt(violation)),
+        }
+    }
+
+    fn become_follower(&mut self, term: Term, leader: Option<NodeId>, cx: &mut Cx<'_>) {
+        assert!(term >= self.hard_state.term, "terms never fall: {term} after {}", self.hard_state.term);
+        if matches!(self.role, Role::Leader(_)) {
+            self.changes.push(Change::Deposed);
+        }
+        // In the same term the vote stays: it was given.
+        if term > self.hard_state.term {
+            self.hard_state.term = term;
+            self.hard_state.vote = None;
+            self.save_hard_state(cx);
+        }
+        self.role = Role::Follower(Follower::new(leader, cx));
+    }
+
+    fn become_pre_candidate(&mut self, cx: &mut Cx<'_>) {
+        assert!(!matches!(self.role, Role::Leader(_)), "a leader does not stand for election");
+        cx.mark(Mark::PreVoteAsked);
+        self.role = Role::PreCandidate(Candidate::new(false, cx));
+        let body = Body::PreVote { last: cx.log.last() };
+        self.ask_all(self.hard_state.term.next(), &body, cx);
+    }
+
+    fn become_candidate(&mut self, transfer: bool, cx: &mut Cx<'_>) {
+        assert!(!matches!(self.role, Role::Leader(_)), "a leader does not stand for election");
+        cx.mark(Mark::ElectionStarted);
+        self.hard_state.term = self.hard_state.term.next();
+        self.hard_state.vote = Some(cx.config.node);
+        self.save_hard_state(cx);
+        self.role = Role::Candidate(Candidate::new(transfer, cx));
+        let body = Body::Vote { last: cx.log.last(), transfer };
+        self.ask_all(self.hard_state.term, &body, cx);
+    }
+
+    fn become_leader(&mut self, cx: &mut Cx<'_>) {
+        assert!(matches!(self.role, Role::Candidate(_)), "only a candidate becomes leader");
+        assert_eq!(self.hard_state.vote, Some(cx.config.node), "a candidate voted for itself");
+        cx.mark(Mark::ElectionWon);
+        self.role = Role::Leader(Box::new(Leader::new(cx)));
+        self.changes.push(Change::Elected { term: self.hard_state.term });
+    }
+
+    fn ask_all(&self, term: Term, body: &Body, cx: &mut Cx<'_>) {
+        for peer in cx.config.voters.iter().copied().filter(|peer| *peer != cx.config.node) {
+            cx.outbox.say_durable(peer, Message { term, body: body.clone() });
+        }
+    }
+
+    fn save_hard_state(&mut self, cx: &mut Cx<'_>) {
+        self.hard_state.commit = self.commit;
+        cx.outbox.set_hard_state(self.hard_state);
+    }
+}

@@ -1,0 +1,76 @@
+//! What the leader knows of one follower's log, and what it may send next.
+
+use std::collections::VecDeque;
+
+use crate::ids::{LogIndex, ReadId};
+
+/// How the leader sends to a follower (dissertation §10.2.1).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Flow {
+    /// Where the logs agree is not known: one empty append at a time.
+    Probe {
+        /// One is on its way; the next heartbeat asks again.
+        asked: bool,
+    },
+    /// The logs agree up to `next - 1`, or will when what is on its way arrives.
+    Stream {
+        /// The last index of each append on its way, in order.
+        in_flight: VecDeque<LogIndex>,
+        /// Old entries are being read for it: nothing else until they came.
+        reading: Option<ReadId>,
+    },
+}
+
+/// The leader's view of one follower.
+#[derive(Clone, Debug)]
+pub(super) struct Progress {
+    /// The follower's durable log equals ours up to here. Never falls in a term.
+    pub(super) durable: LogIndex,
+    /// The first entry to send next.
+    pub(super) next: LogIndex,
+    pub(super) flow: Flow,
+}
+
+impl Progress {
+    /// A follower of which a new leader knows nothing.
+    pub(super) fn new(next: LogIndex) -> Progress {
+        Progress { durable: LogIndex(0), next, flow: Flow::Probe { asked: false } }
+    }
+
+    /// The follower confirms that its log equals ours up to `verified`, and that
+    /// it will not lose it up to `durable`.
+    pub(super) fn on_matched(&mut self, verified: LogIndex, durable: LogIndex) {
+        self.durable = self.durable.max(durable);
+        match &mut self.flow {
+            Flow::Probe { .. } => {
+                // The answer may be older than what is known: never back behind that.
+                self.next = verified.max(self.durable).next();
+                self.flow = Flow::Stream { in_flight: VecDeque::new(), reading: None };
+            }
+            Flow::Stream { in_flight, .. } => {
+                self.next = self.next.max(verified.next());
+                while in_flight.front().is_some_and(|last| *last <= verified) {
+                    in_flight.pop_front();
+                }
+            }
+        }
+        assert!(self.next > self.durable, "what is confirmed is not sent again");
+    }
+
+    /// The follower refused an append after `previous`; it may agree at `hint`.
+    /// A refusal of something that it confirmed since is late: nothing changes.
+    pub(super) fn on_conflict(&mut self, previous: LogIndex, hint: LogIndex) {
+        if previous <= self.durable || previous >= self.next {
+            return;
+        }
+        let after_hint = hint.min(previous.prev()).next();
+        self.next = after_hint.max(self.durable.next());
+        self.flow = Flow::Probe { asked: false };
+    }
+
+    /// The connection broke or opened: what was on its way is lost.
+    pub(super) fn on_reconnect(&mut self) {
+        self.flow = Flow::Probe { asked: false };
+        self.next = self.next.max(self.durable.next());
+    }
+}

@@ -1,0 +1,61 @@
+//! What every component is lent for the length of one call: the moment, the
+//! configuration, randomness, the log with its disk, and the way out.
+
+use crate::config::Config;
+use crate::entry::LogEntry;
+use crate::event::Now;
+use crate::ids::LogIndex;
+use crate::log::Log;
+use crate::marks::{Mark, Marks};
+use crate::outbox::Outbox;
+use crate::random::Random;
+use crate::time::{Span, Time};
+
+/// The circumstances of a call.
+#[derive(Debug)]
+pub struct Cx<'a> {
+    /// The moment.
+    pub now: Now,
+    /// Who this node is.
+    pub config: &'a Config,
+    /// This node's randomness.
+    pub random: &'a mut Random,
+    /// What happened.
+    pub marks: &'a mut Marks,
+    /// The log in memory. Changed by [`Cx::append`] and [`Cx::truncate`] alone.
+    pub log: &'a mut Log,
+    /// The way to the host.
+    pub outbox: &'a mut Outbox,
+}
+
+impl Cx<'_> {
+    /// The monotonic moment.
+    #[must_use]
+    pub fn time(&self) -> Time {
+        self.now.time
+    }
+
+    /// Adds an entry to the log, in memory and on disk.
+    pub fn append(&mut self, entry: LogEntry) {
+        self.outbox.append(entry.clone());
+        self.log.append(entry);
+    }
+
+    /// Removes entries from the log, in memory and on disk.
+    pub fn truncate(&mut self, from: LogIndex) {
+        self.outbox.truncate(from);
+        self.log.truncate(from);
+    }
+
+    /// A fresh random election timeout (Raft §5.2).
+    pub fn draw_election_timeout(&mut self) -> Span {
+        let knobs = &self.config.knobs;
+        let (min, max) = (knobs.election_timeout_ms_min * 1_000, knobs.election_timeout_ms_max * 1_000);
+        Span(self.random.between(min, max))
+    }
+
+    /// Something interesting happened.
+    pub fn mark(&mut self, mark: Mark) {
+        self.marks.hit(mark);
+    }
+}

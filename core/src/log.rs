@@ -1,0 +1,202 @@
+//! The replicated log as this node holds it: all terms, and the bodies of a
+//! window at its end. Knows nothing of disks, roles or what bodies mean. Every
+//! change goes through [`crate::cx::Cx`], which writes it to disk as well.
+
+use std::collections::VecDeque;
+
+use crate::entry::LogEntry;
+use crate::ids::{LogIndex, Term};
+use crate::message::LogPosition;
+
+/// What the log knows of the term at an index. A compacted index must never
+/// read as term 0, which would match another compacted log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TermAt {
+    /// The entry's term.
+    Known(Term),
+    /// The entry was there and is in a snapshot now.
+    Compacted,
+    /// The log ends before it.
+    Beyond,
+}
+
+/// Entries asked of the window.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Window {
+    /// Here they are: at least one.
+    Entries(Vec<LogEntry>),
+    /// They are on disk only, up to `to`.
+    OnDisk {
+        /// The last one that must be read from disk.
+        to: LogIndex,
+    },
+    /// The log ends before them.
+    Beyond,
+}
+
+/// A run of consecutive entries of one term.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    first: LogIndex,
+    term: Term,
+}
+
+/// The log.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// Never empty; the first run begins at the lowest index whose term is known.
+    runs: VecDeque<Run>,
+    last: LogIndex,
+    /// The last entries, consecutive up to `last`; may be empty.
+    window: VecDeque<LogEntry>,
+    window_bytes: u64,
+}
+
+impl Log {
+    /// A log that ends at `start`, the entry before its first.
+    #[must_use]
+    pub fn new(start: LogPosition) -> Log {
+        let run = Run { first: start.index, term: start.term };
+        Log { runs: VecDeque::from([run]), last: start.index, window: VecDeque::new(), window_bytes: 0 }
+    }
+
+    /// The end of the log.
+    #[must_use]
+    pub fn last(&self) -> LogPosition {
+        let run = self.runs.back().expect("a log has a run at all times");
+        LogPosition { term: run.term, index: self.last }
+    }
+
+    /// The lowest index whose term is known.
+    #[must_use]
+    pub fn first_known(&self) -> LogIndex {
+        self.runs.front().expect("a log has a run at all times").first
+    }
+
+    /// The first index whose body is in memory: one past the end if none is.
+    #[must_use]
+    pub fn window_first(&self) -> LogIndex {
+        self.window.front().map_or(self.last.next(), |entry| entry.index)
+    }
+
+    /// The term at an index.
+    #[must_use]
+    pub fn term_at(&self, index: LogIndex) -> TermAt {
+        if index > self.last {
+            return TermAt::Beyond;
+        }
+        // The newest runs are asked for most.
+        match self.runs.iter().rev().find(|run| run.first <= index) {
+            Some(run) => TermAt::Known(run.term),
+            None => TermAt::Compacted,
+        }
+    }
+
+    /// The entry at an index, if its body is in memory.
+    #[must_use]
+    pub fn entry_at(&self, index: LogIndex) -> Option<&LogEntry> {
+        let offset = index.0.checked_sub(self.window_first().0)?;
+        self.window.get(usize::try_from(offset).ok()?)
+    }
+
+    /// Entries from `from` on, within both bounds, but at least one.
+    #[must_use]
+    pub fn entries(&self, from: LogIndex, count_max: u64, bytes_max: u64) -> Window {
+        if from > self.last {
+            return Window::Beyond;
+        }
+        if from < self.window_first() {
+            return Window::OnDisk { to: self.window_first().prev() };
+        }
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        for index in from.0..=self.last.0 {
+            let entry = self.entry_at(LogIndex(index)).expect("the window reaches the end of the log");
+            bytes += entry.body.count();
+            let full = entries.len() as u64 >= count_max || bytes > bytes_max;
+            if full && !entries.is_empty() {
+                break;
+            }
+            entries.push(entry.clone());
+        }
+        Window::Entries(entries)
+    }
+
+    /// Adds the next entry.
+    ///
+    /// # Panics
+    /// If it does not follow the last one, or its term is lower: our own error.
+    pub fn append(&mut self, entry: LogEntry) {
+        let last = self.last();
+        assert_eq!(entry.index, last.index.next(), "an entry must follow the last one");
+        assert!(entry.term >= last.term, "terms never fall along the log: {} after {}", entry.term, last.term);
+        if entry.term > last.term {
+            self.runs.push_back(Run { first: entry.index, term: entry.term });
+        }
+        self.last = entry.index;
+        self.window_bytes += entry.body.count();
+        self.window.push_back(entry);
+    }
+
+    /// Removes every entry from `from` on.
+    ///
+    /// # Panics
+    /// If that would remove what is known only by a snapshot: our own error.
+    pub fn truncate(&mut self, from: LogIndex) {
+        assert!(from > self.first_known(), "{from} cannot be removed: the log begins at {}", self.first_known());
+        self.last = from.prev().min(self.last);
+        while self.window.back().is_some_and(|entry| entry.index >= from) {
+            let entry = self.window.pop_back().expect("just seen");
+            self.window_bytes -= entry.body.count();
+        }
+        while self.runs.back().is_some_and(|run| run.first >= from) {
+            self.runs.pop_back();
+        }
+        assert!(!self.runs.is_empty(), "the first run begins before {from}");
+    }
+
+    /// Lets go of bodies up to `up_to` until at most `bytes_max` are in memory.
+    pub fn trim(&mut self, up_to: LogIndex, bytes_max: u64) {
+        while self.window_bytes > bytes_max
+            && self.window.front().is_some_and(|entry| entry.index <= up_to)
+        {
+            let entry = self.window.pop_front().expect("just seen");
+            self.window_bytes -= entry.body.count();
+        }
+    }
+
+    /// Forgets everything before `up_to`, and its body; its term stays known.
+    pub fn compact(&mut self, up_to: LogIndex) {
+        let up_to = up_to.min(self.last);
+        while self.window.front().is_some_and(|entry| entry.index <= up_to) {
+            let entry = self.window.pop_front().expect("just seen");
+            self.window_bytes -= entry.body.count();
+        }
+        while self.runs.get(1).is_some_and(|run| run.first <= up_to) {
+            self.runs.pop_front();
+        }
+        let front = self.runs.front_mut().expect("a log has a run at all times");
+        front.first = front.first.max(up_to);
+    }
+
+    /// Where a leader that sent `previous` should look for agreement: the last
+    /// entry at or before it whose term is not above `previous`'s. Skips a
+    /// whole term of conflicting entries at once (Raft §5.3).
+    #[must_use]
+    pub fn conflict_hint(&self, previous: LogPosition) -> LogPosition {
+        let mut end = previous.index.min(self.last);
+        if end == previous.index && end > self.first_known() {
+            end = end.prev();
+        }
+        for (position, run) in self.runs.iter().enumerate().rev() {
+            if run.first > end {
+                continue;
+            }
+            if run.term <= previous.term || position == 0 {
+                return LogPosition { term: run.term, index: end };
+            }
+            end = run.first.prev();
+        }
+        LogPosition { term: self.runs.front().map_or(Term(0), |run| run.term), index: self.first_known() }
+    }
+}

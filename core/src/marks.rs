@@ -1,0 +1,80 @@
+//! Interesting moments, counted: metrics of a node, goals of a simulation,
+//! evidence of a test.
+
+macro_rules! marks {
+    ($($name:ident: $what:literal,)*) => {
+        /// An interesting moment.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        pub enum Mark {
+            $(#[doc = $what] $name,)*
+        }
+
+        impl Mark {
+            /// All of them, in order.
+            pub const ALL: &[Mark] = &[$(Mark::$name,)*];
+
+            /// What happened.
+            #[must_use]
+            pub fn what(self) -> &'static str {
+                match self { $(Mark::$name => $what,)* }
+            }
+        }
+    };
+}
+
+marks! {
+    PreVoteAsked: "a node asked for pre-votes",
+    PreVoteRefused: "a pre-vote was refused",
+    PreVoteGrantedToSuspicious: "a pre-vote was granted early because both lost the leader's connection",
+    ElectionStarted: "a node asked for votes",
+    ElectionWon: "a node became leader",
+    VoteRefusedLogBehind: "a vote was refused to a log that is behind",
+    VoteRefusedLeaderAlive: "a vote was ignored because the leader was heard lately",
+    SteppedDownHigherTerm: "a leader saw a higher term",
+    SteppedDownNoQuorum: "a leader no longer heard a quorum",
+    TailTruncated: "a follower dropped entries of a deposed leader",
+    AppendConflict: "a follower refused an append for what stands before it",
+    ReadFromDisk: "a leader read old entries from disk for a follower",
+    StaleTermIgnored: "a message of an older term was answered or ignored",
+    UnknownPeerIgnored: "a message from no voter was ignored",
+    HandOverStarted: "a leader began to hand over",
+    HandOverSent: "a leader told its successor to stand for election",
+    HandOverTimedOut: "a successor did not take over in time",
+    ProposalRefused: "a proposal was refused for its bytes",
+    ProposalUnknown: "a proposal's outcome was lost with the leadership",
+    RequestWaited: "a request waited for a leader",
+    RequestRedirected: "a request was sent to the leader's node",
+    RequestTimedOut: "a request waited too long",
+    TookOver: "a leader's first entry was applied",
+    Reclaimed: "a new leader finished waiting for workers",
+    LateResult: "a result came after its lease had ended",
+    LeaseExpired: "a lease of a silent worker was taken back",
+    LoopStalled: "the host let much time pass between two turns",
+    StateHashCompared: "a replica compared its state with the leader's",
+    SnapshotTaken: "a snapshot was asked for",
+    LogCompacted: "the log's beginning was dropped",
+    AppliedBehind: "a turn left committed entries to the next",
+}
+
+/// How often each mark was hit.
+#[derive(Clone, Debug)]
+pub struct Marks([u64; Mark::ALL.len()]);
+
+impl Default for Marks {
+    fn default() -> Marks {
+        Marks([0; Mark::ALL.len()])
+    }
+}
+
+impl Marks {
+    /// It happened.
+    pub fn hit(&mut self, mark: Mark) {
+        self.0[mark as usize] += 1;
+    }
+
+    /// How often it happened.
+    #[must_use]
+    pub fn count(&self, mark: Mark) -> u64 {
+        self.0[mark as usize]
+    }
+}

@@ -1,0 +1,200 @@
+//! The one place that enforces "durable first": gathers a turn's writes into
+//! one, and holds back what may only be said after them. Knows nothing of what
+//! is said.
+
+use std::collections::VecDeque;
+
+use crate::action::{Action, Write};
+use crate::entry::{HardState, LogEntry};
+use crate::ids::{LogIndex, NodeId, Ticket, WriteId};
+use crate::message::Message;
+use crate::request::Reply;
+
+/// A write that was handed out and is not yet known to be durable.
+#[derive(Clone, Debug)]
+struct InFlight {
+    id: WriteId,
+    /// Of the entries that are still in the log, the last that this write, and
+    /// those before it, put on disk.
+    last: LogIndex,
+    /// What must not be said before.
+    gated: Vec<Action>,
+}
+
+/// Actions on their way to the host.
+#[derive(Clone, Debug)]
+pub struct Outbox {
+    /// The next write's number.
+    next_write: WriteId,
+    /// The end of the log, with what is gathered.
+    last: LogIndex,
+    /// Everything up to here is on disk for good.
+    durable: LogIndex,
+    /// The last write that changed term or vote.
+    hard_state_write: WriteId,
+    durable_write: WriteId,
+    /// Term and vote changed, and are not handed out yet.
+    hard_state: Option<HardState>,
+    /// What the disk was told last, with what is committed since: a hint for
+    /// recovery that goes along with whatever is written.
+    known: HardState,
+    commit_moved: bool,
+    truncate_from: Option<LogIndex>,
+    entries: Vec<LogEntry>,
+    ready: Vec<Action>,
+    gated: Vec<Action>,
+    in_flight: VecDeque<InFlight>,
+    #[cfg(feature = "planted-bugs")]
+    planted: Option<crate::planted::Bug>,
+}
+
+impl Outbox {
+    /// An outbox of a node whose disk holds the log up to `durable`, and `known`.
+    #[must_use]
+    pub fn new(durable: LogIndex, known: HardState) -> Outbox {
+        Outbox {
+            next_write: WriteId(1),
+            last: durable,
+            durable,
+            hard_state_write: WriteId(0),
+            durable_write: WriteId(0),
+            hard_state: None,
+            known,
+            commit_moved: false,
+            truncate_from: None,
+            entries: Vec::new(),
+            ready: Vec::new(),
+            gated: Vec::new(),
+            in_flight: VecDeque::new(),
+            #[cfg(feature = "planted-bugs")]
+            planted: None,
+        }
+    }
+
+    /// Breaks a rule on purpose.
+    #[cfg(feature = "planted-bugs")]
+    pub fn plant(&mut self, bug: Option<crate::planted::Bug>) {
+        self.planted = bug;
+    }
+
+    /// The end of what is on disk for good.
+    #[must_use]
+    pub fn durable(&self) -> LogIndex {
+        self.durable
+    }
+
+    /// Are the latest term and vote on disk for good?
+    #[must_use]
+    pub fn is_hard_state_durable(&self) -> bool {
+        self.hard_state.is_none() && self.hard_state_write <= self.durable_write
+    }
+
+    /// Does anything wait for the disk?
+    #[must_use]
+    pub fn is_writing(&self) -> bool {
+        self.has_write() || !self.in_flight.is_empty()
+    }
+
+    /// To be handed out whatever the disk does.
+    pub fn act(&mut self, action: Action) {
+        self.ready.push(action);
+    }
+
+    /// Says what depends on no write.
+    pub fn say(&mut self, to: NodeId, message: Message) {
+        self.ready.push(Action::Say { to, message });
+    }
+
+    /// Says what may only be known once everything so far, this turn's writes
+    /// included, is on disk.
+    pub fn say_durable(&mut self, to: NodeId, message: Message) {
+        #[cfg(feature = "planted-bugs")]
+        if self.planted == Some(crate::planted::Bug::VoteBeforeDurable) {
+            return self.say(to, message);
+        }
+        self.gated.push(Action::Say { to, message });
+    }
+
+    /// Answers a client.
+    pub fn answer(&mut self, ticket: Ticket, reply: Reply) {
+        self.ready.push(Action::Answer { ticket, reply });
+    }
+
+    /// Term or vote changed.
+    pub fn set_hard_state(&mut self, hard_state: HardState) {
+        self.hard_state = Some(hard_state);
+        self.known = HardState { commit: self.known.commit.max(hard_state.commit), ..hard_state };
+    }
+
+    /// More is committed. No reason to write, but worth telling the disk by the way.
+    pub fn set_commit(&mut self, commit: LogIndex) {
+        if commit > self.known.commit {
+            self.known.commit = commit;
+            self.commit_moved = true;
+        }
+    }
+
+    /// The log has a new last entry.
+    pub fn append(&mut self, entry: LogEntry) {
+        assert_eq!(entry.index, self.last.next(), "writes are consecutive");
+        self.last = entry.index;
+        self.entries.push(entry);
+    }
+
+    /// The log lost everything from `from` on. A write that is on its way may
+    /// still complete: it must not confirm what will stand there instead.
+    pub fn truncate(&mut self, from: LogIndex) {
+        self.entries.retain(|entry| entry.index < from);
+        self.truncate_from = Some(self.truncate_from.map_or(from, |earlier| earlier.min(from)));
+        self.last = from.prev();
+        #[cfg(feature = "planted-bugs")]
+        if self.planted == Some(crate::planted::Bug::LateCompletionCounts) {
+            return;
+        }
+        self.durable = self.durable.min(from.prev());
+        for write in &mut self.in_flight {
+            write.last = write.last.min(from.prev());
+        }
+    }
+
+    /// Everything up to this write is on disk for good. Ids that were never
+    /// handed out, or were confirmed before, change nothing.
+    pub fn on_durable(&mut self, write: WriteId) {
+        while self.in_flight.front().is_some_and(|first| first.id <= write) {
+            let done = self.in_flight.pop_front().expect("just seen");
+            self.durable = self.durable.max(done.last);
+            self.durable_write = done.id;
+            self.ready.extend(done.gated);
+        }
+    }
+
+    /// Hands out what may leave now: this turn's write, and whatever waits for nothing.
+    pub fn settle(&mut self, actions: &mut Vec<Action>) {
+        if self.has_write() {
+            let id = self.next_write;
+            self.next_write = id.next();
+            let changed = self.hard_state.take().is_some();
+            if changed {
+                self.hard_state_write = id;
+            }
+            let told = changed || std::mem::take(&mut self.commit_moved);
+            self.commit_moved = false;
+            actions.push(Action::Write(Write {
+                id,
+                hard_state: told.then_some(self.known),
+                truncate_from: self.truncate_from.take(),
+                entries: std::mem::take(&mut self.entries),
+            }));
+            self.in_flight.push_back(InFlight { id, last: self.last, gated: Vec::new() });
+        }
+        match self.in_flight.back_mut() {
+            Some(write) => write.gated.append(&mut self.gated),
+            None => self.ready.append(&mut self.gated),
+        }
+        actions.append(&mut self.ready);
+    }
+
+    fn has_write(&self) -> bool {
+        self.hard_state.is_some() || self.truncate_from.is_some() || !self.entries.is_empty()
+    }
+}

@@ -1,0 +1,372 @@
+//! What a `Submit` does: it is checked whole, then each item is admitted,
+//! dependencies first. After the check nothing can fail: all items or none.
+
+use std::collections::BTreeSet;
+
+use crate::command::{Admission, Rejection, Submitted};
+use crate::ids::JobId;
+use crate::job::{JobSpec, JobState, Policy};
+use crate::limits::{
+    ADDRESS_BYTES_MAX, DELAY_MS_MAX, DEPENDENCIES_MAX, EDGES_OPEN_MAX, NAME_BYTES_MAX,
+    NAMED_DEPENDENCIES_MAX, SUBMIT_ITEMS_MAX,
+};
+use crate::principal::Principal;
+
+use super::QueueManager;
+use super::contexts::PlaceId;
+use super::dependencies::{Edge, EdgeKey, Ended, admission_order};
+use super::finished::FinishedJob;
+use super::jobs::{Job, Origin, Phase};
+use super::waiters::Walk;
+
+/// When a client may try again that met a full queue, in milliseconds.
+const QUEUE_FULL_RETRY_AFTER_MS: u64 = 1_000;
+
+impl QueueManager {
+    pub(super) fn submit(
+        &mut self,
+        items: &[JobSpec],
+        principal: &Principal,
+    ) -> Result<Vec<Submitted>, Rejection> {
+        check_shape(items)?;
+        let order = admission_order(items).map_err(|path| Rejection::Cycle { path })?;
+        self.check_dependencies(items)?;
+        self.check_room(items)?;
+        let base = self.head.accepted;
+        self.head.accepted = JobId(base.0 + items.len() as u64);
+        let mut walk = Walk::new();
+        let mut submitted: Vec<(u32, Submitted)> = Vec::with_capacity(items.len());
+        for position in order {
+            let item = &items[usize::try_from(position).expect("a position in a slice")];
+            let id = JobId(base.0 + 1 + u64::from(position));
+            submitted.push((position, self.admit(id, item, principal, &mut walk)));
+        }
+        submitted.sort_unstable_by_key(|(position, _)| *position);
+        Ok(submitted.into_iter().map(|(_, how)| how).collect())
+    }
+
+    /// Everything that is required must be somewhere.
+    fn check_dependencies(&self, items: &[JobSpec]) -> Result<(), Rejection> {
+        let batch: BTreeSet<_> = items.iter().map(|item| &item.address).collect();
+        for (position, item) in (0u32..).zip(items) {
+            for dependency in &item.dependencies {
+                let known = || {
+                    let place = self.places.find(&dependency.address)?;
+                    let live = self.places.slots(place).newest().is_some();
+                    (live || self.places.context(place).is_some()).then_some(place)
+                };
+                if dependency.policy == Policy::Require
+                    && !batch.contains(&dependency.address)
+                    && known().is_none()
+                {
+                    return Err(Rejection::UnknownDependency {
+                        item: position,
+                        address: dependency.address.clone(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The queue must hold what the batch may add. Items that find their
+    /// result or their job add nothing.
+    fn check_room(&self, items: &[JobSpec]) -> Result<(), Rejection> {
+        let live = self.jobs.rows.len();
+        let limit = self.rules.jobs_live_max;
+        let new = items.iter().filter(|item| !self.is_answered(item));
+        let added = new.clone().count() as u64;
+        if live + added > limit {
+            return Err(Rejection::QueueFull {
+                live,
+                limit,
+                retry_after_ms: QUEUE_FULL_RETRY_AFTER_MS,
+            });
+        }
+        let edges: u64 = new.map(|item| item.dependencies.len() as u64).sum();
+        if self.edges.rows.len() + edges > EDGES_OPEN_MAX {
+            return Err(Rejection::Full {
+                what: "dependencies of unfinished jobs".into(),
+                limit: EDGES_OPEN_MAX,
+            });
+        }
+        Ok(())
+    }
+
+    fn is_answered(&self, item: &JobSpec) -> bool {
+        let Some(place) = self.places.find(&item.address) else {
+            return false;
+        };
+        let slots = self.places.slots(place);
+        let is_for = |id: JobId| self.jobs.expect(id).is_for(item.subject, &item.generator);
+        self.hit(place, item.subject, &item.generator).is_some()
+            || slots.current.is_some_and(is_for)
+            || slots.parked.is_some_and(is_for)
+    }
+
+    fn admit(
+        &mut self,
+        id: JobId,
+        item: &JobSpec,
+        principal: &Principal,
+        walk: &mut Walk,
+    ) -> Submitted {
+        let place = self.place_of(&item.address);
+        if self.hit(place, item.subject, &item.generator).is_some() {
+            self.answer_from_cache(id, item, place);
+            return Submitted {
+                job: id,
+                how: Admission::FromCache,
+            };
+        }
+        let slots = self.places.slots(place);
+        for live in [slots.parked, slots.current].into_iter().flatten() {
+            if !self.jobs.expect(live).is_for(item.subject, &item.generator) {
+                continue;
+            }
+            self.attach(live, id, item.class, walk);
+            if let Some(parked) = slots.parked.filter(|parked| *parked != live) {
+                self.take_parked_back(live, parked, walk);
+            }
+            return Submitted {
+                job: live,
+                how: Admission::Attached,
+            };
+        }
+        let how = self.create(id, item, place, principal, walk);
+        Submitted { job: id, how }
+    }
+
+    fn place_of(&mut self, address: &crate::address::Address) -> PlaceId {
+        let next = self.head.next_place;
+        let (place, is_new) = self.places.find_or_add(address, next);
+        if is_new {
+            self.head.next_place = PlaceId(next.0 + 1);
+        }
+        place
+    }
+
+    /// The result is there: the job is born finished. It has the newest input,
+    /// so nothing at its address may still wait to run for an older one.
+    fn answer_from_cache(&mut self, id: JobId, item: &JobSpec, place: PlaceId) {
+        let result = self
+            .places
+            .contexts
+            .update(&place, |context| {
+                context.accepted = id;
+                context.result
+            })
+            .expect("a hit has a context");
+        let slots = self.places.slots(place);
+        for old in [slots.parked, slots.current].into_iter().flatten() {
+            if !self.jobs.expect(old).is_running() {
+                let state = JobState::Superseded { by: id };
+                self.finish(old, state, Some(Ended::Published));
+            }
+        }
+        self.places.hold(place);
+        let finished = FinishedJob {
+            number: self.head.finished.next(),
+            place,
+            subject: item.subject,
+            class: item.class,
+            state: JobState::Done {
+                result,
+                from_cache: true,
+            },
+            waiters: 1,
+            attempts: 0,
+            failures: 0,
+            crashes: 0,
+            last_token: None,
+            last_error: None,
+        };
+        self.note_finished(id, finished);
+    }
+
+    /// The current job's input is the newest again: the parked one is not
+    /// wanted any more, unless its dependents are what the current one needs.
+    fn take_parked_back(&mut self, current: JobId, parked: JobId, walk: &mut Walk) {
+        let targets = self.awaited_by(current);
+        if self.would_wait_for_itself(parked, &targets, walk) {
+            return;
+        }
+        let legacy = self.supersede(parked, current);
+        self.inherit(current, legacy, walk);
+    }
+
+    fn create(
+        &mut self,
+        id: JobId,
+        item: &JobSpec,
+        place: PlaceId,
+        principal: &Principal,
+        walk: &mut Walk,
+    ) -> Admission {
+        let origin = self.jobs.origin(Origin {
+            generator: item.generator.clone(),
+            tenant: item.tenant.as_str().into(),
+            asked_by: principal.clone(),
+        });
+        let edges = self.edges_of_item(item);
+        let targets: BTreeSet<JobId> = edges
+            .iter()
+            .filter(|edge| edge.line.is_some())
+            .filter_map(|edge| self.places.slots(edge.place).newest())
+            .collect();
+        let mut job = Job {
+            place,
+            origin,
+            kind: item.kind,
+            class: item.class,
+            subject: item.subject,
+            accepted: id,
+            not_before: self.head.now.plus_ms(item.delay_ms),
+            open: u32::try_from(edges.iter().filter(|edge| edge.line.is_some()).count())
+                .expect("edges are limited"),
+            waiters: 1,
+            attempts: 0,
+            failures: 0,
+            crashes: 0,
+            last_token: None,
+            last_worker: None,
+            last_error: None,
+            line: id,
+            more_lines: Vec::new(),
+            phase: Phase::Parked,
+        };
+        let slots = self.places.slots(place);
+        let takes_current = slots.current.is_some_and(|current| {
+            !self.jobs.expect(current).is_running()
+                && !self.would_wait_for_itself(current, &targets, walk)
+        });
+        if let Some(parked) = slots.parked {
+            if self.would_wait_for_itself(parked, &targets, walk) {
+                // What the new job needs waits for the job that it replaces.
+                // The circle is cut where it closes: there is no context to wait for.
+                let state = JobState::Superseded { by: id };
+                self.finish(parked, state, Some(Ended::Failed(parked)));
+            } else {
+                self.supersede(parked, id).pass_to(id, &mut job);
+            }
+        }
+        if let (true, Some(current)) = (takes_current, slots.current) {
+            self.supersede(current, id).pass_to(id, &mut job);
+        }
+        let slots = self.places.slots_mut(place);
+        let how = match slots.current {
+            None => {
+                slots.current = Some(id);
+                job.phase = job.phase_at_rest(self.head.now);
+                Admission::Created
+            }
+            Some(_) => {
+                slots.parked = Some(id);
+                #[cfg(feature = "planted-bugs")]
+                if self.planted == Some(crate::planted::Bug::RunContextTwice) {
+                    job.phase = job.phase_at_rest(self.head.now);
+                }
+                Admission::Parked
+            }
+        };
+        self.places.hold(place);
+        for (position, edge) in (0u32..).zip(edges) {
+            self.places.hold(edge.place);
+            let key = EdgeKey {
+                dependent: id,
+                position,
+            };
+            self.edges.insert(key, edge);
+        }
+        let class = job.class;
+        self.jobs.insert(id, job, &mut self.timers);
+        self.raise(targets.into_iter().collect(), class, walk);
+        how
+    }
+
+    /// What each dependency has to wait for: the newest job at its address; if
+    /// there is none, for nothing: there is a context, or there is a gap.
+    fn edges_of_item(&mut self, item: &JobSpec) -> Vec<Edge> {
+        let mut edges = Vec::with_capacity(item.dependencies.len());
+        for dependency in &item.dependencies {
+            let place = self.place_of(&dependency.address);
+            let newest = self.places.slots(place).newest();
+            #[cfg(feature = "planted-bugs")]
+            let newest =
+                newest.filter(|_| !self.is_planted(crate::planted::Bug::IgnoreDependencies));
+            edges.push(Edge {
+                place,
+                policy: dependency.policy,
+                line: newest.map(|newest| self.jobs.expect(newest).line),
+            });
+        }
+        edges
+    }
+}
+
+fn check_shape(items: &[JobSpec]) -> Result<(), Rejection> {
+    let found = items.len() as u64;
+    if found == 0 || found > SUBMIT_ITEMS_MAX {
+        return Err(Rejection::ItemCount {
+            found,
+            limit: SUBMIT_ITEMS_MAX,
+        });
+    }
+    for (position, item) in (0u32..).zip(items) {
+        let texts = [
+            ("the address", item.address.as_str(), ADDRESS_BYTES_MAX),
+            (
+                "the engine's name",
+                item.generator.engine.as_str(),
+                NAME_BYTES_MAX,
+            ),
+            ("the tenant's name", item.tenant.as_str(), NAME_BYTES_MAX),
+        ];
+        let needed = item.dependencies.iter().map(|dependency| {
+            let text = dependency.address.as_str();
+            ("a dependency's address", text, ADDRESS_BYTES_MAX)
+        });
+        for (what, text, limit) in texts.into_iter().chain(needed) {
+            check_length(what, text, limit)?;
+        }
+        let all = item.dependencies.len() as u64;
+        let required = |policy| policy == Policy::Require;
+        let named = item.dependencies.iter().map(|edge| edge.policy);
+        let named = named.filter(|policy| required(*policy)).count() as u64;
+        for (required, found, limit) in [
+            (true, named, NAMED_DEPENDENCIES_MAX),
+            (false, all, DEPENDENCIES_MAX),
+        ] {
+            if found > limit {
+                return Err(Rejection::TooManyDependencies {
+                    item: position,
+                    required,
+                    found,
+                    limit,
+                });
+            }
+        }
+        if item.delay_ms > DELAY_MS_MAX {
+            return Err(Rejection::OutOfRange {
+                what: format!("the delay_ms of item {position}"),
+                found: item.delay_ms,
+                min: 0,
+                max: DELAY_MS_MAX,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Is a text within its bound?
+pub(super) fn check_length(what: &str, text: &str, limit: u64) -> Result<(), Rejection> {
+    let found = text.len() as u64;
+    if found <= limit {
+        return Ok(());
+    }
+    Err(Rejection::TooLong {
+        what: what.to_owned(),
+        found,
+        limit,
+    })
+}

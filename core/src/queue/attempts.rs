@@ -1,0 +1,358 @@
+//! Claims, and what becomes of them: the fencing rules. A token is the right
+//! to speak for a job; the last one issued is the only one that counts.
+
+use crate::bytes::Bytes;
+use crate::command::{AfterFailure, Claim, ClaimRefusal, ExpiredLease, Rejection};
+use crate::digest::Digest;
+use crate::ids::{JobId, LogIndex, Token};
+use crate::job::{FailureClass, JobState, Lease, WorkerSpec};
+use crate::limits::{
+    CLAIMS_PER_ENTRY_MAX, EXPIRIES_PER_ENTRY_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX,
+    RESULT_BYTES_MAX, WORKER_ENGINES_MAX, WORKER_SLOTS_MAX, WORKERS_MAX,
+};
+
+use super::QueueManager;
+use super::admission::check_length;
+use super::contexts::Context;
+use super::dependencies::Ended;
+use super::jobs::Phase;
+use super::retry::{Verdict, judge};
+use super::waiters::Walk;
+
+impl QueueManager {
+    /// A worker lives. Its former life ends with all its leases.
+    pub(super) fn register(&mut self, worker: &WorkerSpec) -> Result<(), Rejection> {
+        let slots = u64::from(worker.slots);
+        check_range("the worker's slots", slots, 1, WORKER_SLOTS_MAX)?;
+        let engines = worker.engines.len() as u64;
+        check_range("the worker's engines", engines, 1, WORKER_ENGINES_MAX)?;
+        for engine in &worker.engines {
+            check_length("an engine's name", engine, NAME_BYTES_MAX)?;
+        }
+        let id = worker.worker;
+        match self.workers.get(&id) {
+            None if self.workers.len() >= WORKERS_MAX => {
+                return Err(Rejection::Full {
+                    what: "workers".into(),
+                    limit: WORKERS_MAX,
+                });
+            }
+            None => {}
+            Some(known) if known.incarnation > worker.incarnation => {
+                return Err(Rejection::OldIncarnation { worker: id });
+            }
+            Some(known) if known.incarnation < worker.incarnation => {
+                let held: Vec<JobId> = self.jobs.leases.of(id).map(|(_, job)| job).collect();
+                for job in held {
+                    self.end_attempt(job, FailureClass::WorkerLost, None, None);
+                }
+            }
+            Some(_) => {}
+        }
+        if self.workers.get(&id) != Some(worker) {
+            self.workers.insert(id, worker.clone());
+        }
+        Ok(())
+    }
+
+    pub(super) fn claim(
+        &mut self,
+        index: LogIndex,
+        claims: &[Claim],
+    ) -> Result<Vec<Result<Token, ClaimRefusal>>, Rejection> {
+        check_range(
+            "the claims of an entry",
+            claims.len() as u64,
+            1,
+            CLAIMS_PER_ENTRY_MAX,
+        )?;
+        let claims = (0u32..).zip(claims).map(|(position, claim)| {
+            let token = Token { index, position };
+            self.claim_one(claim, token).map(|()| token)
+        });
+        Ok(claims.collect())
+    }
+
+    /// Checks everything again: the leader decided on an older state.
+    fn claim_one(&mut self, claim: &Claim, token: Token) -> Result<(), ClaimRefusal> {
+        let Claim {
+            job: id, worker, ..
+        } = *claim;
+        let job = self.jobs.get(id).ok_or(ClaimRefusal::UnknownJob)?;
+        match job.phase {
+            Phase::Ready => {}
+            Phase::Parked => return Err(ClaimRefusal::ContextRunning),
+            Phase::Waiting | Phase::Delayed { .. } | Phase::Running(_) => {
+                return Err(ClaimRefusal::NotReady);
+            }
+        }
+        let known = self
+            .workers
+            .get(&worker)
+            .ok_or(ClaimRefusal::UnknownWorker)?;
+        if self.jobs.leases.count(worker) >= u64::from(known.slots) {
+            return Err(ClaimRefusal::NoSlot);
+        }
+        let engine = &job.origin.generator.engine;
+        if !known.engines.iter().any(|offered| offered == engine) {
+            return Err(ClaimRefusal::WrongEngine);
+        }
+        let lease = Lease {
+            worker,
+            incarnation: known.incarnation,
+            token,
+        };
+        self.assert_may_run(id);
+        assert!(
+            job.last_token.is_none_or(|last| last < token),
+            "{id} gets {token} after {:?}",
+            job.last_token
+        );
+        self.jobs.change(id, &mut self.timers, |job| {
+            job.phase = Phase::Running(lease);
+            job.attempts += 1;
+            job.last_token = Some(token);
+            job.last_worker = Some(worker);
+        });
+        Ok(())
+    }
+
+    /// One running job per context, and none before its dependencies (I2, I6).
+    fn assert_may_run(&self, id: JobId) {
+        #[cfg(feature = "planted-bugs")]
+        if self.is_planted(crate::planted::Bug::RunContextTwice) {
+            return;
+        }
+        let job = self.jobs.expect(id);
+        let slots = self.places.slots(job.place);
+        assert_eq!(
+            slots.current,
+            Some(id),
+            "a ready job is the current one of its place: {slots:?}"
+        );
+        assert_eq!(job.open, 0, "{id} is ready and has open dependencies");
+    }
+
+    /// Takes a result. Says whether it had an effect: a resend has none.
+    pub(super) fn complete(
+        &mut self,
+        id: JobId,
+        token: Token,
+        result: Digest,
+        body: &Bytes,
+    ) -> Result<bool, Rejection> {
+        let bytes = body.count();
+        if bytes > RESULT_BYTES_MAX {
+            return Err(Rejection::TooLong {
+                what: "the result".into(),
+                found: bytes,
+                limit: RESULT_BYTES_MAX,
+            });
+        }
+        let Some(job) = self.jobs.get(id) else {
+            return self.complete_again(id, token, result, body);
+        };
+        let is_last = job.last_token == Some(token);
+        #[cfg(feature = "planted-bugs")]
+        let is_last = is_last || self.is_planted(crate::planted::Bug::IgnoreToken);
+        let may_end = match job.phase {
+            // With the last token, a result may come late, as long as nobody else runs it.
+            Phase::Running(_) | Phase::Ready | Phase::Delayed { .. } => true,
+            Phase::Waiting | Phase::Parked => false,
+        };
+        if !is_last || !may_end {
+            let state = job.state();
+            return Err(Rejection::Stale {
+                job: id,
+                token,
+                state,
+            });
+        }
+        if Digest::of(body) != result {
+            return Err(Rejection::DigestMismatch);
+        }
+        let place = job.place;
+        let context = Context {
+            subject: job.subject,
+            origin: std::sync::Arc::clone(&job.origin),
+            kind: job.kind,
+            result,
+            bytes,
+            job: id,
+            accepted: job.accepted,
+        };
+        self.places.publish(place, context);
+        let state = JobState::Done {
+            result,
+            from_cache: false,
+        };
+        self.finish(id, state, Some(Ended::Published));
+        self.promote(place);
+        Ok(true)
+    }
+
+    /// A result for a job that is finished: fine if it is the very one that
+    /// finished it.
+    fn complete_again(
+        &mut self,
+        id: JobId,
+        token: Token,
+        result: Digest,
+        body: &Bytes,
+    ) -> Result<bool, Rejection> {
+        let job = self.finished.get(id);
+        let job = job.ok_or(Rejection::UnknownJob { job: id })?;
+        let same = JobState::Done {
+            result,
+            from_cache: false,
+        };
+        if Digest::of(body) != result {
+            return Err(Rejection::DigestMismatch);
+        }
+        #[cfg(feature = "planted-bugs")]
+        if self.is_planted(crate::planted::Bug::CompleteTwice)
+            && matches!(job.state, JobState::Done { .. })
+        {
+            let mut job = self.finished.take(id).expect("it was there a line ago");
+            job.number = self.head.finished.next();
+            job.state = same;
+            self.note_finished(id, job);
+            return Ok(true);
+        }
+        if job.last_token == Some(token) && job.state == same {
+            return Ok(false);
+        }
+        Err(Rejection::Stale {
+            job: id,
+            token,
+            state: job.state.clone(),
+        })
+    }
+
+    pub(super) fn fail(
+        &mut self,
+        id: JobId,
+        token: Token,
+        class: FailureClass,
+        message: &str,
+        retry_after_ms: Option<u64>,
+    ) -> Result<AfterFailure, Rejection> {
+        self.check_holds(id, token)?;
+        let message = cut(message, MESSAGE_BYTES_MAX);
+        Ok(self.end_attempt(id, class, Some(message), retry_after_ms))
+    }
+
+    pub(super) fn give_up(&mut self, id: JobId, token: Token) -> Result<(), Rejection> {
+        self.check_holds(id, token)?;
+        self.end_attempt(id, FailureClass::Drained, None, None);
+        Ok(())
+    }
+
+    /// Takes leases back; a lease that is no longer the current one is left alone.
+    pub(super) fn expire(&mut self, leases: &[ExpiredLease]) -> Result<u32, Rejection> {
+        check_range(
+            "the expiries of an entry",
+            leases.len() as u64,
+            1,
+            EXPIRIES_PER_ENTRY_MAX,
+        )?;
+        let mut count = 0;
+        for lease in leases {
+            if self.check_holds(lease.job, lease.token).is_ok() {
+                self.end_attempt(lease.job, FailureClass::WorkerLost, None, None);
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    fn check_holds(&self, id: JobId, token: Token) -> Result<(), Rejection> {
+        let state = match (self.jobs.get(id), self.finished.get(id)) {
+            (Some(job), _) if job.is_running() && job.last_token == Some(token) => return Ok(()),
+            (Some(job), _) => job.state(),
+            (None, Some(job)) => job.state.clone(),
+            (None, None) => return Err(Rejection::UnknownJob { job: id }),
+        };
+        Err(Rejection::Stale {
+            job: id,
+            token,
+            state,
+        })
+    }
+
+    /// An attempt ended without a result. A newer input that waited for this
+    /// end takes over; else the rules of retry say what next.
+    fn end_attempt(
+        &mut self,
+        id: JobId,
+        class: FailureClass,
+        message: Option<&str>,
+        retry_after_ms: Option<u64>,
+    ) -> AfterFailure {
+        let (rules, now) = (self.rules, self.head.now);
+        // At rest first: a job that ends must not be running in any index.
+        let (place, verdict) = self.jobs.change(id, &mut self.timers, |job| {
+            let verdict = judge(&rules, id, job, class, message, retry_after_ms);
+            job.phase = match verdict {
+                Verdict::Retry { delay_ms } if delay_ms > 0 => Phase::Delayed {
+                    until: now.plus_ms(delay_ms),
+                },
+                Verdict::Retry { .. } | Verdict::Dead(_) => Phase::Ready,
+            };
+            (job.place, verdict)
+        });
+        if let Some(by) = self.takes_over(id) {
+            let legacy = self.supersede(id, by);
+            self.promote(place);
+            self.inherit(by, legacy, &mut Walk::new());
+            return AfterFailure::Superseded { by };
+        }
+        match verdict {
+            Verdict::Retry { delay_ms } => AfterFailure::Retry {
+                at: now.plus_ms(delay_ms),
+            },
+            Verdict::Dead(reason) => {
+                self.finish(id, JobState::Dead(reason), Some(Ended::Failed(id)));
+                self.promote(place);
+                AfterFailure::Dead
+            }
+        }
+    }
+
+    /// The parked job that takes the place of one that is not running any
+    /// more, unless by that it would wait for itself.
+    fn takes_over(&self, id: JobId) -> Option<JobId> {
+        let slots = self.places.slots(self.jobs.expect(id).place);
+        let parked = slots.parked.filter(|_| slots.current == Some(id))?;
+        if self.jobs.expect(parked).is_running() {
+            return None;
+        }
+        let targets = self.awaited_by(parked);
+        (!self.would_wait_for_itself(id, &targets, &mut Walk::new())).then_some(parked)
+    }
+}
+
+fn check_range(what: &str, found: u64, min: u64, max: u64) -> Result<(), Rejection> {
+    if (min..=max).contains(&found) {
+        return Ok(());
+    }
+    Err(Rejection::OutOfRange {
+        what: what.to_owned(),
+        found,
+        min,
+        max,
+    })
+}
+
+/// A text cut to a bound. A failure's message is for people: losing its end is
+/// better than refusing the failure and keeping the lease.
+fn cut(text: &str, bytes_max: u64) -> &str {
+    let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+    if text.len() <= bytes_max {
+        return text;
+    }
+    let end = (0..=bytes_max)
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
+}

@@ -1,0 +1,167 @@
+//! The audit chain: every entry leaves one record in words, linked to the one
+//! before by digest. The state keeps only the chain's head.
+
+use std::fmt::Write;
+
+use crate::command::{AfterFailure, AuditRecord, ClaimRule, Command, Entry, Outcome};
+use crate::digest::{Digest, DigestBuilder};
+use crate::ids::{LogIndex, Term};
+
+use super::QueueManager;
+
+const AUDIT_DOMAIN: &str = "precentor 2026 audit record";
+const COMMAND_DOMAIN: &str = "precentor 2026 request";
+
+impl QueueManager {
+    /// Adds a link to the chain.
+    pub(super) fn chain(
+        &mut self,
+        index: LogIndex,
+        term: Term,
+        entry: &Entry,
+        text: String,
+    ) -> AuditRecord {
+        let mut record = AuditRecord {
+            index,
+            term,
+            t: self.head.now,
+            wall_ms: entry.wall_ms,
+            principal: entry.principal.clone(),
+            text,
+            previous: self.head.audit,
+            digest: Digest::ZERO,
+        };
+        record.digest = digest_of_record(&record);
+        self.head.audit = record.digest;
+        record
+    }
+}
+
+/// What the digest of a record must be: over everything else in it.
+#[must_use]
+pub fn digest_of_record(record: &AuditRecord) -> Digest {
+    let mut numbers = [0; 32];
+    let values = [record.index.0, record.term.0, record.t.0, record.wall_ms];
+    for (slot, value) in numbers.chunks_exact_mut(8).zip(values) {
+        slot.copy_from_slice(&value.to_le_bytes());
+    }
+    let mut builder = DigestBuilder::new(AUDIT_DOMAIN);
+    builder.part(&numbers);
+    builder.part(record.principal.0.as_bytes());
+    builder.part(record.text.as_bytes());
+    builder.part(&record.previous.0);
+    builder.finish()
+}
+
+/// Tells one request's content from another's.
+pub(super) fn digest_of_command(command: &Command) -> Digest {
+    let bytes = postcard::to_allocvec(command).expect("our own types serialise");
+    Digest::of_parts(COMMAND_DOMAIN, &[&bytes])
+}
+
+/// What was asked, in words.
+pub(super) fn words_of_command(command: &Command) -> String {
+    match command {
+        Command::TakeOver { term, node } => format!("take-over by {node} in {term}"),
+        Command::OpenSession => "open a session".to_owned(),
+        Command::Submit { items } => match items.first() {
+            Some(item) if items.len() == 1 => format!("submit {}", item.address),
+            Some(item) => format!("submit {} items from {} on", items.len(), item.address),
+            None => "submit nothing".to_owned(),
+        },
+        Command::Register { worker } => format!(
+            "register {} {} with {} slots for {}",
+            worker.worker,
+            worker.incarnation,
+            worker.slots,
+            worker.engines.join(", ")
+        ),
+        // The outcome says it: only there are the tokens known.
+        Command::Claim { claims } => format!("claim {} jobs", claims.len()),
+        Command::Complete {
+            job, token, result, ..
+        } => format!("complete {job} by {token:?} with {result}"),
+        Command::Fail {
+            job,
+            token,
+            class,
+            message,
+            ..
+        } => format!("fail {job} by {token:?}, {class:?}: {message}"),
+        Command::Release { job, token } => format!("release {job} by {token:?}"),
+        Command::Expire { leases } => {
+            let mut words = "expire".to_owned();
+            for lease in leases {
+                add(&mut words, format_args!(" {} {:?}", lease.job, lease.token));
+            }
+            words
+        }
+        Command::Tick => "tick".to_owned(),
+    }
+}
+
+/// What was asked and what came of it, in words.
+pub(super) fn words(asked: &str, entry: &Entry, outcome: &Outcome) -> String {
+    let mut words = String::with_capacity(asked.len() + 64);
+    words.push_str(asked);
+    if let Some(request) = entry.request {
+        add(
+            &mut words,
+            format_args!(" ({} {})", request.session, request.sequence),
+        );
+    }
+    match outcome {
+        Outcome::TookOver => words.push_str(": done"),
+        Outcome::SessionOpened(session) => add(&mut words, format_args!(": {session}")),
+        Outcome::Submitted(items) => {
+            words.push(':');
+            for item in items {
+                add(&mut words, format_args!(" {} {:?}", item.job, item.how));
+            }
+        }
+        Outcome::Registered => words.push_str(": done"),
+        Outcome::Claimed(results) => {
+            words.push(':');
+            let Command::Claim { claims } = &entry.command else {
+                panic!("only a claim is answered by {outcome:?}");
+            };
+            for (claim, result) in claims.iter().zip(results) {
+                let why = match claim.rule {
+                    ClaimRule::OnlyFit => "the only one fit",
+                    ClaimRule::LeastLoaded => "least loaded",
+                    ClaimRule::LeastRecentlyUsed => "least recently used",
+                };
+                let (job, worker) = (claim.job, claim.worker);
+                match result {
+                    Ok(token) => add(
+                        &mut words,
+                        format_args!(" {job} to {worker} by {token:?}, {why};"),
+                    ),
+                    Err(refusal) => add(
+                        &mut words,
+                        format_args!(" {job} not to {worker}, {refusal:?};"),
+                    ),
+                }
+            }
+        }
+        Outcome::Completed => words.push_str(": done"),
+        Outcome::Failed(AfterFailure::Retry { at }) => {
+            add(&mut words, format_args!(": again at {at:?}"));
+        }
+        Outcome::Failed(AfterFailure::Dead) => words.push_str(": dead"),
+        Outcome::Failed(AfterFailure::Superseded { by }) => {
+            add(&mut words, format_args!(": superseded by {by}"));
+        }
+        Outcome::Released => words.push_str(": done"),
+        Outcome::Expired { count } => add(&mut words, format_args!(": {count} were held")),
+        Outcome::Ticked { count } => add(&mut words, format_args!(": {count} moved")),
+        Outcome::Rejected(rejection) => {
+            add(&mut words, format_args!(": rejected: {rejection}"));
+        }
+    }
+    words
+}
+
+fn add(words: &mut String, what: std::fmt::Arguments<'_>) {
+    words.write_fmt(what).expect("a String takes any text");
+}

@@ -1,0 +1,360 @@
+//! The whole state against its own rules: what tests and the simulator ask
+//! after every step, and what an image must pass. Costs as much as the state
+//! is large; the cheap assertions stand where the changes are.
+
+use std::collections::BTreeMap;
+
+use crate::ids::JobId;
+use crate::limits::SESSION_REPLIES_MAX;
+
+use super::QueueManager;
+use super::contexts::{PlaceId, Slots};
+use super::jobs::{Job, Phase, PhaseCounts};
+use super::order::Order;
+use super::table::Table;
+
+/// Numbers above are no state of ours: a counter must be able to go on.
+const NUMBER_MAX: u64 = 1 << 60;
+
+macro_rules! ensure {
+    ($holds:expr, $($words:tt)+) => {
+        if !$holds {
+            return Err(format!($($words)+));
+        }
+    };
+}
+
+impl QueueManager {
+    /// Checks every rule that the state must keep, and every index against
+    /// what it is an index of.
+    ///
+    /// # Panics
+    /// If one is broken.
+    pub fn check(&self) {
+        if let Err(broken) = self.consistency() {
+            panic!("the queue broke a rule at {}: {broken}", self.head.applied);
+        }
+    }
+
+    pub(super) fn consistency(&self) -> Result<(), String> {
+        self.check_numbers()?;
+        self.check_jobs()?;
+        self.check_places()?;
+        self.check_edges()?;
+        self.check_no_cycle()?;
+        self.check_finished()?;
+        self.check_sessions()?;
+        self.check_hashes()
+    }
+
+    fn check_numbers(&self) -> Result<(), String> {
+        let head = &self.head;
+        let totals = &head.totals;
+        for number in [
+            head.applied.0,
+            head.now.0,
+            head.takeover.0,
+            head.accepted.0,
+            head.next_place.0,
+            head.finished.0,
+            totals.done,
+            totals.from_cache,
+            totals.dead,
+            totals.cancelled,
+            totals.dependency_failed,
+            totals.superseded,
+        ] {
+            ensure!(number < NUMBER_MAX, "{number} is beyond every count");
+        }
+        let ended = totals.done
+            + totals.dead
+            + totals.cancelled
+            + totals.dependency_failed
+            + totals.superseded;
+        // A replica that lets jobs end twice counts them twice.
+        ensure!(
+            ended == head.finished.0,
+            "{ended} jobs ended by state, {} by number",
+            head.finished
+        );
+        Ok(())
+    }
+
+    fn check_jobs(&self) -> Result<(), String> {
+        let (mut counts, mut order, mut leases) = (PhaseCounts::default(), Order::default(), 0u64);
+        let mut lines: BTreeMap<JobId, JobId> = BTreeMap::new();
+        for (id, job) in self.jobs.rows.iter() {
+            ensure!(*id <= self.head.accepted, "{id} was never given");
+            ensure!(
+                job.accepted >= *id && job.accepted <= self.head.accepted,
+                "{id} was accepted last as {}",
+                job.accepted
+            );
+            ensure!(
+                self.finished.get(*id).is_none(),
+                "{id} is finished and is not"
+            );
+            for number in [job.attempts, job.failures, job.crashes, job.waiters] {
+                ensure!(number < u32::MAX / 2, "{id} counts {number}");
+            }
+            for line in job.lines() {
+                let other = lines.insert(line, *id);
+                ensure!(other.is_none(), "{id} and {other:?} answer for {line}");
+            }
+            let open = self.edges.of(*id).filter(|(_, edge)| edge.line.is_some());
+            ensure!(
+                open.count() as u64 == u64::from(job.open),
+                "{id} counts {} open dependencies",
+                job.open
+            );
+            self.check_phase(*id, job, &mut counts, &mut order, &mut leases)?;
+        }
+        ensure!(counts == self.jobs.counts, "phases are {counts:?}");
+        ensure!(order == self.jobs.order, "the order is {order:?}");
+        ensure!(
+            leases == self.jobs.leases.iter().count() as u64,
+            "{leases} jobs are running"
+        );
+        for (worker, _, _) in self.jobs.leases.iter() {
+            ensure!(
+                self.workers.contains(&worker),
+                "{worker} holds a lease and is unknown"
+            );
+        }
+        Ok(())
+    }
+
+    fn check_phase(
+        &self,
+        id: JobId,
+        job: &Job,
+        counts: &mut PhaseCounts,
+        order: &mut Order,
+        leases: &mut u64,
+    ) -> Result<(), String> {
+        match job.phase {
+            Phase::Waiting => {
+                counts.waiting += 1;
+                ensure!(job.open > 0, "{id} waits for nothing");
+            }
+            Phase::Delayed { .. } => counts.delayed += 1,
+            Phase::Ready => {
+                counts.ready += 1;
+                order.insert(job.class, &job.origin.generator.engine, id);
+            }
+            Phase::Running(lease) => {
+                counts.running += 1;
+                *leases += 1;
+                ensure!(
+                    job.last_token == Some(lease.token) && job.attempts > 0,
+                    "{id} runs by a token that is not its last"
+                );
+                ensure!(
+                    self.jobs
+                        .leases
+                        .of(lease.worker)
+                        .any(|held| held == (lease.token, id)),
+                    "{id} runs and no lease says so"
+                );
+                ensure!(
+                    lease.token.index <= self.head.applied,
+                    "{id} runs by a token of the future"
+                );
+            }
+            Phase::Parked => counts.parked += 1,
+        }
+        let at_rest = matches!(job.phase, Phase::Waiting | Phase::Parked);
+        ensure!(
+            at_rest || job.open == 0,
+            "{id} is {:?} with open dependencies",
+            job.phase
+        );
+        Ok(())
+    }
+
+    fn check_places(&self) -> Result<(), String> {
+        let mut slots: BTreeMap<PlaceId, Slots> = BTreeMap::new();
+        for (id, job) in self.jobs.rows.iter() {
+            let own = self.places.slots(job.place);
+            ensure!(
+                own.current == Some(*id) || own.parked == Some(*id),
+                "{id} is in no slot of its place"
+            );
+            ensure!(
+                job.phase != Phase::Parked || (own.parked == Some(*id) && own.current.is_some()),
+                "{id} is parked behind nothing"
+            );
+            #[cfg(feature = "planted-bugs")]
+            let may_run_twice = self.is_planted(crate::planted::Bug::RunContextTwice);
+            #[cfg(not(feature = "planted-bugs"))]
+            let may_run_twice = false;
+            ensure!(
+                may_run_twice || job.phase == Phase::Parked || own.current == Some(*id),
+                "{id} is {:?} and not the current job of its place",
+                job.phase
+            );
+            slots.entry(job.place).or_default().uses += 1;
+        }
+        let finished = self.finished.rows.iter().map(|(_, job)| job.place);
+        let edges = self.edges.rows.iter().map(|(_, edge)| edge.place);
+        for place in finished.chain(edges) {
+            slots.entry(place).or_default().uses += 1;
+        }
+        for (place, address) in self.places.addresses.iter() {
+            ensure!(*place < self.head.next_place, "{place:?} was never given");
+            ensure!(
+                self.places.find(address) == Some(*place),
+                "{address} is found elsewhere"
+            );
+            let uses = slots.get(place).map_or(0, |slots| slots.uses);
+            ensure!(
+                uses == self.places.slots(*place).uses,
+                "{address} has {uses} uses"
+            );
+            ensure!(
+                uses > 0 || self.places.context(*place).is_some(),
+                "{address} is kept for nothing"
+            );
+        }
+        for (_, context) in self.places.contexts.iter() {
+            ensure!(
+                context.accepted >= context.job && context.accepted <= self.head.accepted,
+                "{} published what was accepted as {}",
+                context.job,
+                context.accepted
+            );
+        }
+        Ok(())
+    }
+
+    fn check_edges(&self) -> Result<(), String> {
+        let mut open = 0u64;
+        for (key, edge) in self.edges.rows.iter() {
+            let id = key.dependent;
+            ensure!(
+                self.jobs.get(id).is_some() || self.edges.dropped.contains(&id),
+                "{id} has edges and is not there"
+            );
+            let Some(line) = edge.line else { continue };
+            open += 1;
+            ensure!(
+                self.edges.waiting_for(line).any(|other| other == *key),
+                "{key:?} waits and is in no index"
+            );
+            ensure!(
+                self.edges.ended.contains(&line) != self.answers_for(edge.place, line).is_some(),
+                "{key:?} waits for {line}, for which not exactly one answers"
+            );
+        }
+        ensure!(
+            open == self.edges.open_count(),
+            "{open} edges are open, the index has {}",
+            self.edges.open_count()
+        );
+        for (id, ()) in self.edges.dropped.iter() {
+            ensure!(
+                self.jobs.get(*id).is_none(),
+                "{id} loses its edges and lives"
+            );
+        }
+        Ok(())
+    }
+
+    /// Every unfinished job can come to run: waits lead to jobs that do not wait (I7).
+    fn check_no_cycle(&self) -> Result<(), String> {
+        let mut waits: BTreeMap<JobId, Vec<JobId>> = BTreeMap::new();
+        let mut open: BTreeMap<JobId, u64> = BTreeMap::new();
+        for (id, job) in self.jobs.rows.iter() {
+            let behind = self.places.slots(job.place).current;
+            let behind = behind.filter(|_| job.phase == Phase::Parked);
+            let awaited = self.awaited_by(*id);
+            let awaited = awaited.into_iter().chain(behind);
+            for target in awaited {
+                *open.entry(*id).or_default() += 1;
+                waits.entry(target).or_default().push(*id);
+            }
+        }
+        let mut free: Vec<JobId> = self
+            .jobs
+            .rows
+            .iter()
+            .map(|(id, _)| *id)
+            .filter(|id| !open.contains_key(id))
+            .collect();
+        while let Some(id) = free.pop() {
+            for dependent in waits.remove(&id).unwrap_or_default() {
+                let count = open.get_mut(&dependent).ok_or("an edge without count")?;
+                *count -= 1;
+                if *count == 0 {
+                    open.remove(&dependent);
+                    free.push(dependent);
+                }
+            }
+        }
+        ensure!(open.is_empty(), "jobs wait for themselves: {open:?}");
+        Ok(())
+    }
+
+    fn check_finished(&self) -> Result<(), String> {
+        for (id, job) in self.finished.rows.iter() {
+            ensure!(job.state.is_terminal(), "{id} ended as {:?}", job.state);
+            ensure!(*id <= self.head.accepted, "{id} was never given");
+            ensure!(
+                job.number <= self.head.finished
+                    && self.finished.numbers().get(&job.number) == Some(id),
+                "{id} has the finish number {}",
+                job.number
+            );
+        }
+        ensure!(
+            self.finished.numbers().len() as u64 == self.finished.rows.len(),
+            "there are {} finish numbers",
+            self.finished.numbers().len()
+        );
+        Ok(())
+    }
+
+    fn check_sessions(&self) -> Result<(), String> {
+        let mut replies: BTreeMap<_, u64> = BTreeMap::new();
+        for ((session, sequence), _) in self.sessions.replies.iter() {
+            *replies.entry(*session).or_default() += 1;
+            let floor = self.sessions.sessions.get(session).map(|known| known.floor);
+            ensure!(
+                floor.is_some_and(|floor| floor <= *sequence),
+                "the reply to {session} {sequence} is kept for nobody"
+            );
+        }
+        for (id, session) in self.sessions.sessions.iter() {
+            let count = replies.get(id).copied().unwrap_or(0);
+            ensure!(
+                count == session.replies && count <= SESSION_REPLIES_MAX,
+                "{id} has {count} replies and counts {}",
+                session.replies
+            );
+            ensure!(session.used <= self.head.now, "{id} was used in the future");
+        }
+        Ok(())
+    }
+
+    fn check_hashes(&self) -> Result<(), String> {
+        fn fresh<K: Ord + Clone + serde::Serialize, V: Clone + serde::Serialize>(
+            table: &Table<K, V>,
+            tag: u64,
+        ) -> bool {
+            Table::from_rows(tag, table.rows().clone()).hash() == table.hash()
+        }
+        use super::tag;
+        let right = fresh(&self.jobs.rows, tag::JOBS)
+            && fresh(&self.finished.rows, tag::FINISHED)
+            && fresh(&self.places.addresses, tag::ADDRESSES)
+            && fresh(&self.places.contexts, tag::CONTEXTS)
+            && fresh(&self.edges.rows, tag::EDGES)
+            && fresh(&self.edges.ended, tag::ENDED)
+            && fresh(&self.edges.dropped, tag::DROPPED)
+            && fresh(&self.sessions.sessions, tag::SESSIONS)
+            && fresh(&self.sessions.replies, tag::REPLIES)
+            && fresh(&self.workers, tag::WORKERS);
+        ensure!(right, "a table's hash is not that of its rows");
+        Ok(())
+    }
+}

@@ -1,0 +1,174 @@
+//! How a job ends, and how its end spreads: to the next in its place at once,
+//! to its dependents within a bound per entry, the rest by `Tick`.
+
+use crate::ids::JobId;
+use crate::job::{JobState, Policy};
+use crate::limits::{CASCADE_PER_ENTRY_MAX, DEPENDENCIES_MAX};
+
+use super::QueueManager;
+use super::contexts::PlaceId;
+use super::dependencies::{EdgeKey, Ended};
+use super::finished::FinishedJob;
+use super::jobs::{Job, Phase};
+
+/// Edges of finished jobs that one entry may drop.
+const EDGES_DROPPED_PER_ENTRY_MAX: u64 = 2 * DEPENDENCIES_MAX;
+/// Finished jobs that one entry may forget. More than one entry can finish, so
+/// that the bound on finished jobs holds.
+const PURGED_PER_ENTRY_MAX: u64 = 4_096;
+
+impl QueueManager {
+    /// Moves a job to its terminal state and out of its slot. With `ended`,
+    /// its dependents are told; without, another job takes over its lines.
+    pub(super) fn finish(&mut self, id: JobId, state: JobState, ended: Option<Ended>) -> Job {
+        let job = self.jobs.remove(id, &mut self.timers);
+        self.places.clear_slot(job.place, id);
+        if self.edges.of(id).next().is_some() {
+            self.edges.dropped.insert(id, ());
+        }
+        if let Some(ended) = ended {
+            for line in job.lines() {
+                if self.edges.has_waiting(line) {
+                    self.edges.ended.insert(line, ended);
+                }
+            }
+        }
+        let finished = FinishedJob {
+            number: self.head.finished.next(),
+            place: job.place,
+            subject: job.subject,
+            class: job.class,
+            state,
+            waiters: job.waiters,
+            attempts: job.attempts,
+            failures: job.failures,
+            crashes: job.crashes,
+            last_token: job.last_token,
+            last_error: job.last_error.clone(),
+        };
+        self.note_finished(id, finished);
+        job
+    }
+
+    /// Counts and keeps a finished job, which has a hold on its place already.
+    pub(super) fn note_finished(&mut self, id: JobId, job: FinishedJob) {
+        self.head.finished = job.number;
+        let totals = &mut self.head.totals;
+        match &job.state {
+            JobState::Done { from_cache, .. } => {
+                totals.done += 1;
+                totals.from_cache += u64::from(*from_cache);
+            }
+            JobState::Dead(_) => totals.dead += 1,
+            JobState::Cancelled => totals.cancelled += 1,
+            JobState::DependencyFailed { .. } => totals.dependency_failed += 1,
+            JobState::Superseded { .. } => totals.superseded += 1,
+            JobState::Waiting { .. }
+            | JobState::Delayed { .. }
+            | JobState::Ready
+            | JobState::Running(_)
+            | JobState::Parked => panic!("{id} ended as {:?}", job.state),
+        }
+        self.finished.insert(id, job);
+    }
+
+    /// Gives the turn to the parked job of a place whose current job ended.
+    pub(super) fn promote(&mut self, place: PlaceId) {
+        let slots = self.places.slots_mut(place);
+        if slots.current.is_some() {
+            return;
+        }
+        let Some(next) = slots.parked.take() else {
+            return;
+        };
+        slots.current = Some(next);
+        let now = self.head.now;
+        self.jobs.change(next, &mut self.timers, |job| {
+            if job.phase == Phase::Parked {
+                job.phase = job.phase_at_rest(now);
+            }
+        });
+    }
+
+    /// Does what earlier ends left to do, up to the bounds; says how many
+    /// dependents it told.
+    pub(super) fn settle(&mut self) -> u32 {
+        let mut told: u32 = 0;
+        while u64::from(told) < CASCADE_PER_ENTRY_MAX {
+            let Some((line, ended)) = self.edges.ended.first() else {
+                break;
+            };
+            let (line, ended) = (*line, *ended);
+            let next = self.edges.waiting_for(line).next();
+            match next {
+                Some(key) => {
+                    self.tell(key, ended);
+                    told += 1;
+                }
+                None => {
+                    self.edges.ended.remove(&line);
+                }
+            }
+        }
+        self.drop_edges();
+        self.purge();
+        told
+    }
+
+    /// Tells one dependent that what it waited for ended.
+    fn tell(&mut self, key: EdgeKey, ended: Ended) {
+        let edge = self.edges.resolve(key);
+        let id = key.dependent;
+        let Some(job) = self.jobs.get(id) else {
+            return;
+        };
+        let place = job.place;
+        match (ended, edge.policy) {
+            (Ended::Failed(dependency), Policy::Require) => {
+                let state = JobState::DependencyFailed { dependency };
+                self.finish(id, state, Some(Ended::Failed(id)));
+                self.promote(place);
+            }
+            (Ended::Failed(_), Policy::Optional) | (Ended::Published, _) => {
+                let now = self.head.now;
+                self.jobs.change(id, &mut self.timers, |job| {
+                    let open = job.open.checked_sub(1);
+                    job.open = open.unwrap_or_else(|| panic!("{id} has an open edge too many"));
+                    if job.phase == Phase::Waiting {
+                        job.phase = job.phase_at_rest(now);
+                    }
+                });
+            }
+        }
+    }
+
+    fn drop_edges(&mut self) {
+        let mut left = EDGES_DROPPED_PER_ENTRY_MAX;
+        while left > 0 {
+            let Some((id, ())) = self.edges.dropped.first() else {
+                return;
+            };
+            let id = *id;
+            let next = self.edges.of(id).next();
+            match next {
+                Some((key, _)) => {
+                    let edge = self.edges.remove(key);
+                    self.places.release(edge.place);
+                    left -= 1;
+                }
+                None => {
+                    self.edges.dropped.remove(&id);
+                }
+            }
+        }
+    }
+
+    fn purge(&mut self) {
+        for _ in 0..PURGED_PER_ENTRY_MAX {
+            let Some(job) = self.finished.purge_one(self.rules.jobs_finished_max) else {
+                return;
+            };
+            self.places.release(job.place);
+        }
+    }
+}

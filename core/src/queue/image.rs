@@ -1,0 +1,227 @@
+//! The state as bytes: what a snapshot holds. Only what cannot be computed is
+//! in it; every index is made anew, and nothing of it is believed unseen: the
+//! bytes come from a disk or a peer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::address::Address;
+use crate::config::Rules;
+use crate::ids::{JobId, Sequence, SessionId, WorkerId};
+use crate::job::WorkerSpec;
+use crate::message::StateHash;
+
+use super::contexts::{Context, PlaceId, Places};
+use super::dependencies::{Edge, EdgeKey, Edges, Ended};
+use super::finished::{FinishedJob, FinishedJobs};
+use super::jobs::{Job, Jobs, Phase};
+use super::sessions::{Reply, Session, Sessions};
+use super::table::Table;
+use super::timers::Timer;
+use super::{Head, QueueManager, tag};
+
+/// The layout that this version writes.
+const VERSION: u32 = 1;
+
+/// Why bytes are not a state.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Another layout.
+    #[error("the image has layout {found}; this version reads {VERSION}")]
+    Version {
+        /// Which.
+        found: u32,
+    },
+    /// Not the bytes of any state.
+    #[error("the image cannot be decoded ({reason}); take the snapshot of another node")]
+    Malformed {
+        /// What the decoder said.
+        reason: String,
+    },
+    /// The parts contradict each other.
+    #[error("the image contradicts itself ({reason}); take the snapshot of another node")]
+    Inconsistent {
+        /// Which rule is broken where.
+        reason: String,
+    },
+}
+
+#[derive(Serialize)]
+struct ImageRef<'a> {
+    rules: &'a Rules,
+    head: &'a Head,
+    jobs: &'a BTreeMap<JobId, Job>,
+    finished: &'a BTreeMap<JobId, FinishedJob>,
+    addresses: &'a BTreeMap<PlaceId, Arc<Address>>,
+    contexts: &'a BTreeMap<PlaceId, Context>,
+    edges: &'a BTreeMap<EdgeKey, Edge>,
+    ended: &'a BTreeMap<JobId, Ended>,
+    dropped: &'a BTreeMap<JobId, ()>,
+    sessions: &'a BTreeMap<SessionId, Session>,
+    replies: &'a BTreeMap<(SessionId, Sequence), Reply>,
+    workers: &'a BTreeMap<WorkerId, WorkerSpec>,
+    hash: StateHash,
+}
+
+#[derive(Deserialize)]
+struct Image {
+    rules: Rules,
+    head: Head,
+    jobs: BTreeMap<JobId, Job>,
+    finished: BTreeMap<JobId, FinishedJob>,
+    addresses: BTreeMap<PlaceId, Arc<Address>>,
+    contexts: BTreeMap<PlaceId, Context>,
+    edges: BTreeMap<EdgeKey, Edge>,
+    ended: BTreeMap<JobId, Ended>,
+    dropped: BTreeMap<JobId, ()>,
+    sessions: BTreeMap<SessionId, Session>,
+    replies: BTreeMap<(SessionId, Sequence), Reply>,
+    workers: BTreeMap<WorkerId, WorkerSpec>,
+    hash: StateHash,
+}
+
+impl QueueManager {
+    /// The whole state as bytes.
+    #[must_use]
+    pub fn image(&self) -> Vec<u8> {
+        let image = ImageRef {
+            rules: &self.rules,
+            head: &self.head,
+            jobs: self.jobs.rows.rows(),
+            finished: self.finished.rows.rows(),
+            addresses: self.places.addresses.rows(),
+            contexts: self.places.contexts.rows(),
+            edges: self.edges.rows.rows(),
+            ended: self.edges.ended.rows(),
+            dropped: self.edges.dropped.rows(),
+            sessions: self.sessions.sessions.rows(),
+            replies: self.sessions.replies.rows(),
+            workers: self.workers.rows(),
+            hash: self.state_hash(),
+        };
+        let bytes = VERSION.to_le_bytes().to_vec();
+        postcard::to_extend(&image, bytes).expect("our own types serialise")
+    }
+
+    /// The state of an image.
+    ///
+    /// # Errors
+    /// If the bytes are no state that this version could have reached. They
+    /// never cause a panic.
+    pub fn from_image(bytes: &[u8]) -> Result<QueueManager, DecodeError> {
+        let malformed = |reason: &str| DecodeError::Malformed {
+            reason: reason.to_owned(),
+        };
+        let (version, bytes) = bytes
+            .split_first_chunk()
+            .ok_or_else(|| malformed("it is shorter than its version"))?;
+        let found = u32::from_le_bytes(*version);
+        if found != VERSION {
+            return Err(DecodeError::Version { found });
+        }
+        let (image, rest) = postcard::take_from_bytes::<Image>(bytes)
+            .map_err(|error| malformed(&error.to_string()))?;
+        if !rest.is_empty() {
+            return Err(malformed("bytes follow its end"));
+        }
+        let hash = image.hash;
+        let queue = image
+            .build()
+            .map_err(|reason| DecodeError::Inconsistent { reason })?;
+        if queue.state_hash() != hash {
+            return Err(DecodeError::Inconsistent {
+                reason: format!(
+                    "its hash says {:032x} and its content {:032x}",
+                    hash.0,
+                    queue.state_hash().0
+                ),
+            });
+        }
+        Ok(queue)
+    }
+}
+
+impl Image {
+    /// Makes the indexes. What they rely on is checked before, the rest after.
+    fn build(self) -> Result<QueueManager, String> {
+        self.check_names()?;
+        let mut queue = QueueManager::new(self.rules);
+        queue.head = self.head;
+        queue.finished = FinishedJobs::new(Table::from_rows(tag::FINISHED, self.finished));
+        queue.places = Places::new(
+            Table::from_rows(tag::ADDRESSES, self.addresses),
+            Table::from_rows(tag::CONTEXTS, self.contexts),
+        );
+        queue.edges = Edges::new(
+            Table::from_rows(tag::EDGES, self.edges),
+            Table::from_rows(tag::ENDED, self.ended),
+            Table::from_rows(tag::DROPPED, self.dropped),
+        );
+        queue.sessions = Sessions {
+            sessions: Table::from_rows(tag::SESSIONS, self.sessions),
+            replies: Table::from_rows(tag::REPLIES, self.replies),
+        };
+        queue.workers = Table::from_rows(tag::WORKERS, self.workers);
+        queue.jobs = Jobs::new(tag::JOBS);
+        for (id, mut job) in self.jobs {
+            // Equal origins are one again.
+            job.origin = queue.jobs.origin(Arc::unwrap_or_clone(job.origin));
+            let slots = queue.places.slots_mut(job.place);
+            let slot = match job.phase {
+                Phase::Parked => &mut slots.parked,
+                Phase::Waiting | Phase::Delayed { .. } | Phase::Ready | Phase::Running(_) => {
+                    &mut slots.current
+                }
+            };
+            if let Some(other) = slot.replace(id) {
+                return Err(format!("{other} and {id} are both the {:?} one", job.phase));
+            }
+            queue.places.hold(job.place);
+            queue.jobs.insert(id, job, &mut queue.timers);
+        }
+        for (_, job) in queue.finished.rows.iter() {
+            queue.places.hold(job.place);
+        }
+        for (_, edge) in queue.edges.rows.iter() {
+            queue.places.hold(edge.place);
+        }
+        for (id, session) in queue.sessions.sessions.iter() {
+            let at = session.used.plus_ms(queue.rules.session_ttl_ms);
+            queue.timers.set(at, Timer::Session(*id));
+        }
+        queue.consistency()?;
+        Ok(queue)
+    }
+
+    /// Everything that is named must be there, or an index would panic.
+    fn check_names(&self) -> Result<(), String> {
+        let place = |place: PlaceId, by: &dyn std::fmt::Display| match self
+            .addresses
+            .contains_key(&place)
+        {
+            true => Ok(()),
+            false => Err(format!("{place:?} is named by {by} and not there")),
+        };
+        let mut tokens = std::collections::BTreeSet::new();
+        for (id, job) in &self.jobs {
+            place(job.place, id)?;
+            if let Phase::Running(lease) = job.phase
+                && !tokens.insert((lease.worker, lease.token))
+            {
+                return Err(format!("{id} runs by a token of another"));
+            }
+        }
+        for (id, job) in &self.finished {
+            place(job.place, id)?;
+        }
+        for (key, edge) in &self.edges {
+            place(edge.place, &key.dependent)?;
+        }
+        for (at, context) in &self.contexts {
+            place(*at, &context.job)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,277 @@
+//! The jobs that are not finished, and every index over them. One door,
+//! [`Jobs::change`], keeps job, hash and indexes together. Knows no rule of the
+//! queue: it does not judge which change is right.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::context::ContextKind;
+use crate::digest::Digest;
+use crate::ids::{JobId, Token, WorkerId};
+use crate::job::{Class, Generator, JobState, Lease};
+use crate::principal::Principal;
+use crate::time::Stamp;
+
+use super::contexts::PlaceId;
+use super::leases::Leases;
+use super::order::Order;
+use super::table::Table;
+use super::timers::{Timer, Timers};
+
+/// What many jobs have in common: kept once (see [`Origins`]).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub(super) struct Origin {
+    pub(super) generator: Generator,
+    pub(super) tenant: Box<str>,
+    pub(super) asked_by: Principal,
+}
+
+/// Where a job that is not finished stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) enum Phase {
+    /// Dependencies are open: [`Job::open`] of them.
+    Waiting,
+    Delayed {
+        until: Stamp,
+    },
+    Ready,
+    Running(Lease),
+    /// Behind the place's current job.
+    Parked,
+}
+
+/// A job that is not finished.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Job {
+    pub(super) place: PlaceId,
+    pub(super) origin: Arc<Origin>,
+    pub(super) kind: ContextKind,
+    pub(super) class: Class,
+    pub(super) subject: Digest,
+    /// When its input was accepted last: a number of the same count as job ids.
+    /// Whose is higher, has the newer input, also when an old input came again.
+    pub(super) accepted: JobId,
+    /// Not to start before.
+    pub(super) not_before: Stamp,
+    /// Dependencies that are not resolved.
+    pub(super) open: u32,
+    /// Requests that wait for it.
+    pub(super) waiters: u32,
+    /// Claims so far.
+    pub(super) attempts: u32,
+    pub(super) failures: u32,
+    pub(super) crashes: u32,
+    pub(super) last_token: Option<Token>,
+    pub(super) last_worker: Option<WorkerId>,
+    pub(super) last_error: Option<Box<str>>,
+    /// The line it answers for: dependents wait for a line, not for a job, so
+    /// that a newer input takes them over by taking over the line. A line is
+    /// named after its first job.
+    pub(super) line: JobId,
+    /// More lines, taken over from a second job that it superseded.
+    pub(super) more_lines: Vec<JobId>,
+    pub(super) phase: Phase,
+}
+
+impl Job {
+    /// All lines that it answers for.
+    pub(super) fn lines(&self) -> impl Iterator<Item = JobId> {
+        std::iter::once(self.line).chain(self.more_lines.iter().copied())
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running(_))
+    }
+
+    /// Is it for this very input, made by this very generator?
+    pub(super) fn is_for(&self, subject: Digest, generator: &Generator) -> bool {
+        self.subject == subject && self.origin.generator == *generator
+    }
+
+    /// Where it stands once it is not running and not parked.
+    pub(super) fn phase_at_rest(&self, now: Stamp) -> Phase {
+        if self.open > 0 {
+            Phase::Waiting
+        } else if self.not_before > now {
+            Phase::Delayed {
+                until: self.not_before,
+            }
+        } else {
+            Phase::Ready
+        }
+    }
+
+    pub(super) fn state(&self) -> JobState {
+        match self.phase {
+            Phase::Waiting => JobState::Waiting { open: self.open },
+            Phase::Delayed { until } => JobState::Delayed { until },
+            Phase::Ready => JobState::Ready,
+            Phase::Running(lease) => JobState::Running(lease),
+            Phase::Parked => JobState::Parked,
+        }
+    }
+}
+
+/// How many jobs are in which phase.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct PhaseCounts {
+    pub(super) waiting: u64,
+    pub(super) delayed: u64,
+    pub(super) ready: u64,
+    pub(super) running: u64,
+    pub(super) parked: u64,
+}
+
+impl PhaseCounts {
+    fn of(&mut self, phase: Phase) -> &mut u64 {
+        match phase {
+            Phase::Waiting => &mut self.waiting,
+            Phase::Delayed { .. } => &mut self.delayed,
+            Phase::Ready => &mut self.ready,
+            Phase::Running(_) => &mut self.running,
+            Phase::Parked => &mut self.parked,
+        }
+    }
+}
+
+/// The unfinished jobs with their indexes.
+#[derive(Clone, Debug)]
+pub(super) struct Jobs {
+    pub(super) rows: Table<JobId, Job>,
+    pub(super) order: Order,
+    pub(super) leases: Leases,
+    pub(super) counts: PhaseCounts,
+    origins: Origins,
+}
+
+impl Jobs {
+    pub(super) fn new(tag: u64) -> Jobs {
+        Jobs {
+            rows: Table::new(tag),
+            order: Order::default(),
+            leases: Leases::default(),
+            counts: PhaseCounts::default(),
+            origins: Origins::default(),
+        }
+    }
+
+    pub(super) fn get(&self, id: JobId) -> Option<&Job> {
+        self.rows.get(&id)
+    }
+
+    /// A job that an index or a slot names: it must be there.
+    pub(super) fn expect(&self, id: JobId) -> &Job {
+        self.rows
+            .get(&id)
+            .unwrap_or_else(|| panic!("{id} is named and not among the unfinished jobs"))
+    }
+
+    pub(super) fn origin(&mut self, origin: Origin) -> Arc<Origin> {
+        self.origins.intern(origin)
+    }
+
+    pub(super) fn insert(&mut self, id: JobId, job: Job, timers: &mut Timers) {
+        self.index(id, &job, timers);
+        let old = self.rows.insert(id, job);
+        assert!(old.is_none(), "{id} was there already");
+    }
+
+    pub(super) fn remove(&mut self, id: JobId, timers: &mut Timers) -> Job {
+        let job = self.rows.remove(&id);
+        let job = job.unwrap_or_else(|| panic!("{id} is to be removed and is not there"));
+        self.unindex(id, &job, timers);
+        job
+    }
+
+    /// The one way to change a job.
+    pub(super) fn change<R>(
+        &mut self,
+        id: JobId,
+        timers: &mut Timers,
+        change: impl FnOnce(&mut Job) -> R,
+    ) -> R {
+        let job = self.expect(id);
+        let (phase, class, origin) = (job.phase, job.class, Arc::clone(&job.origin));
+        let answer = self.rows.update(&id, change);
+        let answer = answer.expect("it was there a line ago");
+        let job = self.expect(id);
+        let (new_phase, new_class) = (job.phase, job.class);
+        if (phase, class) != (new_phase, new_class) {
+            let engine = &origin.generator.engine;
+            self.unindex_phase(id, phase, class, engine, timers);
+            self.index_phase(id, new_phase, new_class, engine, timers);
+        }
+        answer
+    }
+
+    fn index(&mut self, id: JobId, job: &Job, timers: &mut Timers) {
+        let engine = &job.origin.generator.engine;
+        self.index_phase(id, job.phase, job.class, engine, timers);
+    }
+
+    fn unindex(&mut self, id: JobId, job: &Job, timers: &mut Timers) {
+        let engine = &job.origin.generator.engine;
+        self.unindex_phase(id, job.phase, job.class, engine, timers);
+    }
+
+    fn index_phase(
+        &mut self,
+        id: JobId,
+        phase: Phase,
+        class: Class,
+        engine: &str,
+        timers: &mut Timers,
+    ) {
+        *self.counts.of(phase) += 1;
+        match phase {
+            Phase::Waiting | Phase::Parked => {}
+            Phase::Delayed { until } => timers.set(until, Timer::Job(id)),
+            Phase::Ready => self.order.insert(class, engine, id),
+            Phase::Running(lease) => self.leases.insert(lease.worker, lease.token, id),
+        }
+    }
+
+    fn unindex_phase(
+        &mut self,
+        id: JobId,
+        phase: Phase,
+        class: Class,
+        engine: &str,
+        timers: &mut Timers,
+    ) {
+        *self.counts.of(phase) -= 1;
+        match phase {
+            Phase::Waiting | Phase::Parked => {}
+            Phase::Delayed { until } => timers.clear(until, Timer::Job(id)),
+            Phase::Ready => self.order.remove(class, engine, id),
+            Phase::Running(lease) => self.leases.remove(lease.worker, lease.token),
+        }
+    }
+}
+
+/// Keeps equal origins once: a million jobs have a handful of them. No part of
+/// the replicated state, only of its size.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Origins {
+    known: BTreeSet<Arc<Origin>>,
+    sweep_above: u64,
+}
+
+impl Origins {
+    pub(super) fn intern(&mut self, origin: Origin) -> Arc<Origin> {
+        if let Some(known) = self.known.get(&origin) {
+            return Arc::clone(known);
+        }
+        // Forget what nobody uses whenever the set has doubled: constant work
+        // an origin, and no count to keep.
+        if self.known.len() as u64 > self.sweep_above {
+            self.known.retain(|origin| Arc::strong_count(origin) > 1);
+            self.sweep_above = 2 * self.known.len() as u64 + 16;
+        }
+        let origin = Arc::new(origin);
+        self.known.insert(Arc::clone(&origin));
+        origin
+    }
+}

@@ -1,0 +1,353 @@
+//! QueueManager: the replicated state. Committed entries go in by
+//! [`QueueManager::apply`]; what comes out is equal on every replica.
+//!
+//! It knows no node, role, random number, clock or message: whatever a replica
+//! could differ in cannot reach it. Time is what entries say. Who works is what
+//! entries say: silence is judged by the leader, outside.
+//!
+//! How to read it: `jobs` (what is not finished, with its indexes), `contexts`
+//! (what is known of an address), `dependencies` (edges), `admission` (what a
+//! `Submit` does), `attempts` (claims and what becomes of them), `endings` (how
+//! an end spreads), `sessions`, `audit`, `image`, `consistency`.
+
+mod admission;
+mod attempts;
+mod audit;
+mod cache;
+mod consistency;
+mod contexts;
+mod dependencies;
+mod endings;
+mod finished;
+mod image;
+mod jobs;
+mod leases;
+mod order;
+mod reads;
+mod retry;
+mod sessions;
+mod table;
+mod timers;
+mod waiters;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+use crate::bytes::Bytes;
+use crate::command::{AuditRecord, Command, Entry, Outcome, Rejection};
+use crate::config::Rules;
+use crate::digest::Digest;
+use crate::ids::{FinishNumber, JobId, LogIndex, SessionId, Term, WorkerId};
+use crate::job::WorkerSpec;
+use crate::limits::TIMERS_PER_ENTRY_MAX;
+use crate::message::StateHash;
+use crate::time::Stamp;
+
+pub use self::audit::digest_of_record;
+use self::contexts::{PlaceId, Places};
+use self::dependencies::Edges;
+use self::finished::FinishedJobs;
+pub use self::image::DecodeError;
+use self::jobs::Jobs;
+use self::sessions::{Seen, Sessions};
+use self::table::{Table, hash_of};
+use self::timers::{Timer, Timers};
+
+/// Names each table in the state hash.
+mod tag {
+    pub(super) const HEAD: u64 = 0;
+    pub(super) const JOBS: u64 = 1;
+    pub(super) const FINISHED: u64 = 2;
+    pub(super) const ADDRESSES: u64 = 3;
+    pub(super) const CONTEXTS: u64 = 4;
+    pub(super) const EDGES: u64 = 5;
+    pub(super) const ENDED: u64 = 6;
+    pub(super) const DROPPED: u64 = 7;
+    pub(super) const SESSIONS: u64 = 8;
+    pub(super) const REPLIES: u64 = 9;
+    pub(super) const WORKERS: u64 = 10;
+}
+
+/// What came of an entry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Applied {
+    /// The reply, equal on every replica.
+    pub outcome: Outcome,
+    /// The link of the audit chain.
+    pub audit: AuditRecord,
+    /// The body of an accepted result with its digest: the state keeps only
+    /// the digest.
+    pub publication: Option<(Digest, Bytes)>,
+}
+
+/// The single values of the state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Head {
+    applied: LogIndex,
+    now: Stamp,
+    /// The term of the last `TakeOver`.
+    takeover: Term,
+    /// The last number given to an accepted item.
+    accepted: JobId,
+    /// The next number for an address.
+    next_place: PlaceId,
+    /// The number of the last job that finished.
+    finished: FinishNumber,
+    /// The digest of the last audit record.
+    audit: Digest,
+    totals: Totals,
+}
+
+/// How many jobs ended how, since the cluster's founding.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+struct Totals {
+    done: u64,
+    from_cache: u64,
+    dead: u64,
+    cancelled: u64,
+    dependency_failed: u64,
+    superseded: u64,
+}
+
+/// The replicated state machine of the queue.
+#[derive(Clone, Debug)]
+pub struct QueueManager {
+    rules: Rules,
+    head: Head,
+    jobs: Jobs,
+    finished: FinishedJobs,
+    places: Places,
+    edges: Edges,
+    sessions: Sessions,
+    workers: Table<WorkerId, WorkerSpec>,
+    timers: Timers,
+    #[cfg(feature = "planted-bugs")]
+    planted: Option<crate::planted::Bug>,
+}
+
+impl QueueManager {
+    /// An empty queue under these rules.
+    #[must_use]
+    pub fn new(rules: Rules) -> QueueManager {
+        QueueManager {
+            rules,
+            head: Head {
+                applied: LogIndex(0),
+                now: Stamp(0),
+                takeover: Term(0),
+                accepted: JobId(0),
+                next_place: PlaceId(1),
+                finished: FinishNumber(0),
+                audit: Digest::ZERO,
+                totals: Totals::default(),
+            },
+            jobs: Jobs::new(tag::JOBS),
+            finished: FinishedJobs::new(Table::new(tag::FINISHED)),
+            places: Places::new(Table::new(tag::ADDRESSES), Table::new(tag::CONTEXTS)),
+            edges: Edges::new(
+                Table::new(tag::EDGES),
+                Table::new(tag::ENDED),
+                Table::new(tag::DROPPED),
+            ),
+            sessions: Sessions {
+                sessions: Table::new(tag::SESSIONS),
+                replies: Table::new(tag::REPLIES),
+            },
+            workers: Table::new(tag::WORKERS),
+            timers: Timers::default(),
+            #[cfg(feature = "planted-bugs")]
+            planted: None,
+        }
+    }
+
+    /// Applies a committed entry.
+    ///
+    /// # Panics
+    /// If `index` is not after every index applied before: entries are applied
+    /// in order, each once.
+    pub fn apply(&mut self, index: LogIndex, term: Term, entry: Entry) -> Applied {
+        assert!(
+            index > self.head.applied,
+            "{index} is applied after {}",
+            self.head.applied
+        );
+        self.head.applied = index;
+        self.head.now = self.head.now.max(entry.t);
+        let asked = audit::words_of_command(&entry.command);
+        let (outcome, publication) = self.answer(index, term, &entry);
+        let text = audit::words(&asked, &entry, &outcome);
+        let audit = self.chain(index, term, &entry, text);
+        Applied {
+            outcome,
+            audit,
+            publication,
+        }
+    }
+
+    /// The hash of the whole state, kept up to date by every change.
+    #[must_use]
+    pub fn state_hash(&self) -> StateHash {
+        let tables = [
+            self.jobs.rows.hash(),
+            self.finished.rows.hash(),
+            self.places.addresses.hash(),
+            self.places.contexts.hash(),
+            self.edges.rows.hash(),
+            self.edges.ended.hash(),
+            self.edges.dropped.hash(),
+            self.sessions.sessions.hash(),
+            self.sessions.replies.hash(),
+            self.workers.hash(),
+        ];
+        let head = hash_of(tag::HEAD, &(&self.rules, &self.head));
+        StateHash(tables.into_iter().fold(head, u128::wrapping_add))
+    }
+
+    /// Makes this replica break a rule, for the simulator to notice.
+    #[cfg(feature = "planted-bugs")]
+    pub fn plant(&mut self, bug: crate::planted::Bug) {
+        self.planted = Some(bug);
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    fn is_planted(&self, bug: crate::planted::Bug) -> bool {
+        self.planted == Some(bug)
+    }
+
+    /// Sees whether the entry may be executed, and answers a resend without effect.
+    fn answer(
+        &mut self,
+        index: LogIndex,
+        term: Term,
+        entry: &Entry,
+    ) -> (Outcome, Option<(Digest, Bytes)>) {
+        if term < self.head.takeover {
+            let current = self.head.takeover;
+            return (
+                Outcome::Rejected(Rejection::OldTerm { term, current }),
+                None,
+            );
+        }
+        let Some(request) = entry.request else {
+            return self.execute(index, term, entry);
+        };
+        let ttl_ms = self.rules.session_ttl_ms;
+        self.sessions.touch(
+            request.session,
+            entry.acknowledged,
+            self.head.now,
+            ttl_ms,
+            &mut self.timers,
+        );
+        let command = audit::digest_of_command(&entry.command);
+        match self.sessions.look(request, command) {
+            #[cfg(feature = "planted-bugs")]
+            Seen::Answered(_) if self.is_planted(crate::planted::Bug::ForgetSession) => {}
+            Seen::Answered(outcome) => return (outcome, None),
+            Seen::Refused(rejection) => return (Outcome::Rejected(rejection), None),
+            Seen::Never => {}
+        }
+        let (outcome, publication) = self.execute(index, term, entry);
+        self.sessions.keep(request, command, outcome.clone());
+        (outcome, publication)
+    }
+
+    /// Does what the entry asks, and then what is left from before.
+    fn execute(
+        &mut self,
+        index: LogIndex,
+        term: Term,
+        entry: &Entry,
+    ) -> (Outcome, Option<(Digest, Bytes)>) {
+        let mut publication = None;
+        let done = match &entry.command {
+            Command::TakeOver { term: named, .. } => {
+                assert_eq!(
+                    *named, term,
+                    "a take-over names the term of its entry: {index}"
+                );
+                self.head.takeover = term;
+                Ok(Outcome::TookOver)
+            }
+            Command::OpenSession => {
+                let id = SessionId(index.0);
+                let ttl_ms = self.rules.session_ttl_ms;
+                self.sessions
+                    .open(id, self.head.now, ttl_ms, &mut self.timers)
+                    .map(|()| Outcome::SessionOpened(id))
+            }
+            Command::Submit { items } => {
+                self.submit(items, &entry.principal).map(Outcome::Submitted)
+            }
+            Command::Register { worker } => self.register(worker).map(|()| Outcome::Registered),
+            Command::Claim { claims } => self.claim(index, claims).map(Outcome::Claimed),
+            Command::Complete {
+                job,
+                token,
+                result,
+                body,
+            } => self.complete(*job, *token, *result, body).map(|effect| {
+                publication = effect.then(|| (*result, body.clone()));
+                Outcome::Completed
+            }),
+            Command::Fail {
+                job,
+                token,
+                class,
+                message,
+                retry_after_ms,
+            } => self
+                .fail(*job, *token, *class, message, *retry_after_ms)
+                .map(Outcome::Failed),
+            Command::Release { job, token } => {
+                self.give_up(*job, *token).map(|()| Outcome::Released)
+            }
+            Command::Expire { leases } => {
+                self.expire(leases).map(|count| Outcome::Expired { count })
+            }
+            Command::Tick => Ok(Outcome::Ticked { count: self.tick() }),
+        };
+        match done {
+            Ok(Outcome::Ticked { count }) => {
+                let count = count + self.settle();
+                (Outcome::Ticked { count }, publication)
+            }
+            Ok(outcome) => {
+                self.settle();
+                (outcome, publication)
+            }
+            Err(rejection) => (Outcome::Rejected(rejection), None),
+        }
+    }
+
+    /// Fires the timers that are due, up to the limit; says how many.
+    fn tick(&mut self) -> u32 {
+        let now = self.head.now;
+        let mut count = 0;
+        let mut budget = TIMERS_PER_ENTRY_MAX;
+        while budget > 0 {
+            let Some(timer) = self.timers.first_due(now) else {
+                break;
+            };
+            count += 1;
+            let cost = match timer {
+                Timer::Job(id) => {
+                    self.jobs.change(id, &mut self.timers, |job| {
+                        job.phase = jobs::Phase::Ready;
+                    });
+                    1
+                }
+                Timer::Session(id) => {
+                    let ttl_ms = self.rules.session_ttl_ms;
+                    self.sessions.expire(id, ttl_ms, &mut self.timers)
+                }
+            };
+            budget = budget.saturating_sub(cost);
+        }
+        count
+    }
+}

@@ -1,0 +1,224 @@
+//! What can be asked of the queue without changing it.
+
+use crate::address::Address;
+use crate::config::Rules;
+use crate::digest::Digest;
+use crate::ids::{FinishNumber, JobId, LogIndex, Term, Token, WorkerId};
+use crate::job::{Assignment, ContextView, DependencyResult, Finished, JobView, WorkerSpec};
+use crate::status::QueueCounts;
+use crate::time::Stamp;
+
+use super::QueueManager;
+use super::jobs::Phase;
+
+impl QueueManager {
+    /// The rules that it was founded with.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Cluster time, as of the last entry.
+    #[must_use]
+    pub fn now(&self) -> Stamp {
+        self.head.now
+    }
+
+    /// The last entry applied.
+    #[must_use]
+    pub fn applied(&self) -> LogIndex {
+        self.head.applied
+    }
+
+    /// When the leader must propose `Tick` at the latest.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<Stamp> {
+        self.timers.next()
+    }
+
+    /// Is work left over from an entry, so that the leader must propose `Tick` now?
+    #[must_use]
+    pub fn cascade_pending(&self) -> bool {
+        !self.edges.ended.is_empty() || !self.edges.dropped.is_empty()
+    }
+
+    /// The term of the last `TakeOver`.
+    #[must_use]
+    pub fn last_takeover_term(&self) -> Term {
+        self.head.takeover
+    }
+
+    /// The digest of the last audit record.
+    #[must_use]
+    pub fn audit_head(&self) -> Digest {
+        self.head.audit
+    }
+
+    /// The number of the job that finished last.
+    #[must_use]
+    pub fn last_finish(&self) -> FinishNumber {
+        self.head.finished
+    }
+
+    /// A job, finished or not; none if it never was or was purged.
+    #[must_use]
+    pub fn job(&self, id: JobId) -> Option<JobView> {
+        if let Some(job) = self.jobs.get(id) {
+            return Some(JobView {
+                job: id,
+                address: (**self.places.address(job.place)).clone(),
+                subject: job.subject,
+                class: job.class,
+                state: job.state(),
+                attempts: job.attempts,
+                failures: job.failures,
+                crashes: job.crashes,
+                last_token: job.last_token,
+                last_error: job.last_error.as_deref().map(str::to_owned),
+                waiters: job.waiters,
+            });
+        }
+        let job = self.finished.get(id)?;
+        Some(JobView {
+            job: id,
+            address: (**self.places.address(job.place)).clone(),
+            subject: job.subject,
+            class: job.class,
+            state: job.state.clone(),
+            attempts: job.attempts,
+            failures: job.failures,
+            crashes: job.crashes,
+            last_token: job.last_token,
+            last_error: job.last_error.as_deref().map(str::to_owned),
+            waiters: job.waiters,
+        })
+    }
+
+    /// What is published at an address.
+    #[must_use]
+    pub fn context(&self, address: &Address) -> Option<ContextView> {
+        self.places.view(self.places.find(address)?)
+    }
+
+    /// What is published, by address, from after one: take as many as a page holds.
+    pub fn contexts(&self, after: Option<&Address>) -> impl Iterator<Item = ContextView> {
+        self.places
+            .after(after)
+            .filter_map(|place| self.places.view(place))
+    }
+
+    /// The jobs that finished after another, in order, at most `count_max`.
+    #[must_use]
+    pub fn finished_after(&self, after: FinishNumber, count_max: u32) -> Vec<Finished> {
+        self.finished
+            .after(after)
+            .take(usize::try_from(count_max).unwrap_or(usize::MAX))
+            .map(|(id, job)| Finished {
+                number: job.number,
+                job: id,
+                address: (**self.places.address(job.place)).clone(),
+                subject: job.subject,
+                state: job.state.clone(),
+                attempts: job.attempts,
+            })
+            .collect()
+    }
+
+    /// How many jobs are in which state.
+    #[must_use]
+    pub fn counts(&self) -> QueueCounts {
+        let (live, totals) = (self.jobs.counts, self.head.totals);
+        QueueCounts {
+            waiting: live.waiting,
+            delayed: live.delayed,
+            ready: live.ready,
+            running: live.running,
+            parked: live.parked,
+            done: totals.done,
+            from_cache: totals.from_cache,
+            dead: totals.dead,
+            cancelled: totals.cancelled,
+            dependency_failed: totals.dependency_failed,
+            superseded: totals.superseded,
+            contexts: self.places.contexts.len(),
+        }
+    }
+
+    /// The registered workers.
+    pub fn workers(&self) -> impl Iterator<Item = &WorkerSpec> {
+        self.workers.iter().map(|(_, worker)| worker)
+    }
+
+    /// A registered worker.
+    #[must_use]
+    pub fn worker(&self, worker: WorkerId) -> Option<&WorkerSpec> {
+        self.workers.get(&worker)
+    }
+
+    /// All leases.
+    pub fn leases(&self) -> impl Iterator<Item = (WorkerId, Token, JobId)> {
+        self.jobs.leases.iter()
+    }
+
+    /// What a worker holds.
+    pub fn leases_of(&self, worker: WorkerId) -> impl Iterator<Item = (Token, JobId)> {
+        self.jobs.leases.of(worker)
+    }
+
+    /// How many leases a worker holds.
+    #[must_use]
+    pub fn leases_count(&self, worker: WorkerId) -> u64 {
+        self.jobs.leases.count(worker)
+    }
+
+    /// The ready jobs in the order in which they are to be given out, but only
+    /// those whose engine `offered` says is there. It is asked once per class
+    /// and engine, not once per job.
+    pub fn ready(&self, offered: impl Fn(&str) -> bool) -> impl Iterator<Item = JobId> {
+        self.jobs.order.jobs(offered)
+    }
+
+    /// The engine that an unfinished job needs.
+    #[must_use]
+    pub fn engine_of(&self, id: JobId) -> Option<&str> {
+        Some(&self.jobs.get(id)?.origin.generator.engine)
+    }
+
+    /// The worker that an unfinished job should not go to again if another
+    /// offers its engine: the last one, if two workers were lost with it (QUEUE R3).
+    #[must_use]
+    pub fn worker_to_avoid(&self, id: JobId) -> Option<WorkerId> {
+        let job = self.jobs.get(id)?;
+        if job.crashes >= 2 {
+            job.last_worker
+        } else {
+            None
+        }
+    }
+
+    /// What the holder of a running job has to do; none if it is not running.
+    #[must_use]
+    pub fn assignment(&self, id: JobId) -> Option<Assignment> {
+        let job = self.jobs.get(id)?;
+        let Phase::Running(lease) = job.phase else {
+            return None;
+        };
+        let dependencies = self.edges.of(id).map(|(_, edge)| DependencyResult {
+            address: (**self.places.address(edge.place)).clone(),
+            result: self
+                .places
+                .context(edge.place)
+                .map(|context| context.result),
+        });
+        Some(Assignment {
+            job: id,
+            token: lease.token,
+            attempt: job.attempts,
+            address: (**self.places.address(job.place)).clone(),
+            kind: job.kind,
+            subject: job.subject,
+            generator: job.origin.generator.clone(),
+            dependencies: dependencies.collect(),
+        })
+    }
+}

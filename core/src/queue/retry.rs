@@ -1,0 +1,134 @@
+//! What a failed attempt means for its job (QUEUE §8). Pure rules: knows no
+//! queue, only counts.
+
+use crate::config::Rules;
+use crate::ids::JobId;
+use crate::job::{DeadReason, FailureClass};
+
+use super::jobs::Job;
+use super::table::hash_of;
+
+/// The longest wait that an engine may ask for, in milliseconds. A longer one
+/// is cut: the job must not be held for ever by one bad answer.
+pub(super) const RETRY_AFTER_MS_MAX: u64 = 86_400_000;
+
+/// What to do with a job after an attempt that brought no result.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    /// Try again after so many milliseconds.
+    Retry { delay_ms: u64 },
+    /// Give up.
+    Dead(DeadReason),
+}
+
+/// Counts a failure against a job, if it counts, and judges. `message` is kept
+/// as the job's last error.
+pub(super) fn judge(
+    rules: &Rules,
+    id: JobId,
+    job: &mut Job,
+    class: FailureClass,
+    message: Option<&str>,
+    retry_after_ms: Option<u64>,
+) -> Verdict {
+    if let Some(message) = message {
+        job.last_error = Some(message.into());
+    }
+    let last_error = || job.last_error.as_deref().unwrap_or_default().to_owned();
+    let retry_after_ms = retry_after_ms.unwrap_or(0).min(RETRY_AFTER_MS_MAX);
+    match class {
+        FailureClass::Permanent => {
+            job.failures += 1;
+            Verdict::Dead(DeadReason::Permanent {
+                message: last_error(),
+            })
+        }
+        FailureClass::Retryable => {
+            job.failures += 1;
+            if u64::from(job.failures) >= rules.failures_max {
+                return Verdict::Dead(DeadReason::Failures {
+                    count: job.failures,
+                    message: last_error(),
+                });
+            }
+            let delay_ms = backoff_ms(rules, id, job).max(retry_after_ms);
+            Verdict::Retry { delay_ms }
+        }
+        FailureClass::Busy => Verdict::Retry {
+            delay_ms: backoff_ms(rules, id, job).max(retry_after_ms),
+        },
+        FailureClass::WorkerLost => {
+            job.crashes += 1;
+            if u64::from(job.crashes) >= rules.crashes_max {
+                return Verdict::Dead(DeadReason::Crashes { count: job.crashes });
+            }
+            // Another worker may take it at once: the worker was lost, not the input.
+            Verdict::Retry {
+                delay_ms: retry_after_ms,
+            }
+        }
+        FailureClass::Drained => Verdict::Retry {
+            delay_ms: retry_after_ms,
+        },
+    }
+}
+
+/// base · 2^(failures − 1), at most the cap, and a quarter more or less by a
+/// hash of job and attempt: jobs that failed together do not come back together.
+fn backoff_ms(rules: &Rules, id: JobId, job: &Job) -> u64 {
+    let doublings = job.failures.saturating_sub(1).min(63);
+    let full = u128::from(rules.retry_base_ms) << doublings;
+    let delay = full.min(u128::from(rules.retry_cap_ms));
+    let spread = delay / 2 + 1;
+    let jitter = hash_of(0, &(id, job.attempts)) % spread;
+    u64::try_from(delay - delay / 4 + jitter).expect("the cap is far below 2^63")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{a_job, rules};
+    use super::*;
+
+    #[test]
+    fn the_wait_doubles_up_to_the_cap_with_a_quarter_of_jitter() {
+        let rules = rules();
+        let mut job = a_job();
+        for (failures, expected) in [(1, 1_000), (2, 2_000), (4, 8_000), (40, 300_000)] {
+            job.failures = failures;
+            let delay = backoff_ms(&rules, JobId(9), &job);
+            assert!(
+                delay >= expected - expected / 4 && delay <= expected + expected / 4,
+                "{failures} failures wait {delay} ms"
+            );
+        }
+    }
+
+    #[test]
+    fn jobs_that_failed_together_do_not_come_back_together() {
+        let mut job = a_job();
+        job.failures = 1;
+        let one = backoff_ms(&rules(), JobId(1), &job);
+        let two = backoff_ms(&rules(), JobId(2), &job);
+        assert_ne!(one, two);
+    }
+
+    #[test]
+    fn a_wait_without_bound_is_cut() {
+        let mut job = a_job();
+        let verdict = judge(
+            &rules(),
+            JobId(1),
+            &mut job,
+            FailureClass::Busy,
+            None,
+            Some(u64::MAX),
+        );
+        assert_eq!(
+            verdict,
+            Verdict::Retry {
+                delay_ms: RETRY_AFTER_MS_MAX
+            }
+        );
+        assert_eq!((job.failures, job.crashes), (0, 0), "busy is not counted");
+    }
+}

@@ -1,0 +1,84 @@
+use proptest::prelude::*;
+
+use super::{DecodeError, command, message};
+use crate::bytes::Bytes;
+use crate::command::{Command, Entry};
+use crate::entry::LogEntry;
+use crate::ids::{LogIndex, NodeId, Sequence, Term};
+use crate::message::{Append, Body, LogPosition, Message};
+use crate::principal::Principal;
+use crate::time::Stamp;
+
+fn append(first: u64, entry_term: u64) -> Message {
+    let entry = LogEntry { index: LogIndex(first), term: Term(entry_term), body: Bytes::from(vec![1, 2, 3]) };
+    let append = Append {
+        previous: LogPosition { term: Term(1), index: LogIndex(4) },
+        entries: vec![entry],
+        commit: LogIndex(3),
+        held_by_all: LogIndex(2),
+        round: 9,
+        state_hash: None,
+    };
+    Message { term: Term(2), body: Body::Append(append) }
+}
+
+#[test]
+fn a_message_survives_the_wire() {
+    let sent = append(5, 2);
+    assert_eq!(message::decode(&message::encode(&sent)), Ok(sent));
+}
+
+#[test]
+fn entries_that_do_not_follow_the_previous_one_are_refused() {
+    let error = message::decode(&message::encode(&append(7, 2))).unwrap_err();
+    assert!(matches!(error, DecodeError::Malformed(_)), "{error}");
+}
+
+#[test]
+fn an_entry_of_a_later_term_than_its_message_is_refused() {
+    let error = message::decode(&message::encode(&append(5, 3))).unwrap_err();
+    assert!(matches!(error, DecodeError::Malformed(_)), "{error}");
+}
+
+#[test]
+fn an_entry_survives_the_log() {
+    let entry = Entry {
+        t: Stamp(7),
+        wall_ms: 8,
+        principal: Principal("alice".into()),
+        request: None,
+        acknowledged: Sequence(0),
+        command: Command::TakeOver { term: Term(3), node: NodeId(1) },
+    };
+    assert_eq!(command::decode(&command::encode(&entry)), Ok(entry));
+}
+
+#[test]
+fn another_version_is_named_in_the_error() {
+    let mut bytes = message::encode(&append(5, 2));
+    bytes[0] = 77;
+    assert_eq!(message::decode(&bytes), Err(DecodeError::Version { found: 77, expected: message::VERSION }));
+}
+
+#[test]
+fn bytes_left_over_are_refused() {
+    let mut bytes = message::encode(&append(5, 2));
+    bytes.push(0);
+    assert_eq!(message::decode(&bytes), Err(DecodeError::Trailing(1)));
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        if let Some(first) = bytes.first_mut() {
+            *first = message::VERSION;
+        }
+        // Whatever decodes must encode to what decodes again.
+        if let Ok(found) = message::decode(&bytes) {
+            prop_assert_eq!(message::decode(&message::encode(&found)), Ok(found));
+        }
+        if let Ok(found) = command::decode(&bytes) {
+            prop_assert_eq!(command::decode(&command::encode(&found)), Ok(found));
+        }
+    }
+}
