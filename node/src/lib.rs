@@ -1,1 +1,3 @@
 //! The production node.
+pub mod source;
+pub mod worker;

@@ -1,0 +1,107 @@
+//! What every engine promises: one job in, one record or one reason out. Knows
+//! nothing of leases, clusters or how results are stored.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use precentor_core::address::Address;
+use precentor_core::context::ContextRecord;
+use precentor_core::digest::Digest;
+
+/// One request for one context.
+pub struct Job<'a> {
+    /// The place.
+    pub uri: Address,
+    /// The digest that the request was made for.
+    pub content_digest: Digest,
+    /// What to read.
+    pub subject: Subject<'a>,
+}
+
+/// What a record is made of.
+pub enum Subject<'a> {
+    /// A file or link on disk.
+    File {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// A folder: the records of what is directly inside.
+    Folder {
+        /// In the order of their names; read once.
+        children: Children<'a>,
+    },
+    /// The project: the records of what is directly inside.
+    Project {
+        /// In the order of their names; read once.
+        children: Children<'a>,
+    },
+}
+
+/// The children of a folder, one at a time, so that a large folder is never in
+/// memory as a whole.
+pub type Children<'a> = Box<dyn Iterator<Item = ChildInput> + 'a>;
+
+/// The record of a child, or why there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildInput {
+    /// The child.
+    pub uri: Address,
+    /// Its record.
+    pub record: Result<Box<ContextRecord>, String>,
+}
+
+/// Makes records. The same job gives the same record on every machine.
+pub trait Engine: Send + Sync {
+    /// Its name: a part of every key under which its results are kept.
+    fn name(&self) -> &'static str;
+
+    /// Its version: raised whenever the same bytes would give another record.
+    fn version(&self) -> u32;
+
+    /// Makes the record.
+    ///
+    /// # Errors
+    /// Says whether another attempt can help.
+    fn generate(&self, job: Job<'_>) -> Result<ContextRecord, EngineError>;
+}
+
+/// Whether another attempt can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FailureClass {
+    /// The same job may succeed later.
+    Retryable,
+    /// The same job will fail the same way.
+    Permanent,
+    /// The source is not what the request was made for: ask again with the new digest.
+    SourceChanged,
+}
+
+/// Why there is no record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct EngineError {
+    /// Whether another attempt can help.
+    pub class: FailureClass,
+    /// What happened, for people.
+    pub message: String,
+}
+
+impl fmt::Debug for Job<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Job({} {:?} {:?})",
+            self.uri, self.content_digest, self.subject
+        )
+    }
+}
+
+impl fmt::Debug for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Subject::File { .. } => "File",
+            Subject::Folder { .. } => "Folder",
+            Subject::Project { .. } => "Project",
+        })
+    }
+}

@@ -1,0 +1,6 @@
+//! The part of a node that makes records: engines, and the form in which their
+//! records are stored. Knows nothing of the cluster that asks for them.
+
+pub mod engine;
+pub mod outline;
+pub mod record;
