@@ -29,3 +29,27 @@ pub struct HardState {
     /// for recovery: an entry at or below it may never be taken for a torn tail.
     pub commit: LogIndex,
 }
+
+impl HardState {
+    /// Whether `next` may follow this: terms and commit never go back, and a
+    /// vote once given in a term stays given.
+    #[must_use]
+    pub fn may_become(&self, next: &HardState) -> bool {
+        if next.commit < self.commit || next.term < self.term {
+            return false;
+        }
+        next.term > self.term || self.vote.is_none() || next.vote == self.vote
+    }
+}
+
+/// Everything that one turn wants durable: applied in the order of the fields,
+/// made durable by one sync.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WriteBatch<'a> {
+    /// A changed term, vote or commit.
+    pub hard_state: Option<HardState>,
+    /// Forget the entries from here on: a new leader's log has others there.
+    pub truncate_from: Option<LogIndex>,
+    /// Entries that follow the last one.
+    pub entries: &'a [LogEntry],
+}

@@ -26,6 +26,9 @@ pub mod principal;
 pub mod request;
 pub mod status;
 
+// Layer 2: tools.
+pub mod wire;
+
 // Layer 3: components.
 pub mod generation;
 pub mod queue;

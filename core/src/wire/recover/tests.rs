@@ -1,0 +1,515 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::entry::{LogEntry, WriteBatch};
+use crate::wire::log_writer::{SEGMENT_BYTES_MIN, Step};
+
+const SEGMENT: u32 = SEGMENT_BYTES_MIN;
+const NODE: LogIdentity =
+    LogIdentity { cluster: ClusterId([7; 16]), node: NodeId(1), incarnation: 11 };
+
+/// A disk that does what it is told, and keeps every file at full size.
+#[derive(Clone, Debug)]
+struct Disk {
+    writer: LogWriter,
+    files: Vec<(u64, Vec<u8>)>,
+    recycled: bool,
+}
+
+impl Disk {
+    fn new() -> Disk {
+        let writer = LogWriter::create(NODE, SEGMENT);
+        let mut disk = Disk { writer, files: Vec::new(), recycled: false };
+        let steps = disk.writer.encode_roll();
+        disk.perform(steps);
+        disk
+    }
+
+    fn perform(&mut self, steps: Vec<Step>) {
+        self.write(steps);
+        self.writer.mark_durable(self.writer.last_record());
+    }
+
+    fn write(&mut self, steps: Vec<Step>) {
+        for step in steps {
+            match step {
+                Step::Begin { segment, mut header } => {
+                    header.recycled = self.recycled;
+                    let mut bytes = match self.recycled {
+                        true => self.files.remove(0).1,
+                        false => vec![0; SEGMENT as usize],
+                    };
+                    bytes[..BLOCK_BYTES as usize].copy_from_slice(&header.encode());
+                    self.files.push((segment, bytes));
+                }
+                Step::Write { segment, offset, bytes } => {
+                    let file = self.file(segment);
+                    file[offset as usize..][..bytes.len()].copy_from_slice(&bytes);
+                }
+            }
+        }
+    }
+
+    fn file(&mut self, segment: u64) -> &mut Vec<u8> {
+        &mut self.files.iter_mut().find(|(number, _)| *number == segment).unwrap().1
+    }
+
+    fn append(&mut self, batch: &WriteBatch<'_>) {
+        let steps = self.writer.encode(batch).unwrap();
+        self.perform(steps);
+    }
+
+    fn entries(&mut self, term: u64, indexes: std::ops::RangeInclusive<u64>) {
+        self.append(&WriteBatch { entries: &entries(term, indexes), ..WriteBatch::default() });
+    }
+
+    fn recover(&self) -> Result<Recovered, RecoverError> {
+        recover(NODE, SEGMENT, self.files.iter().map(|(number, bytes)| (*number, &bytes[..])))
+    }
+}
+
+fn entries(term: u64, indexes: std::ops::RangeInclusive<u64>) -> Vec<LogEntry> {
+    let entry = |index: u64| LogEntry {
+        index: LogIndex(index),
+        term: Term(term),
+        body: format!("entry {index} of term {term}").as_bytes().into(),
+    };
+    indexes.map(entry).collect()
+}
+
+fn voted(term: u64, node: u64) -> HardState {
+    HardState { term: Term(term), vote: Some(NodeId(node)), commit: LogIndex(0) }
+}
+
+fn last(recovered: &Recovered) -> (u64, u64) {
+    let map = recovered.writer.map();
+    (map.last_index().0, map.last_term().0)
+}
+
+#[test]
+fn a_log_reads_back_over_several_files() {
+    let mut disk = Disk::new();
+    disk.append(&WriteBatch { hard_state: Some(voted(2, 3)), ..WriteBatch::default() });
+    for index in 1..=40 {
+        disk.entries(2, index..=index);
+    }
+    assert!(disk.files.len() > 5, "{} files", disk.files.len());
+    let recovered = disk.recover().unwrap();
+    assert_eq!(recovered.writer.map(), disk.writer.map());
+    assert_eq!(recovered.writer.hard_state(), voted(2, 3));
+    assert_eq!((recovered.torn, recovered.void_segments), (None, vec![]));
+    // Only the last write has nobody to vouch for it.
+    assert_eq!(recovered.unproven.len(), 1);
+    assert_eq!(recovered.unproven[0].bytes, BLOCK_BYTES);
+}
+
+#[test]
+fn a_recovered_log_goes_on_as_if_nothing_had_happened() {
+    let mut disk = Disk::new();
+    disk.entries(1, 1..=3);
+    let mut other = disk.clone();
+    other.writer = disk.recover().unwrap().writer;
+    other.writer.mark_durable(other.writer.last_record());
+    disk.entries(1, 4..=6);
+    other.entries(1, 4..=6);
+    assert_eq!(disk.files, other.files);
+}
+
+#[test]
+fn no_file_at_all_is_not_an_empty_log() {
+    assert_eq!(recover(NODE, SEGMENT, []).unwrap_err(), RecoverError::NoSegments);
+}
+
+#[test]
+fn every_flipped_bit_of_a_durable_record_is_damage() {
+    let mut disk = Disk::new();
+    disk.append(&WriteBatch { hard_state: Some(voted(1, 1)), ..WriteBatch::default() });
+    disk.entries(1, 1..=2);
+    let steps = disk.writer.encode_mark();
+    disk.perform(steps);
+    let hard_state = 64 + 9;
+    let entry = 64 + 17;
+    let block = BLOCK_BYTES as usize;
+    // Vote, its copy, two entries: as they were written.
+    for (start, len) in [(block, hard_state), (2 * block, hard_state), (3 * block, 2 * entry)] {
+        for bit in start * 8..(start + len) * 8 {
+            let mut damaged = disk.clone();
+            damaged.file(1)[bit / 8] ^= 1 << (bit % 8);
+            let outcome = damaged.recover().map(|recovered| last(&recovered));
+            assert!(
+                matches!(outcome, Err(RecoverError::Damaged { segment: 1, .. })),
+                "bit {bit} gave {outcome:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_a_segment_header_is_noticed() {
+    let mut disk = Disk::new();
+    disk.entries(1, 1..=1);
+    for bit in 0..(64 + 62) * 8 {
+        let mut damaged = disk.clone();
+        damaged.file(1)[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(damaged.recover().unwrap_err(), RecoverError::SegmentHeader { segment: 1 });
+    }
+}
+
+#[test]
+fn damage_names_the_entry_when_only_its_body_is_bad() {
+    let mut disk = Disk::new();
+    disk.entries(3, 1..=2);
+    disk.entries(3, 3..=3);
+    let place = *disk.writer.map().get(LogIndex(2)).unwrap();
+    disk.file(1)[(place.offset + HEADER_BYTES) as usize] ^= 1;
+    let expected = RecoverError::Damaged {
+        segment: 1,
+        offset: BLOCK_BYTES + HEADER_BYTES + 17,
+        record: 2,
+        index: Some(LogIndex(2)),
+        term: Some(Term(3)),
+    };
+    assert_eq!(disk.recover().unwrap_err(), expected);
+}
+
+#[test]
+fn damage_in_an_older_file_is_damage() {
+    let mut disk = Disk::new();
+    disk.entries(1, 1..=1);
+    disk.entries(1, 2..=2);
+    let steps = disk.writer.encode_roll();
+    disk.perform(steps);
+    let place = *disk.writer.map().get(LogIndex(2)).unwrap();
+    disk.file(1)[place.offset as usize..][..100].fill(0);
+    assert!(matches!(disk.recover(), Err(RecoverError::Damaged { segment: 1, record: 2, .. })));
+}
+
+#[test]
+fn a_torn_tail_is_cut_where_it_was_torn_and_what_came_before_stays() {
+    let mut whole = Disk::new();
+    whole.entries(1, 1..=2);
+    let before = whole.clone();
+    let steps = whole.writer.encode(&WriteBatch { entries: &entries(1, 3..=6), ..WriteBatch::default() });
+    whole.write(steps.unwrap());
+    let start = before.writer.map().get(LogIndex(1)).unwrap().offset + BLOCK_BYTES;
+    for cut in start..start + 4 * (64 + 17) {
+        let mut torn = whole.clone();
+        torn.file(1)[cut as usize..].fill(0);
+        let recovered = torn.recover().unwrap();
+        let survived = u64::from((cut - start) / (64 + 17));
+        // The last byte of a body is a digit, so a cut anywhere before it shows.
+        assert_eq!(last(&recovered).0, 2 + survived, "cut at {cut}");
+        let clean = (cut - start) % (64 + 17) == 0;
+        assert_eq!(recovered.torn.is_none(), clean, "cut at {cut}: {:?}", recovered.torn);
+    }
+}
+
+#[test]
+fn a_log_goes_on_in_a_new_file_after_a_torn_tail_and_recovers_again_and_again() {
+    let mut disk = Disk::new();
+    disk.entries(1, 1..=2);
+    let steps = disk.writer.encode(&WriteBatch { entries: &entries(1, 3..=6), ..WriteBatch::default() });
+    disk.write(steps.unwrap());
+    disk.file(1)[(2 * BLOCK_BYTES + 100) as usize] ^= 0xff;
+    for _ in 0..2 {
+        let recovered = disk.recover().unwrap();
+        assert_eq!(last(&recovered), (3, 1));
+        assert_eq!(recovered.torn.map(|torn| torn.record), Some(4));
+    }
+    disk.writer = disk.recover().unwrap().writer;
+    disk.writer.mark_durable(disk.writer.last_record());
+    let steps = disk.writer.encode_roll();
+    disk.perform(steps);
+    disk.entries(2, 4..=5);
+    disk.entries(2, 6..=6);
+    let recovered = disk.recover().unwrap();
+    assert_eq!(last(&recovered), (6, 2));
+    assert_eq!(recovered.torn, None, "the torn tail is void once the log went on");
+    assert_eq!(recovered.writer.map().term_at(LogIndex(4)), Some(Term(2)));
+}
+
+#[test]
+fn unsynced_writes_that_reached_the_disk_out_of_order_are_torn_and_not_damage() {
+    let mut disk = Disk::new();
+    disk.entries(1, 1..=2);
+    let batch = entries(1, 3..=3);
+    let lost = disk.writer.encode(&WriteBatch { entries: &batch, ..WriteBatch::default() });
+    assert!(lost.is_ok());
+    let batch = entries(1, 4..=4);
+    let kept = disk.writer.encode(&WriteBatch { entries: &batch, ..WriteBatch::default() });
+    disk.write(kept.unwrap());
+    let recovered = disk.recover().unwrap();
+    assert_eq!(last(&recovered), (2, 1));
+    assert_eq!(recovered.torn.map(|torn| torn.record), Some(3));
+}
+
+#[test]
+fn a_vote_survives_damage_to_either_of_its_copies() {
+    let mut disk = Disk::new();
+    disk.entries(1, 1..=1);
+    disk.append(&WriteBatch { hard_state: Some(voted(5, 2)), ..WriteBatch::default() });
+    for block in [2, 3] {
+        let mut damaged = disk.clone();
+        damaged.file(1)[(block * BLOCK_BYTES) as usize..][..512].fill(0xee);
+        let recovered = damaged.recover().unwrap();
+        assert_eq!(recovered.writer.hard_state(), voted(5, 2), "block {block}");
+        assert!(recovered.torn.is_some());
+    }
+}
+
+#[test]
+fn a_promise_from_a_torn_tail_is_still_there_after_the_log_went_on() {
+    let mut disk = Disk::new();
+    disk.append(&WriteBatch { hard_state: Some(voted(5, 2)), ..WriteBatch::default() });
+    disk.file(1)[BLOCK_BYTES as usize] ^= 1;
+    disk.writer = disk.recover().unwrap().writer;
+    let steps = disk.writer.encode_roll();
+    disk.perform(steps);
+    assert_eq!(disk.recover().unwrap().writer.hard_state(), voted(5, 2));
+}
+
+#[test]
+fn a_truncation_replaces_the_suffix_for_good() {
+    let mut disk = Disk::new();
+    disk.entries(1, 1..=5);
+    let batch = entries(2, 3..=3);
+    disk.append(&WriteBatch {
+        truncate_from: Some(LogIndex(3)),
+        entries: &batch,
+        ..WriteBatch::default()
+    });
+    let recovered = disk.recover().unwrap();
+    assert_eq!(last(&recovered), (3, 2));
+    assert_eq!(recovered.writer.map(), disk.writer.map());
+}
+
+#[test]
+fn a_truncation_to_before_the_oldest_kept_file_is_understood() {
+    let mut disk = Disk::new();
+    disk.entries(1, 1..=5);
+    let steps = disk.writer.encode_roll();
+    disk.perform(steps);
+    let batch = entries(2, 3..=4);
+    disk.append(&WriteBatch {
+        truncate_from: Some(LogIndex(3)),
+        entries: &batch,
+        ..WriteBatch::default()
+    });
+    assert_eq!(disk.writer.forget_up_to(LogIndex(2)), 2);
+    disk.files.remove(0);
+    let recovered = disk.recover().unwrap();
+    assert_eq!(recovered.writer.map(), disk.writer.map());
+    assert_eq!(last(&recovered), (4, 2));
+}
+
+#[test]
+fn old_records_of_a_recycled_file_never_come_back() {
+    let mut disk = Disk::new();
+    disk.entries(1, 1..=150);
+    disk.recycled = true;
+    disk.writer.forget_up_to(LogIndex(150));
+    let steps = disk.writer.encode_roll();
+    disk.perform(steps);
+    for index in 151..=153 {
+        disk.entries(1, index..=index);
+        let recovered = disk.recover().unwrap();
+        assert_eq!(last(&recovered), (index, 1));
+        assert_eq!(recovered.torn, None);
+    }
+}
+
+#[test]
+fn a_torn_record_in_a_recycled_file_is_reported() {
+    let mut disk = Disk::new();
+    disk.entries(1, 1..=150);
+    disk.recycled = true;
+    let steps = disk.writer.encode_roll();
+    disk.perform(steps);
+    disk.entries(1, 151..=151);
+    let place = *disk.writer.map().get(LogIndex(151)).unwrap();
+    disk.file(place.segment)[place.offset as usize + 70] ^= 1;
+    let recovered = disk.recover().unwrap();
+    assert_eq!(last(&recovered), (150, 1));
+    assert_eq!(recovered.torn.map(|torn| torn.offset), Some(place.offset));
+}
+
+#[test]
+fn files_of_others_are_refused_by_name() {
+    let mut disk = Disk::new();
+    disk.entries(1, 1..=1);
+    let bytes = &disk.files[0].1;
+    let refused = |identity| recover(identity, SEGMENT, [(1, &bytes[..])]).unwrap_err();
+    let cluster = ClusterId([8; 16]);
+    assert!(matches!(
+        refused(LogIdentity { cluster, ..NODE }),
+        RecoverError::WrongCluster { found: ClusterId([7, ..]), .. }
+    ));
+    assert!(matches!(
+        refused(LogIdentity { node: NodeId(2), ..NODE }),
+        RecoverError::WrongNode { found: NodeId(1), .. }
+    ));
+    assert!(matches!(
+        refused(LogIdentity { incarnation: 12, ..NODE }),
+        RecoverError::WrongIncarnation { found: 11, .. }
+    ));
+    let error = recover(NODE, SEGMENT, [(2, &bytes[..])]).unwrap_err();
+    assert_eq!(error, RecoverError::Misnamed { named: 2, found: 1 });
+}
+
+#[test]
+fn another_version_is_named_and_not_called_damage() {
+    let mut disk = Disk::new();
+    let file = disk.file(1);
+    file[4] = 9;
+    let crc = crc32c::crc32c(&file[..60]).to_le_bytes();
+    file[60..64].copy_from_slice(&crc);
+    let expected = RecoverError::OtherVersion { segment: 1, found: 9 };
+    assert_eq!(disk.recover().unwrap_err(), expected);
+}
+
+#[test]
+fn a_missing_file_in_the_middle_is_damage() {
+    let mut disk = Disk::new();
+    disk.entries(1, 1..=1);
+    for _ in 0..2 {
+        let steps = disk.writer.encode_roll();
+        disk.perform(steps);
+        let next = disk.writer.map().last_index().0 + 1;
+        disk.entries(1, next..=next);
+    }
+    disk.files.remove(1);
+    assert!(matches!(disk.recover(), Err(RecoverError::Damaged { record: 2, .. })));
+}
+
+#[test]
+fn a_file_whose_end_was_cut_off_is_refused() {
+    let mut disk = Disk::new();
+    disk.entries(1, 1..=1);
+    disk.file(1).truncate(2 * BLOCK_BYTES as usize);
+    assert!(matches!(disk.recover(), Err(RecoverError::Shrunk { segment: 1, found: 8_192, .. })));
+}
+
+#[test]
+fn a_batch_that_contradicts_the_log_is_refused_and_changes_nothing() {
+    let mut disk = Disk::new();
+    let commit = HardState { commit: LogIndex(2), ..voted(3, 1) };
+    disk.entries(3, 1..=3);
+    disk.append(&WriteBatch { hard_state: Some(commit), ..WriteBatch::default() });
+    let before = disk.writer.clone();
+    let gap = entries(3, 5..=5);
+    let back = entries(2, 4..=4);
+    let batches = [
+        WriteBatch { entries: &gap, ..WriteBatch::default() },
+        WriteBatch { entries: &back, ..WriteBatch::default() },
+        WriteBatch { truncate_from: Some(LogIndex(2)), ..WriteBatch::default() },
+        WriteBatch { truncate_from: Some(LogIndex(4)), ..WriteBatch::default() },
+        WriteBatch { hard_state: Some(voted(3, 2)), ..WriteBatch::default() },
+        WriteBatch { hard_state: Some(voted(2, 1)), ..WriteBatch::default() },
+    ];
+    for batch in batches {
+        assert!(disk.writer.encode(&batch).is_err(), "{batch:?} was taken");
+        assert_eq!(disk.writer, before);
+    }
+}
+
+#[test]
+fn a_reset_begins_the_log_after_a_snapshot() {
+    let mut disk = Disk::new();
+    disk.entries(1, 1..=3);
+    let steps = disk.writer.encode_reset(LogIndex(90), Term(4));
+    disk.perform(steps);
+    disk.entries(4, 91..=92);
+    let recovered = disk.recover().unwrap();
+    assert_eq!(recovered.writer.map().base_index(), LogIndex(90));
+    assert_eq!(last(&recovered), (92, 4));
+}
+
+/// A log of a few writes, the last of which was never synced.
+fn any_log() -> impl Strategy<Value = (Disk, Disk)> {
+    let write = (1..6_u64, 0..900_usize, any::<bool>(), any::<bool>());
+    prop::collection::vec(write, 1..12).prop_map(|writes| {
+        let mut disk = Disk::new();
+        let mut before = disk.clone();
+        for (number, (count, body_bytes, truncate, vote)) in writes.into_iter().enumerate() {
+            before = disk.clone();
+            let term = number as u64 + 1;
+            let last = disk.writer.map().last_index();
+            let from = (truncate && last.0 > 1).then(|| LogIndex(last.0 / 2 + 1));
+            let first = from.unwrap_or(last.next()).0;
+            let batch: Vec<LogEntry> = (first..first + count)
+                .map(|index| LogEntry {
+                    index: LogIndex(index),
+                    term: Term(term),
+                    body: vec![index as u8 | 1; body_bytes].into(),
+                })
+                .collect();
+            disk.append(&WriteBatch {
+                hard_state: vote.then(|| voted(term, 1)),
+                truncate_from: from,
+                entries: &batch,
+            });
+        }
+        (before, disk)
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_log_reads_back((_, disk) in any_log()) {
+        let recovered = disk.recover().unwrap();
+        prop_assert_eq!(recovered.writer.map(), disk.writer.map());
+        prop_assert_eq!(recovered.writer.hard_state(), disk.writer.hard_state());
+    }
+
+    /// Any subset of the sectors of the last write reached the disk.
+    #[test]
+    fn a_crash_in_a_write_never_costs_what_was_synced_before(
+        (before, after) in any_log(),
+        lost in prop::collection::vec(any::<bool>(), SEGMENT as usize / 512),
+    ) {
+        let mut crashed = after.clone();
+        crashed.files.truncate(before.files.len());
+        for (file, (_, old)) in crashed.files.iter_mut().zip(&before.files) {
+            for (sector, _) in lost.iter().enumerate().filter(|(_, lost)| **lost) {
+                let range = sector * 512..(sector + 1) * 512;
+                file.1[range.clone()].copy_from_slice(&old[range]);
+            }
+        }
+        let recovered = crashed.recover().unwrap();
+        // All is there up to what the lost write itself removed.
+        let (old, new) = (before.writer.map(), after.writer.map());
+        let map = recovered.writer.map();
+        let same = |a: &LogMap, i| a.get(i) == map.get(i);
+        let shared = (1..=map.last_index().0).map(LogIndex);
+        prop_assert!(shared.clone().all(|i| same(old, i)) || shared.clone().all(|i| same(new, i)));
+        let kept = old.iter().take_while(|(i, place)| new.get(*i) == Some(*place)).count();
+        prop_assert!(map.last_index().0 >= kept as u64);
+        prop_assert!(before.writer.hard_state().may_become(&recovered.writer.hard_state()));
+    }
+
+    #[test]
+    fn arbitrary_damage_never_panics_and_never_invents(
+        (_, disk) in any_log(),
+        hits in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let mut damaged = disk.clone();
+        for (file, at, byte) in hits {
+            let file = file.index(damaged.files.len());
+            let at = at.index(SEGMENT as usize);
+            damaged.files[file].1[at] = byte;
+        }
+        if let Ok(recovered) = damaged.recover() {
+            let term = recovered.writer.hard_state().term;
+            prop_assert!(term <= disk.writer.hard_state().term);
+            prop_assert!(recovered.writer.last_record() <= disk.writer.last_record());
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(
+        files in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..9_000), 0..3),
+    ) {
+        let files = files.iter().zip(1..).map(|(bytes, number)| (number, &bytes[..]));
+        prop_assert!(recover(NODE, SEGMENT, files).is_err());
+    }
+}

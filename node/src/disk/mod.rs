@@ -1,0 +1,397 @@
+//! One voter's data directory: its log, hard state and snapshots, so that what
+//! it promised survives any crash. Knows files; what their bytes mean is
+//! decided in `precentor_core::wire`, which the simulator shares.
+//!
+//! ```text
+//! DIR/lock  identity  log/{segment-NUMBER, spare-*}  snapshots/snapshot-INDEX  torn/*
+//! ```
+
+mod directory;
+mod error;
+mod segments;
+mod snapshots;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use precentor_core::entry::{HardState, LogEntry, WriteBatch};
+use precentor_core::ids::{ClusterId, LogIndex, NodeId, Term};
+use precentor_core::wire::identity::IdentityFile;
+use precentor_core::wire::log_map::{LogMap, Place};
+use precentor_core::wire::log_writer::{LogWriter, SEGMENT_BYTES, Step};
+use precentor_core::wire::record::{BLOCK_BYTES, Header, LogIdentity};
+use precentor_core::wire::recover::{Recovered, Recovery, Torn};
+use precentor_core::wire::snapshot::SnapshotMeta;
+
+use directory::{Directory, Found};
+pub use error::OpenError;
+use segments::Segments;
+pub use snapshots::LoadedSnapshot;
+use snapshots::Snapshots;
+
+/// Whose directory it should be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The voter.
+    pub node: NodeId,
+    /// What people call the cluster; for messages only.
+    pub name: String,
+}
+
+/// What opening may do to a directory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OpenMode {
+    /// Make it if it is not there.
+    Create,
+    /// It must be there: a voter that has promised something never starts empty.
+    Existing,
+    /// Change nothing. Possible only while nobody writes.
+    ReadOnly,
+}
+
+/// What was found at opening.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct OpenReport {
+    /// Whether the directory was made just now.
+    pub created: bool,
+    /// The tail that was written and never synced, and so left out.
+    pub torn: Option<Torn>,
+    /// Where its bytes are kept.
+    pub torn_kept: Option<PathBuf>,
+}
+
+/// One voter's data directory, locked while this lives.
+///
+/// After any error of a write or a sync every later call fails: the page cache
+/// may hold what the disk does not, so nothing that is read back can be
+/// trusted ("Can applications recover from fsync failures?", ATC'20). End the
+/// process; opening again reads and rewrites the tail.
+#[derive(Debug)]
+pub struct Store {
+    // First, so that it waits for its helper before the lock is given up.
+    segments: Segments,
+    snapshots: Snapshots,
+    writer: LogWriter,
+    salt: u32,
+    report: OpenReport,
+    mode: OpenMode,
+    failure: Option<String>,
+    _directory: Directory,
+}
+
+impl Store {
+    /// Opens a directory, recovers its log and repairs its tail.
+    pub fn open(path: &Path, identity: &Identity, mode: OpenMode) -> Result<Store, OpenError> {
+        Store::open_with(path, identity, mode, SEGMENT_BYTES)
+    }
+
+    /// [`Store::open`] with segment files of another size, for tests.
+    pub fn open_with(
+        path: &Path,
+        identity: &Identity,
+        mode: OpenMode,
+        segment_bytes: u32,
+    ) -> Result<Store, OpenError> {
+        let directory = Directory::lock(path, mode)?;
+        match directory.find(identity, mode)? {
+            Found::Nothing => Store::create(directory, identity, segment_bytes),
+            Found::Identity(file) => Store::recover(directory, &file.log, mode, segment_bytes),
+        }
+    }
+
+    /// Whose directory it is. Looks at nothing else.
+    pub fn identify(path: &Path) -> Result<IdentityFile, OpenError> {
+        directory::read_identity(path)
+    }
+
+    fn create(
+        directory: Directory,
+        identity: &Identity,
+        segment_bytes: u32,
+    ) -> Result<Store, OpenError> {
+        let log = directory.begin(identity)?;
+        let mut store = Store {
+            segments: Segments::open(directory.log_path(), segment_bytes)?,
+            snapshots: Snapshots::open(directory.snapshots_path())?,
+            writer: LogWriter::create(log, segment_bytes),
+            salt: log.salt(),
+            report: OpenReport {
+                created: true,
+                ..OpenReport::default()
+            },
+            mode: OpenMode::Create,
+            failure: None,
+            _directory: directory,
+        };
+        let steps = store.writer.encode_roll();
+        store
+            .perform(&steps)
+            .map_err(|e| OpenError::io(store.segments.path(), e))?;
+        // Last, so that a directory with an identity always has a log.
+        store._directory.finish()?;
+        Ok(store)
+    }
+
+    fn recover(
+        directory: Directory,
+        log: &LogIdentity,
+        mode: OpenMode,
+        segment_bytes: u32,
+    ) -> Result<Store, OpenError> {
+        let segments = Segments::open(directory.log_path(), segment_bytes)?;
+        let mut recovery = Recovery::new(*log);
+        let mut bytes = Vec::new();
+        for number in segments.numbers()? {
+            segments.read_whole(number, &mut bytes)?;
+            let path = || segments.segment_path(number);
+            recovery
+                .segment(number, &bytes)
+                .map_err(|error| OpenError::Log {
+                    path: path(),
+                    error,
+                })?;
+        }
+        drop(bytes);
+        let recovered = recovery
+            .finish(segment_bytes)
+            .map_err(|error| OpenError::Log {
+                path: directory.log_path(),
+                error,
+            })?;
+        let snapshots = Snapshots::open(directory.snapshots_path())?;
+        let base = recovered.writer.map().base_index();
+        let newest = snapshots.newest();
+        if newest.unwrap_or_default() < base {
+            return Err(OpenError::LogBeginsLate {
+                path: directory.log_path(),
+                base,
+                newest,
+            });
+        }
+        let Recovered {
+            writer,
+            torn,
+            unproven,
+            void_segments,
+        } = recovered;
+        let report = OpenReport {
+            torn,
+            ..OpenReport::default()
+        };
+        let salt = log.salt();
+        let mut store = Store {
+            segments,
+            snapshots,
+            writer,
+            salt,
+            report,
+            mode,
+            failure: None,
+            _directory: directory,
+        };
+        if mode != OpenMode::ReadOnly {
+            let log_path = store.segments.path().to_owned();
+            let failed = |error| OpenError::io(&log_path, error);
+            store.segments.rewrite(&unproven).map_err(failed)?;
+            store.writer.mark_durable(store.writer.last_record());
+            if let Some(torn) = torn {
+                store.report.torn_kept = Some(store.keep_torn(&torn).map_err(failed)?);
+                let steps = store.writer.encode_roll();
+                store.perform(&steps).map_err(failed)?;
+            }
+            store.segments.remove(&void_segments).map_err(failed)?;
+            store
+                .segments
+                .go_on(store.writer.segment())
+                .map_err(failed)?;
+        }
+        Ok(store)
+    }
+
+    fn keep_torn(&self, torn: &Torn) -> io::Result<PathBuf> {
+        let bytes = self
+            .segments
+            .read_at(torn.segment, torn.offset, torn.bytes)?;
+        self._directory.keep_torn(torn.segment, torn.offset, &bytes)
+    }
+
+    /// What was found at opening.
+    #[must_use]
+    pub fn report(&self) -> &OpenReport {
+        &self.report
+    }
+
+    /// The hard state as last made durable.
+    #[must_use]
+    pub fn hard_state(&self) -> HardState {
+        self.writer.hard_state()
+    }
+
+    /// Which entries there are, with their terms.
+    #[must_use]
+    pub fn log(&self) -> &LogMap {
+        self.writer.map()
+    }
+
+    /// The largest body that an entry may have.
+    #[must_use]
+    pub fn body_bytes_max(&self) -> u64 {
+        self.writer.body_bytes_max()
+    }
+
+    /// Makes a batch durable: one write and one sync, unless it begins a new file.
+    /// A batch that contradicts the log is refused with
+    /// [`io::ErrorKind::InvalidInput`] and changes nothing; any other error is final.
+    pub fn append(&mut self, batch: &WriteBatch<'_>) -> io::Result<()> {
+        self.check_writable()?;
+        let steps = self
+            .writer
+            .encode(batch)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        self.perform(&steps)
+    }
+
+    /// Replaces the whole log by a snapshot that is saved already.
+    pub fn reset(&mut self, index: LogIndex, term: Term) -> io::Result<()> {
+        self.check_writable()?;
+        let steps = self.writer.encode_reset(index, term);
+        self.perform(&steps)
+    }
+
+    /// The entries from `from` to before `to`, as many as `bytes_max` allows but
+    /// at least one. [`io::ErrorKind::NotFound`] if `from` is not in the log,
+    /// [`io::ErrorKind::InvalidData`] if it is damaged.
+    pub fn read(
+        &mut self,
+        from: LogIndex,
+        to: LogIndex,
+        bytes_max: u64,
+    ) -> io::Result<Vec<LogEntry>> {
+        self.check_alive()?;
+        let mut entries = Vec::new();
+        let mut bytes: u64 = 0;
+        let mut index = from;
+        while index < to {
+            let Some(place) = self.writer.map().get(index).copied() else {
+                break;
+            };
+            bytes += u64::from(place.body_bytes);
+            if bytes > bytes_max && !entries.is_empty() {
+                break;
+            }
+            let record =
+                self.segments
+                    .read_record(place.segment, place.offset, place.body_bytes)?;
+            let body = Header::read(self.salt, record)
+                .ok()
+                .filter(|(header, _)| header.index == index && header.term == place.term)
+                .and_then(|(header, _)| header.body(record));
+            let Some(body) = body else {
+                return Err(self.damaged(index, &place));
+            };
+            entries.push(LogEntry {
+                index,
+                term: place.term,
+                body: body.into(),
+            });
+            index = index.next();
+        }
+        if entries.is_empty() && from < to {
+            let log = self.writer.map();
+            let (base, last) = (log.base_index(), log.last_index());
+            let text =
+                format!("entry {from} is not in the log, which holds those after {base} to {last}");
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+        }
+        Ok(entries)
+    }
+
+    /// Gives up the files whose entries are all at or below `up_to`, but never
+    /// one that the older of the two kept snapshots needs: the newest may turn
+    /// out to be damaged.
+    pub fn compact(&mut self, up_to: LogIndex) -> io::Result<()> {
+        self.check_writable()?;
+        let limit = self
+            .snapshots
+            .oldest_of_two()
+            .unwrap_or_default()
+            .min(up_to);
+        let needed = self.writer.forget_up_to(limit);
+        let result = self.segments.recycle_before(needed);
+        self.remember(result)
+    }
+
+    /// Saves a snapshot and verifies it before it counts. Two generations are kept.
+    pub fn save_snapshot(&mut self, meta: &SnapshotMeta, state: &[u8]) -> io::Result<()> {
+        self.check_writable()?;
+        let result = self.snapshots.save(meta, state);
+        self.remember(result)
+    }
+
+    /// The newest snapshot that is whole and that the log reaches back to.
+    /// `None` if none was ever saved; an error if there are only damaged ones.
+    pub fn load_snapshot(&self) -> Result<Option<LoadedSnapshot>, OpenError> {
+        self.snapshots.load(self.writer.map().base_index())
+    }
+
+    /// Ends in good order: the next opening knows that everything was synced.
+    pub fn close(mut self) -> io::Result<()> {
+        if self.mode == OpenMode::ReadOnly {
+            return Ok(());
+        }
+        self.check_writable()?;
+        let steps = self.writer.encode_mark();
+        self.perform(&steps)
+    }
+
+    fn damaged(&self, index: LogIndex, place: &Place) -> io::Error {
+        let path = self.segments.segment_path(place.segment);
+        let text = format!(
+            "entry {index} at offset {} of {} was sound and is damaged now; repair it from a peer",
+            place.offset,
+            path.display()
+        );
+        io::Error::new(io::ErrorKind::InvalidData, text)
+    }
+
+    fn perform(&mut self, steps: &[Step]) -> io::Result<()> {
+        let result = self.segments.perform(steps);
+        self.remember(result)?;
+        self.writer.mark_durable(self.writer.last_record());
+        Ok(())
+    }
+
+    fn check_alive(&self) -> io::Result<()> {
+        match &self.failure {
+            None => Ok(()),
+            Some(failure) => Err(io::Error::other(format!(
+                "the store failed before and is of no use: {failure}"
+            ))),
+        }
+    }
+
+    fn check_writable(&self) -> io::Result<()> {
+        self.check_alive()?;
+        match self.mode {
+            OpenMode::Create | OpenMode::Existing => Ok(()),
+            OpenMode::ReadOnly => Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "the store was opened for reading only",
+            )),
+        }
+    }
+
+    fn remember<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &result {
+            self.failure = Some(error.to_string());
+        }
+        result
+    }
+}
+
+const _: () = assert!(BLOCK_BYTES >= 512, "a block is at least a sector");
+
+#[cfg(test)]
+mod tests;
