@@ -50,7 +50,10 @@ impl Cx<'_> {
     /// A fresh random election timeout (Raft §5.2).
     pub fn draw_election_timeout(&mut self) -> Span {
         let knobs = &self.config.knobs;
-        let (min, max) = (knobs.election_timeout_ms_min * 1_000, knobs.election_timeout_ms_max * 1_000);
+        let (min, max) = (
+            knobs.election_timeout_ms_min * 1_000,
+            knobs.election_timeout_ms_max * 1_000,
+        );
         Span(self.random.between(min, max))
     }
 

@@ -29,7 +29,9 @@ pub struct Waiting {
 enum Phase {
     Following,
     /// Elected; the term's first entry is not applied.
-    Barrier { term: Term },
+    Barrier {
+        term: Term,
+    },
     /// Requests and results are taken; workers get time to come back.
     Reclaiming,
     Serving,
@@ -44,7 +46,10 @@ pub struct FailoverManager {
 
 impl Default for FailoverManager {
     fn default() -> FailoverManager {
-        FailoverManager { phase: Phase::Following, waiting: VecDeque::new() }
+        FailoverManager {
+            phase: Phase::Following,
+            waiting: VecDeque::new(),
+        }
     }
 }
 
@@ -128,7 +133,11 @@ impl FailoverManager {
     /// The requests whose time is over. All wait equally long, so the first is the oldest.
     pub fn expire(&mut self, now: Time) -> Vec<Waiting> {
         let mut expired = Vec::new();
-        while self.waiting.front().is_some_and(|first| first.deadline <= now) {
+        while self
+            .waiting
+            .front()
+            .is_some_and(|first| first.deadline <= now)
+        {
             expired.extend(self.waiting.pop_front());
         }
         expired

@@ -36,8 +36,14 @@ impl HealthMonitor {
     /// A monitor that has heard nobody yet.
     #[must_use]
     pub fn new(peers: impl IntoIterator<Item = NodeId>, now: Time) -> HealthMonitor {
-        let peers = peers.into_iter().map(|peer| (peer, Peer::default())).collect();
-        HealthMonitor { peers, last_turn: now }
+        let peers = peers
+            .into_iter()
+            .map(|peer| (peer, Peer::default()))
+            .collect();
+        HealthMonitor {
+            peers,
+            last_turn: now,
+        }
     }
 
     /// A peer's connection opened or closed.
@@ -66,8 +72,13 @@ impl HealthMonitor {
     #[must_use]
     pub fn verdict(&self, peer: NodeId, now: Time, patience: Span) -> Verdict {
         match self.peers.get(&peer) {
-            Some(Peer { heard: Some(heard), .. }) if now.since(*heard) <= patience => Verdict::Healthy,
-            Some(Peer { connected: true, heard: Some(_) }) => Verdict::Suspect,
+            Some(Peer {
+                heard: Some(heard), ..
+            }) if now.since(*heard) <= patience => Verdict::Healthy,
+            Some(Peer {
+                connected: true,
+                heard: Some(_),
+            }) => Verdict::Suspect,
             Some(_) | None => Verdict::Down,
         }
     }
@@ -86,8 +97,14 @@ mod tests {
         assert_eq!(health.verdict(PEER, Time(0), PATIENCE), Verdict::Down);
         health.on_connection(PEER, true);
         health.on_heard(PEER, Time(0));
-        assert_eq!(health.verdict(PEER, Time(100_000), PATIENCE), Verdict::Healthy);
-        assert_eq!(health.verdict(PEER, Time(100_001), PATIENCE), Verdict::Suspect);
+        assert_eq!(
+            health.verdict(PEER, Time(100_000), PATIENCE),
+            Verdict::Healthy
+        );
+        assert_eq!(
+            health.verdict(PEER, Time(100_001), PATIENCE),
+            Verdict::Suspect
+        );
         health.on_connection(PEER, false);
         assert_eq!(health.verdict(PEER, Time(100_001), PATIENCE), Verdict::Down);
     }

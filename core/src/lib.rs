@@ -27,8 +27,22 @@ pub mod request;
 pub mod status;
 
 // Layer 2: tools.
+pub mod cx;
+pub mod log;
+pub mod marks;
+pub mod outbox;
 pub mod wire;
 
-// Layer 3: components.
+// Layer 3: components. None knows another, but for generation, which reads the queue.
+pub mod cluster;
+pub mod failover;
 pub mod generation;
+pub mod health;
 pub mod queue;
+
+// Layer 4: wiring.
+mod manager;
+
+// Layer 5: the door.
+pub mod driver;
+pub mod view;

@@ -63,6 +63,8 @@ pub const UNCOMMITTED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub const LOG_WINDOW_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Requests that wait at a node for a leader to serve.
 pub const WAITING_REQUESTS_MAX: u64 = 1_000;
+/// Finished jobs of one answer.
+pub const FEED_JOBS_MAX: u32 = 1_024;
 /// Voters of a cluster.
 pub const VOTERS_MAX: u64 = 7;
 

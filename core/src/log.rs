@@ -56,27 +56,43 @@ impl Log {
     /// A log that ends at `start`, the entry before its first.
     #[must_use]
     pub fn new(start: LogPosition) -> Log {
-        let run = Run { first: start.index, term: start.term };
-        Log { runs: VecDeque::from([run]), last: start.index, window: VecDeque::new(), window_bytes: 0 }
+        let run = Run {
+            first: start.index,
+            term: start.term,
+        };
+        Log {
+            runs: VecDeque::from([run]),
+            last: start.index,
+            window: VecDeque::new(),
+            window_bytes: 0,
+        }
     }
 
     /// The end of the log.
     #[must_use]
     pub fn last(&self) -> LogPosition {
         let run = self.runs.back().expect("a log has a run at all times");
-        LogPosition { term: run.term, index: self.last }
+        LogPosition {
+            term: run.term,
+            index: self.last,
+        }
     }
 
     /// The lowest index whose term is known.
     #[must_use]
     pub fn first_known(&self) -> LogIndex {
-        self.runs.front().expect("a log has a run at all times").first
+        self.runs
+            .front()
+            .expect("a log has a run at all times")
+            .first
     }
 
     /// The first index whose body is in memory: one past the end if none is.
     #[must_use]
     pub fn window_first(&self) -> LogIndex {
-        self.window.front().map_or(self.last.next(), |entry| entry.index)
+        self.window
+            .front()
+            .map_or(self.last.next(), |entry| entry.index)
     }
 
     /// The term at an index.
@@ -106,12 +122,16 @@ impl Log {
             return Window::Beyond;
         }
         if from < self.window_first() {
-            return Window::OnDisk { to: self.window_first().prev() };
+            return Window::OnDisk {
+                to: self.window_first().prev(),
+            };
         }
         let mut entries = Vec::new();
         let mut bytes = 0;
         for index in from.0..=self.last.0 {
-            let entry = self.entry_at(LogIndex(index)).expect("the window reaches the end of the log");
+            let entry = self
+                .entry_at(LogIndex(index))
+                .expect("the window reaches the end of the log");
             bytes += entry.body.count();
             let full = entries.len() as u64 >= count_max || bytes > bytes_max;
             if full && !entries.is_empty() {
@@ -128,10 +148,22 @@ impl Log {
     /// If it does not follow the last one, or its term is lower: our own error.
     pub fn append(&mut self, entry: LogEntry) {
         let last = self.last();
-        assert_eq!(entry.index, last.index.next(), "an entry must follow the last one");
-        assert!(entry.term >= last.term, "terms never fall along the log: {} after {}", entry.term, last.term);
+        assert_eq!(
+            entry.index,
+            last.index.next(),
+            "an entry must follow the last one"
+        );
+        assert!(
+            entry.term >= last.term,
+            "terms never fall along the log: {} after {}",
+            entry.term,
+            last.term
+        );
         if entry.term > last.term {
-            self.runs.push_back(Run { first: entry.index, term: entry.term });
+            self.runs.push_back(Run {
+                first: entry.index,
+                term: entry.term,
+            });
         }
         self.last = entry.index;
         self.window_bytes += entry.body.count();
@@ -143,7 +175,11 @@ impl Log {
     /// # Panics
     /// If that would remove what is known only by a snapshot: our own error.
     pub fn truncate(&mut self, from: LogIndex) {
-        assert!(from > self.first_known(), "{from} cannot be removed: the log begins at {}", self.first_known());
+        assert!(
+            from > self.first_known(),
+            "{from} cannot be removed: the log begins at {}",
+            self.first_known()
+        );
         self.last = from.prev().min(self.last);
         while self.window.back().is_some_and(|entry| entry.index >= from) {
             let entry = self.window.pop_back().expect("just seen");
@@ -158,7 +194,10 @@ impl Log {
     /// Lets go of bodies up to `up_to` until at most `bytes_max` are in memory.
     pub fn trim(&mut self, up_to: LogIndex, bytes_max: u64) {
         while self.window_bytes > bytes_max
-            && self.window.front().is_some_and(|entry| entry.index <= up_to)
+            && self
+                .window
+                .front()
+                .is_some_and(|entry| entry.index <= up_to)
         {
             let entry = self.window.pop_front().expect("just seen");
             self.window_bytes -= entry.body.count();
@@ -168,7 +207,11 @@ impl Log {
     /// Forgets everything before `up_to`, and its body; its term stays known.
     pub fn compact(&mut self, up_to: LogIndex) {
         let up_to = up_to.min(self.last);
-        while self.window.front().is_some_and(|entry| entry.index <= up_to) {
+        while self
+            .window
+            .front()
+            .is_some_and(|entry| entry.index <= up_to)
+        {
             let entry = self.window.pop_front().expect("just seen");
             self.window_bytes -= entry.body.count();
         }
@@ -193,10 +236,16 @@ impl Log {
                 continue;
             }
             if run.term <= previous.term || position == 0 {
-                return LogPosition { term: run.term, index: end };
+                return LogPosition {
+                    term: run.term,
+                    index: end,
+                };
             }
             end = run.first.prev();
         }
-        LogPosition { term: self.runs.front().map_or(Term(0), |run| run.term), index: self.first_known() }
+        LogPosition {
+            term: self.runs.front().map_or(Term(0), |run| run.term),
+            index: self.first_known(),
+        }
     }
 }

@@ -123,11 +123,17 @@ impl Outbox {
     /// Term or vote changed.
     pub fn set_hard_state(&mut self, hard_state: HardState) {
         self.hard_state = Some(hard_state);
-        self.known = HardState { commit: self.known.commit.max(hard_state.commit), ..hard_state };
+        self.known = HardState {
+            commit: self.known.commit,
+            ..hard_state
+        };
     }
 
-    /// More is committed. No reason to write, but worth telling the disk by the way.
+    /// More is committed. No reason to write, but worth telling the disk by the
+    /// way: only what is durable already, so that a torn write can never leave
+    /// the word of a commit without its entries.
     pub fn set_commit(&mut self, commit: LogIndex) {
+        let commit = commit.min(self.durable);
         if commit > self.known.commit {
             self.known.commit = commit;
             self.commit_moved = true;
@@ -160,7 +166,11 @@ impl Outbox {
     /// Everything up to this write is on disk for good. Ids that were never
     /// handed out, or were confirmed before, change nothing.
     pub fn on_durable(&mut self, write: WriteId) {
-        while self.in_flight.front().is_some_and(|first| first.id <= write) {
+        while self
+            .in_flight
+            .front()
+            .is_some_and(|first| first.id <= write)
+        {
             let done = self.in_flight.pop_front().expect("just seen");
             self.durable = self.durable.max(done.last);
             self.durable_write = done.id;
@@ -185,7 +195,11 @@ impl Outbox {
                 truncate_from: self.truncate_from.take(),
                 entries: std::mem::take(&mut self.entries),
             }));
-            self.in_flight.push_back(InFlight { id, last: self.last, gated: Vec::new() });
+            self.in_flight.push_back(InFlight {
+                id,
+                last: self.last,
+                gated: Vec::new(),
+            });
         }
         match self.in_flight.back_mut() {
             Some(write) => write.gated.append(&mut self.gated),

@@ -14,16 +14,17 @@ pub(super) struct Candidate {
     granted: BTreeSet<NodeId>,
     /// When this round has failed.
     pub(super) deadline: Time,
-    /// The old leader asked for this election.
-    pub(super) transfer: bool,
 }
 
 impl Candidate {
     /// A round that starts now, with nobody's grant: a node's own vote counts
     /// like another's, when it is durable.
-    pub(super) fn new(transfer: bool, cx: &mut Cx<'_>) -> Candidate {
+    pub(super) fn new(cx: &mut Cx<'_>) -> Candidate {
         let deadline = cx.time() + cx.draw_election_timeout();
-        Candidate { granted: BTreeSet::new(), deadline, transfer }
+        Candidate {
+            granted: BTreeSet::new(),
+            deadline,
+        }
     }
 
     /// A voter's grant. Again from the same voter it counts once.

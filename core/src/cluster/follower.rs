@@ -37,7 +37,10 @@ enum Owed {
     /// How far the logs agree.
     Progress,
     /// That they do not.
-    Conflict { previous: LogIndex, hint: LogPosition },
+    Conflict {
+        previous: LogIndex,
+        hint: LogPosition,
+    },
 }
 
 impl Follower {
@@ -72,16 +75,29 @@ impl Follower {
     pub(super) fn on_peer_down(&mut self, peer: NodeId, cx: &mut Cx<'_>) {
         if self.leader == Some(peer) {
             self.suspicious = true;
-            let wait = cx.random.between(0, cx.config.knobs.suspicion_ms_max * 1_000);
+            let wait = cx
+                .random
+                .between(0, cx.config.knobs.suspicion_ms_max * 1_000);
             self.deadline = self.deadline.min(cx.time() + crate::time::Span(wait));
         }
     }
 
     /// The leader's word: entries, or a heartbeat.
-    pub(super) fn on_append(&mut self, from: NodeId, term: Term, append: Append, commit: &mut LogIndex, cx: &mut Cx<'_>) -> Next {
+    pub(super) fn on_append(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        append: Append,
+        commit: &mut LogIndex,
+        cx: &mut Cx<'_>,
+    ) -> Next {
         match self.leader {
             Some(leader) if leader != from => {
-                return Next::Halt(Violation::TwoLeaders { term, first: leader, second: from });
+                return Next::Halt(Violation::TwoLeaders {
+                    term,
+                    first: leader,
+                    second: from,
+                });
             }
             Some(_) => {}
             None => self.leader = Some(from),
@@ -91,10 +107,16 @@ impl Follower {
         self.deadline = cx.time() + cx.draw_election_timeout();
         self.round = self.round.max(append.round);
 
-        let Append { previous, entries, commit: leader_commit, .. } = append;
+        let Append {
+            previous,
+            entries,
+            commit: leader_commit,
+            ..
+        } = append;
         // What is committed here is in every leader's log (Raft §5.4.3): it
         // needs no check, and may be in a snapshot where it cannot be checked.
-        let agrees = previous.index <= *commit || cx.log.term_at(previous.index) == TermAt::Known(previous.term);
+        let agrees = previous.index <= *commit
+            || cx.log.term_at(previous.index) == TermAt::Known(previous.term);
         #[cfg(feature = "planted-bugs")]
         let agrees = agrees
             || (cx.config.planted(crate::planted::Bug::SkipLogCheck)
@@ -102,7 +124,10 @@ impl Follower {
         if !agrees {
             cx.mark(Mark::AppendConflict);
             let hint = cx.log.conflict_hint(previous);
-            self.owed = Some(Owed::Conflict { previous: previous.index, hint });
+            self.owed = Some(Owed::Conflict {
+                previous: previous.index,
+                hint,
+            });
             return Next::Stay;
         }
         let end = LogIndex(previous.index.0 + entries.len() as u64);
@@ -121,7 +146,10 @@ impl Follower {
                 }
                 TermAt::Compacted => {}
                 TermAt::Known(_) if entry.index <= *commit => {
-                    let violation = Violation::CommittedConflict { index: entry.index, term: entry.term };
+                    let violation = Violation::CommittedConflict {
+                        index: entry.index,
+                        term: entry.term,
+                    };
                     return Next::Halt(violation);
                 }
                 TermAt::Known(_) => {
@@ -147,20 +175,36 @@ impl Follower {
         let leader = self.leader?;
         let durable = self.verified.min(cx.outbox.durable());
         #[cfg(feature = "planted-bugs")]
-        let durable = if cx.config.planted(crate::planted::Bug::AckBeforeDurable) { self.verified } else { durable };
+        let durable = if cx.config.planted(crate::planted::Bug::AckBeforeDurable) {
+            self.verified
+        } else {
+            durable
+        };
         let progress = (self.verified, durable);
         let result = match self.owed.take() {
             Some(Owed::Conflict { previous, hint }) => AppendResult::Conflict { previous, hint },
-            Some(Owed::Progress) => AppendResult::Matched { verified: self.verified, durable },
+            Some(Owed::Progress) => AppendResult::Matched {
+                verified: self.verified,
+                durable,
+            },
             // Unasked, but only of what was verified: before that there is nothing to say.
             None if self.verified > LogIndex(0) && self.told != Some(progress) => {
-                AppendResult::Matched { verified: self.verified, durable }
+                AppendResult::Matched {
+                    verified: self.verified,
+                    durable,
+                }
             }
             None => return None,
         };
         if matches!(result, AppendResult::Matched { .. }) {
             self.told = Some(progress);
         }
-        Some((leader, AppendReply { round: self.round, result }))
+        Some((
+            leader,
+            AppendReply {
+                round: self.round,
+                result,
+            },
+        ))
     }
 }

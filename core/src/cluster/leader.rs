@@ -42,9 +42,17 @@ impl Leader {
     /// A new leader, which knows nothing of its followers' logs.
     pub(super) fn new(cx: &Cx<'_>) -> Leader {
         let last = cx.log.last().index;
-        let others = || cx.config.voters.iter().copied().filter(|peer| *peer != cx.config.node);
+        let others = || {
+            cx.config
+                .voters
+                .iter()
+                .copied()
+                .filter(|peer| *peer != cx.config.node)
+        };
         Leader {
-            peers: others().map(|peer| (peer, Progress::new(last.next()))).collect(),
+            peers: others()
+                .map(|peer| (peer, Progress::new(last.next())))
+                .collect(),
             heard: others().map(|peer| (peer, cx.time())).collect(),
             round: 0,
             next_heartbeat: cx.time(),
@@ -57,7 +65,9 @@ impl Leader {
 
     /// When it must act again.
     pub(super) fn deadline(&self) -> Time {
-        self.hand_over.map_or(self.next_heartbeat, |hand_over| self.next_heartbeat.min(hand_over.deadline))
+        self.hand_over.map_or(self.next_heartbeat, |hand_over| {
+            self.next_heartbeat.min(hand_over.deadline)
+        })
     }
 
     /// Is it handing over?
@@ -67,7 +77,8 @@ impl Leader {
 
     /// Room for a proposal of so many bytes?
     pub(super) fn has_room(&self, bytes: u64, cx: &Cx<'_>) -> bool {
-        self.uncommitted_bytes == 0 || self.uncommitted_bytes + bytes <= cx.config.knobs.uncommitted_bytes_max
+        self.uncommitted_bytes == 0
+            || self.uncommitted_bytes + bytes <= cx.config.knobs.uncommitted_bytes_max
     }
 
     /// A proposal was appended.
@@ -81,6 +92,13 @@ impl Leader {
         peers.map_or(cx.outbox.durable(), |peers| peers.min(cx.outbox.durable()))
     }
 
+    /// Each follower's durable match.
+    pub(super) fn matched(&self) -> impl Iterator<Item = (NodeId, LogIndex)> + '_ {
+        self.peers
+            .iter()
+            .map(|(peer, progress)| (*peer, progress.durable))
+    }
+
     /// A peer spoke in this term.
     pub(super) fn on_heard(&mut self, from: NodeId, cx: &Cx<'_>) {
         self.heard.insert(from, cx.time());
@@ -89,15 +107,22 @@ impl Leader {
     /// A follower's answer.
     pub(super) fn on_append_reply(&mut self, from: NodeId, reply: AppendReply, cx: &mut Cx<'_>) {
         let last = cx.log.last().index;
-        let Some(progress) = self.peers.get_mut(&from) else { return };
+        let Some(progress) = self.peers.get_mut(&from) else {
+            return;
+        };
         match reply.result {
             // A claim beyond our log cannot be about it.
-            AppendResult::Matched { verified, durable } if durable <= verified && verified <= last => {
+            AppendResult::Matched { verified, durable }
+                if durable <= verified && verified <= last =>
+            {
                 progress.on_matched(verified, durable);
             }
             AppendResult::Matched { .. } => cx.mark(Mark::StaleTermIgnored),
             AppendResult::Conflict { previous, hint } => {
-                let agreed = cx.log.conflict_hint(LogPosition { term: hint.term, index: hint.index.next() });
+                let agreed = cx.log.conflict_hint(LogPosition {
+                    term: hint.term,
+                    index: hint.index.next(),
+                });
                 progress.on_conflict(previous, agreed.index.min(hint.index));
             }
         }
@@ -116,14 +141,22 @@ impl Leader {
         let now = cx.time();
         let timeout = cx.config.election_timeout_min();
         let fit = self.peers.iter().filter(|(peer, _)| {
-            self.heard.get(*peer).is_some_and(|heard| now.since(*heard) < timeout)
+            self.heard
+                .get(*peer)
+                .is_some_and(|heard| now.since(*heard) < timeout)
         });
-        let Some((to, _)) = fit.max_by_key(|(peer, progress)| (progress.durable, std::cmp::Reverse(**peer))) else {
+        let Some((to, _)) =
+            fit.max_by_key(|(peer, progress)| (progress.durable, std::cmp::Reverse(**peer)))
+        else {
             return false;
         };
         cx.mark(Mark::HandOverStarted);
         let deadline = now + Span::from_ms(cx.config.knobs.election_timeout_ms_max);
-        self.hand_over = Some(HandOver { to: *to, deadline, told: false });
+        self.hand_over = Some(HandOver {
+            to: *to,
+            deadline,
+            told: false,
+        });
         true
     }
 
@@ -131,20 +164,34 @@ impl Leader {
     /// entry is committed only by what follows it (Raft §5.4.2, figure 8).
     /// This node counts like the others, with what is on its own disk.
     pub(super) fn committed(&mut self, term: Term, commit: LogIndex, cx: &Cx<'_>) -> LogIndex {
-        let mut matched: Vec<_> = self.peers.values().map(|progress| progress.durable).collect();
+        let mut matched: Vec<_> = self
+            .peers
+            .values()
+            .map(|progress| progress.durable)
+            .collect();
         matched.push(cx.outbox.durable());
         let needed = quorum::majority(matched.len() as u64);
         #[cfg(feature = "planted-bugs")]
-        let needed = if cx.config.planted(crate::planted::Bug::QuorumOffByOne) { (needed - 1).max(1) } else { needed };
+        let needed = if cx.config.planted(crate::planted::Bug::QuorumOffByOne) {
+            (needed - 1).max(1)
+        } else {
+            needed
+        };
         let reached = quorum::committed(&mut matched, needed);
         let own_term = cx.log.term_at(reached) == TermAt::Known(term);
         #[cfg(feature = "planted-bugs")]
-        let own_term = own_term || cx.config.planted(crate::planted::Bug::CommitOldTermByCounting);
+        let own_term = own_term
+            || cx
+                .config
+                .planted(crate::planted::Bug::CommitOldTermByCounting);
         if reached <= commit || !own_term {
             return commit;
         }
         for index in commit.0 + 1..=reached.0 {
-            let bytes = cx.log.entry_at(LogIndex(index)).map_or(0, |entry| entry.body.count());
+            let bytes = cx
+                .log
+                .entry_at(LogIndex(index))
+                .map_or(0, |entry| entry.body.count());
             self.uncommitted_bytes = self.uncommitted_bytes.saturating_sub(bytes);
         }
         reached
@@ -164,7 +211,12 @@ impl Leader {
         // CheckQuorum (dissertation §6.2): a leader that nobody hears must not
         // keep clients waiting.
         let timeout = Span::from_ms(cx.config.knobs.election_timeout_ms_max);
-        let active = self.heard.values().filter(|heard| cx.time().since(**heard) <= timeout).count() as u64 + 1;
+        let active = self
+            .heard
+            .values()
+            .filter(|heard| cx.time().since(**heard) <= timeout)
+            .count() as u64
+            + 1;
         if active < quorum::majority(cx.config.voters.len() as u64) {
             cx.mark(Mark::SteppedDownNoQuorum);
             return Next::Follow { term, leader: None };
@@ -185,33 +237,53 @@ impl Leader {
             self.replicate_to(peer, term, commit, cx);
         }
         let ready = self.hand_over.filter(|hand_over| {
-            let caught_up = self.peers.get(&hand_over.to).is_some_and(|p| p.durable == cx.log.last().index);
+            let caught_up = self
+                .peers
+                .get(&hand_over.to)
+                .is_some_and(|p| p.durable == cx.log.last().index);
             caught_up && !hand_over.told
         });
         if let Some(hand_over) = ready {
             cx.mark(Mark::HandOverSent);
-            self.hand_over = Some(HandOver { told: true, ..hand_over });
-            cx.outbox.say(hand_over.to, Message { term, body: Body::TimeoutNow });
+            self.hand_over = Some(HandOver {
+                told: true,
+                ..hand_over
+            });
+            cx.outbox.say(
+                hand_over.to,
+                Message {
+                    term,
+                    body: Body::TimeoutNow,
+                },
+            );
         }
     }
 
     fn replicate_to(&mut self, peer: NodeId, term: Term, commit: LogIndex, cx: &mut Cx<'_>) {
         loop {
-            let progress = self.peers.get_mut(&peer).expect("replicated to known peers only");
+            let progress = self
+                .peers
+                .get_mut(&peer)
+                .expect("replicated to known peers only");
             let in_flight = match &mut progress.flow {
                 Flow::Probe { asked: true } => return,
                 Flow::Probe { asked } => {
                     *asked = true;
                     return self.send(peer, Vec::new(), term, commit, cx);
                 }
-                Flow::Stream { reading: Some(_), .. } => return,
+                Flow::Stream {
+                    reading: Some(_), ..
+                } => return,
                 Flow::Stream { in_flight, .. } => in_flight.len() as u64,
             };
             if in_flight >= cx.config.knobs.appends_in_flight_max {
                 return;
             }
             let next = progress.next;
-            match cx.log.entries(next, cx.config.knobs.append_entries_max, APPEND_BYTES_MAX) {
+            match cx
+                .log
+                .entries(next, cx.config.knobs.append_entries_max, APPEND_BYTES_MAX)
+            {
                 Window::Beyond => return,
                 Window::Entries(entries) => self.send_entries(peer, entries, term, commit, cx),
                 Window::OnDisk { to } => {
@@ -219,8 +291,17 @@ impl Leader {
                     let read = self.next_read;
                     self.next_read = read.next();
                     let to = to.min(LogIndex(next.0 + cx.config.knobs.append_entries_max - 1));
-                    cx.outbox.act(Action::ReadLog { read, from: next, to, bytes_max: APPEND_BYTES_MAX });
-                    if let Some(Progress { flow: Flow::Stream { reading, .. }, .. }) = self.peers.get_mut(&peer) {
+                    cx.outbox.act(Action::ReadLog {
+                        read,
+                        from: next,
+                        to,
+                        bytes_max: APPEND_BYTES_MAX,
+                    });
+                    if let Some(Progress {
+                        flow: Flow::Stream { reading, .. },
+                        ..
+                    }) = self.peers.get_mut(&peer)
+                    {
                         *reading = Some(read);
                     }
                     return;
@@ -231,14 +312,24 @@ impl Leader {
 
     /// Old entries arrived from disk. They may have been asked for by an earlier
     /// leadership, or rewritten since: only what is still in the log is sent.
-    pub(super) fn on_log_read(&mut self, read: ReadId, entries: Vec<LogEntry>, term: Term, commit: LogIndex, cx: &mut Cx<'_>) {
-        let asked = self.peers.iter_mut().find_map(|(peer, progress)| match &mut progress.flow {
-            Flow::Stream { reading, .. } if *reading == Some(read) => {
-                *reading = None;
-                Some((*peer, progress.next))
-            }
-            Flow::Stream { .. } | Flow::Probe { .. } => None,
-        });
+    pub(super) fn on_log_read(
+        &mut self,
+        read: ReadId,
+        entries: Vec<LogEntry>,
+        term: Term,
+        commit: LogIndex,
+        cx: &mut Cx<'_>,
+    ) {
+        let asked = self
+            .peers
+            .iter_mut()
+            .find_map(|(peer, progress)| match &mut progress.flow {
+                Flow::Stream { reading, .. } if *reading == Some(read) => {
+                    *reading = None;
+                    Some((*peer, progress.next))
+                }
+                Flow::Stream { .. } | Flow::Probe { .. } => None,
+            });
         let Some((peer, next)) = asked else { return };
         let wanted: Vec<_> = entries
             .into_iter()
@@ -254,28 +345,56 @@ impl Leader {
         }
     }
 
-    fn send_entries(&mut self, peer: NodeId, entries: Vec<LogEntry>, term: Term, commit: LogIndex, cx: &mut Cx<'_>) {
+    fn send_entries(
+        &mut self,
+        peer: NodeId,
+        entries: Vec<LogEntry>,
+        term: Term,
+        commit: LogIndex,
+        cx: &mut Cx<'_>,
+    ) {
         let last = entries.last().expect("asked for at least one").index;
         self.send(peer, entries, term, commit, cx);
-        let progress = self.peers.get_mut(&peer).expect("replicated to known peers only");
+        let progress = self
+            .peers
+            .get_mut(&peer)
+            .expect("replicated to known peers only");
         progress.next = last.next();
         if let Flow::Stream { in_flight, .. } = &mut progress.flow {
             in_flight.push_back(last);
         }
     }
 
-    fn send(&mut self, peer: NodeId, entries: Vec<LogEntry>, term: Term, commit: LogIndex, cx: &mut Cx<'_>) {
+    fn send(
+        &mut self,
+        peer: NodeId,
+        entries: Vec<LogEntry>,
+        term: Term,
+        commit: LogIndex,
+        cx: &mut Cx<'_>,
+    ) {
         let index = self.peers[&peer].next.prev();
         // Compaction never passes the slowest voter: what it lacks is here.
-        let TermAt::Known(previous_term) = cx.log.term_at(index) else { return };
+        let TermAt::Known(previous_term) = cx.log.term_at(index) else {
+            return;
+        };
         let append = Append {
-            previous: LogPosition { term: previous_term, index },
+            previous: LogPosition {
+                term: previous_term,
+                index,
+            },
             entries,
             commit,
             held_by_all: self.held_by_all(cx),
             round: self.round,
             state_hash: self.state_hash,
         };
-        cx.outbox.say(peer, Message { term, body: Body::Append(append) });
+        cx.outbox.say(
+            peer,
+            Message {
+                term,
+                body: Body::Append(append),
+            },
+        );
     }
 }

@@ -11,8 +11,6 @@ mod follower;
 mod leader;
 mod progress;
 mod quorum;
-#[cfg(test)]
-mod tests;
 
 use crate::action::Violation;
 use crate::bytes::Bytes;
@@ -189,7 +187,7 @@ impl ClusterCoordinator {
         }
     }
 
-    /// Appends a proposal, if this node leads and has room.
+    /// Appends a client's proposal, if this node leads and has room.
     ///
     /// # Errors
     /// If it certainly was not appended.
@@ -204,10 +202,25 @@ impl ClusterCoordinator {
             cx.mark(Mark::ProposalRefused);
             return Err(ProposeError::Refused(Refusal::UncommittedBytes));
         }
+        Ok(self.append_own(body, cx))
+    }
+
+    /// Appends an entry of the leader's own: small, and never refused for room.
+    ///
+    /// # Panics
+    /// If this node does not lead: our own error.
+    pub fn append_own(&mut self, body: Bytes, cx: &mut Cx<'_>) -> LogIndex {
+        let Role::Leader(leader) = &mut self.role else {
+            unreachable!("only a leader has entries of its own");
+        };
         leader.on_proposed(body.count());
         let index = cx.log.last().index.next();
-        cx.append(LogEntry { index, term: self.hard_state.term, body });
-        Ok(index)
+        cx.append(LogEntry {
+            index,
+            term: self.hard_state.term,
+            body,
+        });
+        index
     }
 
     /// The operator wants another leader. False if this node cannot hand over now.
@@ -267,13 +280,20 @@ impl ClusterCoordinator {
                         leader.on_heard(from, cx);
                         leader.on_append_reply(from, reply, cx);
                     }
-                    Role::Leader(_) | Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {}
+                    Role::Leader(_)
+                    | Role::Follower(_)
+                    | Role::PreCandidate(_)
+                    | Role::Candidate(_) => {}
                 }
                 Next::Stay
             }
             Body::TimeoutNow => {
                 let follows = matches!(&self.role, Role::Follower(f) if f.leader == Some(from));
-                if term == self.hard_state.term && follows { Next::Campaign { transfer: true } } else { Next::Stay }
+                if term == self.hard_state.term && follows {
+                    Next::Campaign { transfer: true }
+                } else {
+                    Next::Stay
+                }
             }
         };
         self.perform(next, cx);
@@ -302,9 +322,16 @@ impl ClusterCoordinator {
         }
     }
 
-    fn on_pre_vote(&mut self, from: NodeId, term: Term, last: LogPosition, cx: &mut Cx<'_>) -> Next {
-        let granted =
-            term > self.hard_state.term && !last.is_behind(cx.log.last()) && !self.trusts_leader(cx);
+    fn on_pre_vote(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        last: LogPosition,
+        cx: &mut Cx<'_>,
+    ) -> Next {
+        let granted = term > self.hard_state.term
+            && !last.is_behind(cx.log.last())
+            && !self.trusts_leader(cx);
         if granted && matches!(&self.role, Role::Follower(follower) if follower.is_suspicious()) {
             cx.mark(Mark::PreVoteGrantedToSuspicious);
         }
@@ -312,11 +339,24 @@ impl ClusterCoordinator {
             cx.mark(Mark::PreVoteRefused);
         }
         let reply_term = if granted { term } else { self.hard_state.term };
-        cx.outbox.say_durable(from, Message { term: reply_term, body: Body::PreVoteReply { granted } });
+        cx.outbox.say_durable(
+            from,
+            Message {
+                term: reply_term,
+                body: Body::PreVoteReply { granted },
+            },
+        );
         Next::Stay
     }
 
-    fn on_vote(&mut self, from: NodeId, term: Term, last: LogPosition, transfer: bool, cx: &mut Cx<'_>) -> Next {
+    fn on_vote(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        last: LogPosition,
+        transfer: bool,
+        cx: &mut Cx<'_>,
+    ) -> Next {
         if term > self.hard_state.term {
             // Not adopted: the leader lives. No answer, so that no term spreads.
             assert!(!transfer, "a transfer's term is adopted");
@@ -344,17 +384,35 @@ impl ClusterCoordinator {
             }
         }
         let body = Body::VoteReply { granted };
-        cx.outbox.say_durable(from, Message { term: self.hard_state.term, body });
+        cx.outbox.say_durable(
+            from,
+            Message {
+                term: self.hard_state.term,
+                body,
+            },
+        );
         Next::Stay
     }
 
-    fn on_pre_vote_reply(&mut self, from: NodeId, term: Term, granted: bool, cx: &mut Cx<'_>) -> Next {
+    fn on_pre_vote_reply(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        granted: bool,
+        cx: &mut Cx<'_>,
+    ) -> Next {
         match &mut self.role {
             Role::PreCandidate(candidate) if granted && term == self.hard_state.term.next() => {
                 candidate.on_granted(from);
-                if candidate.has_quorum(cx) { Next::Campaign { transfer: false } } else { Next::Stay }
+                if candidate.has_quorum(cx) {
+                    Next::Campaign { transfer: false }
+                } else {
+                    Next::Stay
+                }
             }
-            Role::PreCandidate(_) | Role::Follower(_) | Role::Candidate(_) | Role::Leader(_) => Next::Stay,
+            Role::PreCandidate(_) | Role::Follower(_) | Role::Candidate(_) | Role::Leader(_) => {
+                Next::Stay
+            }
         }
     }
 
@@ -362,9 +420,15 @@ impl ClusterCoordinator {
         match &mut self.role {
             Role::Candidate(candidate) if granted && term == self.hard_state.term => {
                 candidate.on_granted(from);
-                if candidate.has_quorum(cx) { Next::Lead } else { Next::Stay }
+                if candidate.has_quorum(cx) {
+                    Next::Lead
+                } else {
+                    Next::Stay
+                }
             }
-            Role::Candidate(_) | Role::Follower(_) | Role::PreCandidate(_) | Role::Leader(_) => Next::Stay,
+            Role::Candidate(_) | Role::Follower(_) | Role::PreCandidate(_) | Role::Leader(_) => {
+                Next::Stay
+            }
         }
     }
 
@@ -374,16 +438,32 @@ impl ClusterCoordinator {
             // no acknowledgement: its term is not the sender's.
             cx.mark(Mark::StaleTermIgnored);
             let body = Body::VoteReply { granted: false };
-            cx.outbox.say_durable(from, Message { term: self.hard_state.term, body });
+            cx.outbox.say_durable(
+                from,
+                Message {
+                    term: self.hard_state.term,
+                    body,
+                },
+            );
             return Next::Stay;
         }
         match &self.role {
             Role::Leader(_) => {
                 let first = cx.config.node;
-                return Next::Halt(Violation::TwoLeaders { term, first, second: from });
+                return Next::Halt(Violation::TwoLeaders {
+                    term,
+                    first,
+                    second: from,
+                });
             }
             Role::PreCandidate(_) | Role::Candidate(_) => {
-                self.perform(Next::Follow { term, leader: Some(from) }, cx);
+                self.perform(
+                    Next::Follow {
+                        term,
+                        leader: Some(from),
+                    },
+                    cx,
+                );
             }
             Role::Follower(_) => {}
         }
@@ -391,11 +471,22 @@ impl ClusterCoordinator {
         self.peer_state_hash = append.state_hash.or(self.peer_state_hash);
         let commit = self.commit;
         let next = match &mut self.role {
-            Role::Follower(follower) => follower.on_append(from, term, append, &mut self.commit, cx),
-            Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => unreachable!("it follows by now"),
+            Role::Follower(follower) => {
+                follower.on_append(from, term, append, &mut self.commit, cx)
+            }
+            Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => {
+                unreachable!("it follows by now")
+            }
         };
-        assert!(self.commit >= commit, "commit never falls: {} after {commit}", self.commit);
-        assert!(self.commit <= cx.log.last().index, "only what is in the log is committed");
+        assert!(
+            self.commit >= commit,
+            "commit never falls: {} after {commit}",
+            self.commit
+        );
+        assert!(
+            self.commit <= cx.log.last().index,
+            "only what is in the log is committed"
+        );
         next
     }
 
@@ -431,7 +522,11 @@ impl ClusterCoordinator {
         self.perform(next, cx);
         if let Role::Leader(leader) = &mut self.role {
             let commit = leader.committed(self.hard_state.term, self.commit, cx);
-            assert!(commit >= self.commit, "commit never falls: {commit} after {}", self.commit);
+            assert!(
+                commit >= self.commit,
+                "commit never falls: {commit} after {}",
+                self.commit
+            );
             self.commit = commit;
             self.held_by_all = self.held_by_all.max(leader.held_by_all(cx));
         }
@@ -444,7 +539,10 @@ impl ClusterCoordinator {
             Role::Leader(leader) => leader.replicate(term, self.commit, cx),
             Role::Follower(follower) => {
                 if let Some((leader, reply)) = follower.report(cx) {
-                    let message = Message { term, body: Body::AppendReply(reply) };
+                    let message = Message {
+                        term,
+                        body: Body::AppendReply(reply),
+                    };
                     // The reply speaks of what is durable only; it waits for the
                     // disk only if the term itself is not there yet.
                     if cx.outbox.is_hard_state_durable() {
@@ -470,7 +568,11 @@ impl ClusterCoordinator {
     }
 
     fn become_follower(&mut self, term: Term, leader: Option<NodeId>, cx: &mut Cx<'_>) {
-        assert!(term >= self.hard_state.term, "terms never fall: {term} after {}", self.hard_state.term);
+        assert!(
+            term >= self.hard_state.term,
+            "terms never fall: {term} after {}",
+            self.hard_state.term
+        );
         if matches!(self.role, Role::Leader(_)) {
             self.changes.push(Change::Deposed);
         }
@@ -484,40 +586,71 @@ impl ClusterCoordinator {
     }
 
     fn become_pre_candidate(&mut self, cx: &mut Cx<'_>) {
-        assert!(!matches!(self.role, Role::Leader(_)), "a leader does not stand for election");
+        assert!(
+            !matches!(self.role, Role::Leader(_)),
+            "a leader does not stand for election"
+        );
         cx.mark(Mark::PreVoteAsked);
-        self.role = Role::PreCandidate(Candidate::new(false, cx));
-        let body = Body::PreVote { last: cx.log.last() };
+        self.role = Role::PreCandidate(Candidate::new(cx));
+        let body = Body::PreVote {
+            last: cx.log.last(),
+        };
         self.ask_all(self.hard_state.term.next(), &body, cx);
     }
 
     fn become_candidate(&mut self, transfer: bool, cx: &mut Cx<'_>) {
-        assert!(!matches!(self.role, Role::Leader(_)), "a leader does not stand for election");
+        assert!(
+            !matches!(self.role, Role::Leader(_)),
+            "a leader does not stand for election"
+        );
         cx.mark(Mark::ElectionStarted);
         self.hard_state.term = self.hard_state.term.next();
         self.hard_state.vote = Some(cx.config.node);
         self.save_hard_state(cx);
-        self.role = Role::Candidate(Candidate::new(transfer, cx));
-        let body = Body::Vote { last: cx.log.last(), transfer };
+        self.role = Role::Candidate(Candidate::new(cx));
+        let body = Body::Vote {
+            last: cx.log.last(),
+            transfer,
+        };
         self.ask_all(self.hard_state.term, &body, cx);
     }
 
     fn become_leader(&mut self, cx: &mut Cx<'_>) {
-        assert!(matches!(self.role, Role::Candidate(_)), "only a candidate becomes leader");
-        assert_eq!(self.hard_state.vote, Some(cx.config.node), "a candidate voted for itself");
+        assert!(
+            matches!(self.role, Role::Candidate(_)),
+            "only a candidate becomes leader"
+        );
+        assert_eq!(
+            self.hard_state.vote,
+            Some(cx.config.node),
+            "a candidate voted for itself"
+        );
         cx.mark(Mark::ElectionWon);
         self.role = Role::Leader(Box::new(Leader::new(cx)));
-        self.changes.push(Change::Elected { term: self.hard_state.term });
+        self.changes.push(Change::Elected {
+            term: self.hard_state.term,
+        });
     }
 
     fn ask_all(&self, term: Term, body: &Body, cx: &mut Cx<'_>) {
-        for peer in cx.config.voters.iter().copied().filter(|peer| *peer != cx.config.node) {
-            cx.outbox.say_durable(peer, Message { term, body: body.clone() });
+        for peer in cx
+            .config
+            .voters
+            .iter()
+            .copied()
+            .filter(|peer| *peer != cx.config.node)
+        {
+            cx.outbox.say_durable(
+                peer,
+                Message {
+                    term,
+                    body: body.clone(),
+                },
+            );
         }
     }
 
     fn save_hard_state(&mut self, cx: &mut Cx<'_>) {
-        self.hard_state.commit = self.commit;
         cx.outbox.set_hard_state(self.hard_state);
     }
 }

@@ -34,7 +34,11 @@ pub(super) struct Progress {
 impl Progress {
     /// A follower of which a new leader knows nothing.
     pub(super) fn new(next: LogIndex) -> Progress {
-        Progress { durable: LogIndex(0), next, flow: Flow::Probe { asked: false } }
+        Progress {
+            durable: LogIndex(0),
+            next,
+            flow: Flow::Probe { asked: false },
+        }
     }
 
     /// The follower confirms that its log equals ours up to `verified`, and that
@@ -45,7 +49,10 @@ impl Progress {
             Flow::Probe { .. } => {
                 // The answer may be older than what is known: never back behind that.
                 self.next = verified.max(self.durable).next();
-                self.flow = Flow::Stream { in_flight: VecDeque::new(), reading: None };
+                self.flow = Flow::Stream {
+                    in_flight: VecDeque::new(),
+                    reading: None,
+                };
             }
             Flow::Stream { in_flight, .. } => {
                 self.next = self.next.max(verified.next());
@@ -54,7 +61,10 @@ impl Progress {
                 }
             }
         }
-        assert!(self.next > self.durable, "what is confirmed is not sent again");
+        assert!(
+            self.next > self.durable,
+            "what is confirmed is not sent again"
+        );
     }
 
     /// The follower refused an append after `previous`; it may agree at `hint`.

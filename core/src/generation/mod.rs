@@ -1,2 +1,457 @@
-//! GenerationCoordinator: the leader's matchmaker. Volatile: all it knows can
-//! be lost, for the queue has what counts.
+//! GenerationCoordinator: the leader's matchmaker. Brings ready jobs and
+//! waiting workers together by proposing `Claim`, and takes jobs from silent
+//! workers by proposing `Expire`.
+//!
+//! Everything it knows is volatile: who was heard when, who waits for work,
+//! what is proposed and not applied. A new leader starts with nothing and owes
+//! every lease a full term (QUEUE L3). It reads the queue and never changes
+//! it: its proposals go through the log, and the queue checks them again.
+
+mod placement;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::command::{Claim, Command, ExpiredLease};
+use crate::config::Knobs;
+use crate::ids::{JobId, Term, Ticket, Token, WorkerId, WorkerIncarnation};
+use crate::limits::{CLAIMS_PER_ENTRY_MAX, EXPIRIES_PER_ENTRY_MAX, WORKER_SLOTS_MAX};
+use crate::queue::QueueManager;
+use crate::request::{Poll, Work};
+use crate::time::{Span, Time};
+
+use self::placement::{Candidate, Placement};
+
+/// `Claim`s of one turn: more would keep other entries waiting behind them.
+const CLAIM_ENTRIES_PER_TURN_MAX: u64 = 16;
+
+/// A worker as this leader knows it.
+#[derive(Clone, Debug)]
+struct Worker {
+    /// When its leases end, if it is not heard before.
+    deadline: Time,
+    /// The poll that waits for work.
+    waiting: Option<Waiting>,
+    /// The number of its last claim.
+    last_claim: u64,
+    /// Claims for it that are proposed and not applied.
+    under_way: u64,
+}
+
+/// A poll that is held.
+#[derive(Clone, Debug)]
+struct Waiting {
+    ticket: Ticket,
+    incarnation: WorkerIncarnation,
+    slots_free: u64,
+    held: Vec<Token>,
+    /// When it is answered even if there is no work.
+    until: Time,
+}
+
+/// The leader's matchmaker.
+#[derive(Clone, Debug)]
+pub struct GenerationCoordinator {
+    lease: Span,
+    poll: Span,
+    reattach: Span,
+    term: Term,
+    workers: BTreeMap<WorkerId, Worker>,
+    deadlines: BTreeSet<(Time, WorkerId)>,
+    holds: BTreeSet<(Time, WorkerId)>,
+    /// Jobs in a claim that is proposed and not applied, and for whom.
+    under_way: BTreeMap<JobId, WorkerId>,
+    /// Workers whose leases may have changed since their poll was looked at.
+    touched: BTreeSet<WorkerId>,
+    /// Workers that held leases at the takeover and have not come back.
+    missing: BTreeSet<WorkerId>,
+    /// Until then, nothing is given out while workers are missing.
+    reattach_until: Time,
+    claims: u64,
+    #[cfg(feature = "planted-bugs")]
+    planted: Option<crate::planted::Bug>,
+}
+
+impl GenerationCoordinator {
+    /// A matchmaker that knows nobody.
+    #[must_use]
+    pub fn new(knobs: &Knobs) -> GenerationCoordinator {
+        GenerationCoordinator {
+            lease: Span::from_ms(knobs.lease_ms),
+            poll: Span::from_ms(knobs.worker_poll_ms),
+            reattach: Span::from_ms(knobs.reattach_ms),
+            term: Term(0),
+            workers: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            holds: BTreeSet::new(),
+            under_way: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            missing: BTreeSet::new(),
+            reattach_until: Time(0),
+            claims: 0,
+            #[cfg(feature = "planted-bugs")]
+            planted: None,
+        }
+    }
+
+    /// Makes it break a rule, for the simulator to notice.
+    #[cfg(feature = "planted-bugs")]
+    pub fn plant(&mut self, bug: crate::planted::Bug) {
+        self.planted = Some(bug);
+    }
+
+    /// This node leads now, and its take-over is applied. Every lease gets a
+    /// full term and the reattach window: the silence was the leader's.
+    ///
+    /// # Panics
+    /// If polls of an earlier leadership were not handed back by
+    /// [`GenerationCoordinator::on_step_down`].
+    pub fn on_takeover(&mut self, now: Time, term: Term, queue: &QueueManager) {
+        assert!(
+            self.holds.is_empty(),
+            "polls are held from an earlier leadership"
+        );
+        self.forget();
+        self.term = term;
+        self.reattach_until = now + self.reattach;
+        let deadline = self.reattach_until + self.lease;
+        #[cfg(feature = "planted-bugs")]
+        let deadline = match self.planted {
+            Some(crate::planted::Bug::ExpireAtTakeover) => now,
+            _ => deadline,
+        };
+        for (worker, _, _) in queue.leases() {
+            if self.missing.insert(worker) {
+                self.note(worker, deadline);
+            }
+        }
+    }
+
+    /// This node no longer leads: these polls are to be answered with `NotLeader`.
+    #[must_use]
+    pub fn on_step_down(&mut self) -> Vec<Ticket> {
+        let waiting = self.workers.values().filter_map(|worker| {
+            let waiting = worker.waiting.as_ref()?;
+            Some(waiting.ticket)
+        });
+        let tickets = waiting.collect();
+        self.forget();
+        tickets
+    }
+
+    /// A worker asks for work, and thereby renews what it holds. Answers what
+    /// can be answered: this poll, or an older one of the same worker.
+    #[must_use]
+    pub fn on_poll(
+        &mut self,
+        now: Time,
+        ticket: Ticket,
+        poll: Poll,
+        queue: &QueueManager,
+    ) -> Vec<(Ticket, Work)> {
+        let id = poll.worker;
+        let mut answers = Vec::new();
+        let known = queue.worker(id).map(|worker| worker.incarnation);
+        if known != Some(poll.incarnation) {
+            // A life that is not, or no longer, the one in the log renews nothing.
+            let work = Work {
+                revoked: poll.held,
+                unknown: true,
+                ..self.no_work()
+            };
+            return vec![(ticket, work)];
+        }
+        if let Some(older) = self.take_waiting(id) {
+            answers.push((older.ticket, self.no_work()));
+        }
+        self.note(id, now + self.lease);
+        self.missing.remove(&id);
+        let waiting = Waiting {
+            ticket,
+            incarnation: poll.incarnation,
+            slots_free: u64::from(poll.slots_free),
+            held: poll.held,
+            until: now + self.poll,
+        };
+        match self.news(id, &waiting, queue) {
+            Some(work) => answers.push((ticket, work)),
+            None => {
+                self.holds.insert((waiting.until, id));
+                let worker = self.workers.get_mut(&id);
+                worker.expect("it was noted above").waiting = Some(waiting);
+            }
+        }
+        answers
+    }
+
+    /// A command was applied, or will never be: what it kept under way is free
+    /// again. To be called for every entry applied while leading, and for
+    /// proposals that were refused.
+    pub fn on_settled(&mut self, command: &Command) {
+        match command {
+            Command::Claim { claims } => {
+                for claim in claims {
+                    self.touched.insert(claim.worker);
+                    if self.under_way.remove(&claim.job) == Some(claim.worker)
+                        && let Some(worker) = self.workers.get_mut(&claim.worker)
+                    {
+                        worker.under_way -= 1;
+                    }
+                }
+            }
+            Command::Register { worker } => {
+                self.touched.insert(worker.worker);
+                self.missing.remove(&worker.worker);
+            }
+            Command::TakeOver { .. }
+            | Command::OpenSession
+            | Command::Submit { .. }
+            | Command::Complete { .. }
+            | Command::Fail { .. }
+            | Command::Release { .. }
+            | Command::Expire { .. }
+            | Command::Tick => {}
+        }
+    }
+
+    /// Entries were applied, or time has passed: answers the polls for which
+    /// there is work now, and those that were held long enough.
+    #[must_use]
+    pub fn on_applied(&mut self, now: Time, queue: &QueueManager) -> Vec<(Ticket, Work)> {
+        let mut answers = Vec::new();
+        for id in std::mem::take(&mut self.touched) {
+            let waiting = self
+                .workers
+                .get(&id)
+                .and_then(|worker| worker.waiting.as_ref());
+            let Some(waiting) = waiting else { continue };
+            if let Some(work) = self.news(id, waiting, queue) {
+                answers.push((waiting.ticket, work));
+                self.take_waiting(id);
+            }
+        }
+        while let Some((until, id)) = self.holds.first().copied() {
+            if until > now {
+                break;
+            }
+            let waiting = self.take_waiting(id).expect("a hold is for a waiting poll");
+            answers.push((waiting.ticket, self.no_work()));
+        }
+        answers
+    }
+
+    /// This node's own loop stood still for longer than a heartbeat: it did
+    /// not hear its workers, so it may not blame them (QUEUE L8).
+    pub fn on_stalled(&mut self, now: Time) {
+        let deadline = now + self.lease;
+        let late: Vec<WorkerId> = self
+            .deadlines
+            .range(..(deadline, WorkerId(0)))
+            .map(|(_, id)| *id)
+            .collect();
+        for id in late {
+            self.note(id, deadline);
+        }
+    }
+
+    /// What the leader should put into the log now.
+    #[must_use]
+    pub fn propose(&mut self, now: Time, queue: &QueueManager) -> Vec<Command> {
+        let mut commands = Vec::new();
+        commands.extend(self.propose_expire(now, queue));
+        if !self.is_reattaching(now) {
+            self.propose_claims(queue, &mut commands);
+        }
+        commands
+    }
+
+    /// Does it wait for workers that held leases at the takeover?
+    #[must_use]
+    pub fn is_reattaching(&self, now: Time) -> bool {
+        now < self.reattach_until && !self.missing.is_empty()
+    }
+
+    /// When it wants to be asked again at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        let hold = self.holds.first().map(|(at, _)| *at);
+        let lease = self.deadlines.first().map(|(at, _)| *at);
+        let reattach = (!self.missing.is_empty() && self.reattach_until > Time(0))
+            .then_some(self.reattach_until);
+        [hold, lease, reattach].into_iter().flatten().min()
+    }
+
+    fn propose_expire(&mut self, now: Time, queue: &QueueManager) -> Option<Command> {
+        let mut leases = Vec::new();
+        while (leases.len() as u64) + WORKER_SLOTS_MAX <= EXPIRIES_PER_ENTRY_MAX {
+            let Some((deadline, id)) = self.deadlines.first().copied() else {
+                break;
+            };
+            if deadline > now {
+                break;
+            }
+            if self.workers[&id].waiting.is_some() {
+                // A poll is held for less than a lease: this loop was late, not the worker.
+                self.note(id, now + self.lease);
+                continue;
+            }
+            self.missing.remove(&id);
+            let held = queue.leases_of(id);
+            let before = leases.len();
+            leases.extend(held.map(|(token, job)| ExpiredLease { job, token }));
+            if leases.len() == before && self.workers[&id].under_way == 0 {
+                self.workers.remove(&id);
+                self.deadlines.remove(&(deadline, id));
+            } else {
+                // Asked again if the proposal is lost; a second time does no harm.
+                self.note(id, now + self.poll);
+            }
+        }
+        (!leases.is_empty()).then_some(Command::Expire { leases })
+    }
+
+    fn propose_claims(&mut self, queue: &QueueManager, commands: &mut Vec<Command>) {
+        if queue.counts().ready <= self.under_way.len() as u64 && self.all_ready_under_way(queue) {
+            return;
+        }
+        let mut placement = Placement::default();
+        for (_, id) in &self.holds {
+            let known = queue.worker(*id);
+            let worker = &self.workers[id];
+            let (Some(known), Some(waiting)) = (known, &worker.waiting) else {
+                continue;
+            };
+            let slots = u64::from(known.slots);
+            let used = queue.leases_count(*id) + worker.under_way;
+            let wanted = waiting.slots_free.saturating_sub(worker.under_way);
+            let candidate = Candidate {
+                engines: &known.engines,
+                credits: wanted.min(slots.saturating_sub(used)),
+                used,
+                slots,
+                last_claim: worker.last_claim,
+            };
+            placement.add(*id, candidate);
+        }
+        let mut claims = Vec::new();
+        let claims_max = CLAIM_ENTRIES_PER_TURN_MAX * CLAIMS_PER_ENTRY_MAX;
+        'engines: while !placement.is_empty() && (claims.len() as u64) < claims_max {
+            let offered = placement.offered();
+            for job in queue.ready(|engine| offered.contains(engine)) {
+                if self.under_way.contains_key(&job) {
+                    continue;
+                }
+                let engine = queue.engine_of(job).expect("a ready job is unfinished");
+                if (claims.len() as u64) >= claims_max {
+                    break 'engines;
+                }
+                if !placement.offers(engine) {
+                    // The last slot for this engine is given away: go on with
+                    // the jobs of the others, without a look at each of its jobs.
+                    continue 'engines;
+                }
+                let avoid = queue
+                    .worker_to_avoid(job)
+                    .filter(|avoid| self.is_another_alive(*avoid, engine, queue));
+                let placed = placement.place(engine, avoid, self.claims + 1);
+                let Some((worker, rule)) = placed else {
+                    continue;
+                };
+                self.claims += 1;
+                self.under_way.insert(job, worker);
+                let known = self.workers.get_mut(&worker).expect("a candidate is known");
+                known.under_way += 1;
+                known.last_claim = self.claims;
+                claims.push(Claim { job, worker, rule });
+            }
+            break;
+        }
+        let per_entry = usize::try_from(CLAIMS_PER_ENTRY_MAX).expect("it is small");
+        commands.extend(claims.chunks(per_entry).map(|claims| Command::Claim {
+            claims: claims.to_vec(),
+        }));
+    }
+
+    /// Is there nothing to give out? Costs at most what is under way.
+    fn all_ready_under_way(&self, queue: &QueueManager) -> bool {
+        queue
+            .ready(|_| true)
+            .all(|job| self.under_way.contains_key(&job))
+    }
+
+    /// Is a worker alive that offers the engine, other than this one?
+    fn is_another_alive(&self, but: WorkerId, engine: &str, queue: &QueueManager) -> bool {
+        self.workers
+            .keys()
+            .filter(|id| **id != but)
+            .filter_map(|id| queue.worker(*id))
+            .any(|worker| worker.engines.iter().any(|offered| offered == engine))
+    }
+
+    /// What the log says that a worker's poll did not; none if they agree.
+    fn news(&self, id: WorkerId, waiting: &Waiting, queue: &QueueManager) -> Option<Work> {
+        let known = queue.worker(id).map(|worker| worker.incarnation);
+        if known != Some(waiting.incarnation) {
+            return Some(Work {
+                revoked: waiting.held.clone(),
+                unknown: true,
+                ..self.no_work()
+            });
+        }
+        let held = BTreeSet::from_iter(waiting.held.iter().copied());
+        let leases = BTreeMap::from_iter(queue.leases_of(id));
+        let new = leases.iter().filter(|(token, _)| !held.contains(token));
+        let assignments: Vec<_> = new.filter_map(|(_, job)| queue.assignment(*job)).collect();
+        let revoked: Vec<_> = held
+            .into_iter()
+            .filter(|token| !leases.contains_key(token))
+            .collect();
+        if assignments.is_empty() && revoked.is_empty() {
+            return None;
+        }
+        Some(Work {
+            assignments,
+            revoked,
+            ..self.no_work()
+        })
+    }
+
+    fn no_work(&self) -> Work {
+        Work {
+            lease_ms: self.lease.as_ms(),
+            term: self.term,
+            ..Work::default()
+        }
+    }
+
+    /// Sets a worker's deadline, and remembers the worker.
+    fn note(&mut self, id: WorkerId, deadline: Time) {
+        let worker = self.workers.entry(id).or_insert(Worker {
+            deadline,
+            waiting: None,
+            last_claim: 0,
+            under_way: 0,
+        });
+        self.deadlines.remove(&(worker.deadline, id));
+        worker.deadline = deadline;
+        self.deadlines.insert((deadline, id));
+    }
+
+    fn take_waiting(&mut self, id: WorkerId) -> Option<Waiting> {
+        let waiting = self.workers.get_mut(&id)?.waiting.take()?;
+        self.holds.remove(&(waiting.until, id));
+        Some(waiting)
+    }
+
+    fn forget(&mut self) {
+        self.workers.clear();
+        self.deadlines.clear();
+        self.holds.clear();
+        self.under_way.clear();
+        self.touched.clear();
+        self.missing.clear();
+        self.reattach_until = Time(0);
+    }
+}

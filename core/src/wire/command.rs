@@ -21,7 +21,11 @@ pub fn encode(entry: &Entry) -> Bytes {
 pub fn decode(bytes: &[u8]) -> Result<Entry, DecodeError> {
     let found = bytes.len() as u64;
     if found > ENTRY_BYTES_MAX {
-        return Err(DecodeError::TooLarge { what: "an entry's body", found, limit: ENTRY_BYTES_MAX });
+        return Err(DecodeError::TooLarge {
+            what: "an entry's body",
+            found,
+            limit: ENTRY_BYTES_MAX,
+        });
     }
     super::decode(VERSION, bytes)
 }

@@ -19,12 +19,20 @@ pub fn encode(message: &Message) -> Vec<u8> {
 /// If they are not a whole message of this version with every part within its bound.
 pub fn decode(bytes: &[u8]) -> Result<Message, DecodeError> {
     let bound = |what, found: u64, limit| {
-        if found > limit { Err(DecodeError::TooLarge { what, found, limit }) } else { Ok(()) }
+        if found > limit {
+            Err(DecodeError::TooLarge { what, found, limit })
+        } else {
+            Ok(())
+        }
     };
     bound("a message", bytes.len() as u64, FRAME_BYTES_MAX)?;
     let message: Message = super::decode(VERSION, bytes)?;
     if let Body::Append(append) = &message.body {
-        bound("an append's entry count", append.entries.len() as u64, APPEND_ENTRIES_MAX)?;
+        bound(
+            "an append's entry count",
+            append.entries.len() as u64,
+            APPEND_ENTRIES_MAX,
+        )?;
         for entry in &append.entries {
             bound("an entry's body", entry.body.count(), ENTRY_BYTES_MAX)?;
         }

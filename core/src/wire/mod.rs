@@ -49,14 +49,18 @@ pub enum DecodeError {
 
 /// `version`, then the value.
 fn encode<T: serde::Serialize>(version: u8, value: &T) -> Vec<u8> {
-    postcard::to_extend(value, vec![version]).expect("our own types are plain data: a vector takes them all")
+    postcard::to_extend(value, vec![version])
+        .expect("our own types are plain data: a vector takes them all")
 }
 
 /// The value behind `version`, if nothing is left over.
 fn decode<T: serde::de::DeserializeOwned>(version: u8, bytes: &[u8]) -> Result<T, DecodeError> {
     let (found, rest) = bytes.split_first().ok_or(DecodeError::Empty)?;
     if *found != version {
-        return Err(DecodeError::Version { found: *found, expected: version });
+        return Err(DecodeError::Version {
+            found: *found,
+            expected: version,
+        });
     }
     let (value, rest) = postcard::take_from_bytes(rest)
         .map_err(|error| DecodeError::Malformed(error.to_string()))?;

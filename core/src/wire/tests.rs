@@ -10,16 +10,26 @@ use crate::principal::Principal;
 use crate::time::Stamp;
 
 fn append(first: u64, entry_term: u64) -> Message {
-    let entry = LogEntry { index: LogIndex(first), term: Term(entry_term), body: Bytes::from(vec![1, 2, 3]) };
+    let entry = LogEntry {
+        index: LogIndex(first),
+        term: Term(entry_term),
+        body: Bytes::from(vec![1, 2, 3]),
+    };
     let append = Append {
-        previous: LogPosition { term: Term(1), index: LogIndex(4) },
+        previous: LogPosition {
+            term: Term(1),
+            index: LogIndex(4),
+        },
         entries: vec![entry],
         commit: LogIndex(3),
         held_by_all: LogIndex(2),
         round: 9,
         state_hash: None,
     };
-    Message { term: Term(2), body: Body::Append(append) }
+    Message {
+        term: Term(2),
+        body: Body::Append(append),
+    }
 }
 
 #[test]
@@ -48,7 +58,10 @@ fn an_entry_survives_the_log() {
         principal: Principal("alice".into()),
         request: None,
         acknowledged: Sequence(0),
-        command: Command::TakeOver { term: Term(3), node: NodeId(1) },
+        command: Command::TakeOver {
+            term: Term(3),
+            node: NodeId(1),
+        },
     };
     assert_eq!(command::decode(&command::encode(&entry)), Ok(entry));
 }
@@ -57,7 +70,13 @@ fn an_entry_survives_the_log() {
 fn another_version_is_named_in_the_error() {
     let mut bytes = message::encode(&append(5, 2));
     bytes[0] = 77;
-    assert_eq!(message::decode(&bytes), Err(DecodeError::Version { found: 77, expected: message::VERSION }));
+    assert_eq!(
+        message::decode(&bytes),
+        Err(DecodeError::Version {
+            found: 77,
+            expected: message::VERSION
+        })
+    );
 }
 
 #[test]

@@ -22,7 +22,10 @@ fn frames_arrive_whole_whatever_the_pieces() {
                 bodies.push(body.to_vec());
             }
         }
-        assert_eq!(bodies, [b"one".to_vec(), b"two two".to_vec(), vec![7; 3_000]]);
+        assert_eq!(
+            bodies,
+            [b"one".to_vec(), b"two two".to_vec(), vec![7; 3_000]]
+        );
         assert_eq!(decoder.pending_bytes(), 0);
     }
 }
@@ -31,10 +34,16 @@ fn frames_arrive_whole_whatever_the_pieces() {
 fn an_announced_length_over_the_limit_is_refused_before_anything_is_held_for_it() {
     let mut decoder = FrameDecoder::new();
     decoder.push(&u32::MAX.to_le_bytes());
-    let error = FrameError::TooLarge { found: u64::from(u32::MAX) };
+    let error = FrameError::TooLarge {
+        found: u64::from(u32::MAX),
+    };
     assert_eq!(decoder.next_frame(), Err(error));
     decoder.push(&[0; 100]);
-    assert_eq!(decoder.next_frame(), Err(error), "a broken stream stays broken");
+    assert_eq!(
+        decoder.next_frame(),
+        Err(error),
+        "a broken stream stays broken"
+    );
     assert_eq!(decoder.pending_bytes(), 0);
 }
 
@@ -42,7 +51,10 @@ fn an_announced_length_over_the_limit_is_refused_before_anything_is_held_for_it(
 fn a_body_over_the_limit_or_empty_is_not_sent() {
     let mut out = Vec::new();
     let found = FRAME_BYTES_MAX + 1;
-    assert_eq!(encode_frame(&vec![0; found as usize], &mut out), Err(FrameError::TooLarge { found }));
+    assert_eq!(
+        encode_frame(&vec![0; found as usize], &mut out),
+        Err(FrameError::TooLarge { found })
+    );
     assert_eq!(encode_frame(&[], &mut out), Err(FrameError::Empty));
     assert!(out.is_empty(), "a refused frame left {} bytes", out.len());
 }

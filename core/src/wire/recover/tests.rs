@@ -5,8 +5,11 @@ use crate::entry::{LogEntry, WriteBatch};
 use crate::wire::log_writer::{SEGMENT_BYTES_MIN, Step};
 
 const SEGMENT: u32 = SEGMENT_BYTES_MIN;
-const NODE: LogIdentity =
-    LogIdentity { cluster: ClusterId([7; 16]), node: NodeId(1), incarnation: 11 };
+const NODE: LogIdentity = LogIdentity {
+    cluster: ClusterId([7; 16]),
+    node: NodeId(1),
+    incarnation: 11,
+};
 
 /// A disk that does what it is told, and keeps every file at full size.
 #[derive(Clone, Debug)]
@@ -19,7 +22,11 @@ struct Disk {
 impl Disk {
     fn new() -> Disk {
         let writer = LogWriter::create(NODE, SEGMENT);
-        let mut disk = Disk { writer, files: Vec::new(), recycled: false };
+        let mut disk = Disk {
+            writer,
+            files: Vec::new(),
+            recycled: false,
+        };
         let steps = disk.writer.encode_roll();
         disk.perform(steps);
         disk
@@ -33,7 +40,10 @@ impl Disk {
     fn write(&mut self, steps: Vec<Step>) {
         for step in steps {
             match step {
-                Step::Begin { segment, mut header } => {
+                Step::Begin {
+                    segment,
+                    mut header,
+                } => {
                     header.recycled = self.recycled;
                     let mut bytes = match self.recycled {
                         true => self.files.remove(0).1,
@@ -42,7 +52,11 @@ impl Disk {
                     bytes[..BLOCK_BYTES as usize].copy_from_slice(&header.encode());
                     self.files.push((segment, bytes));
                 }
-                Step::Write { segment, offset, bytes } => {
+                Step::Write {
+                    segment,
+                    offset,
+                    bytes,
+                } => {
                     let file = self.file(segment);
                     file[offset as usize..][..bytes.len()].copy_from_slice(&bytes);
                 }
@@ -51,7 +65,12 @@ impl Disk {
     }
 
     fn file(&mut self, segment: u64) -> &mut Vec<u8> {
-        &mut self.files.iter_mut().find(|(number, _)| *number == segment).unwrap().1
+        &mut self
+            .files
+            .iter_mut()
+            .find(|(number, _)| *number == segment)
+            .unwrap()
+            .1
     }
 
     fn append(&mut self, batch: &WriteBatch<'_>) {
@@ -60,11 +79,20 @@ impl Disk {
     }
 
     fn entries(&mut self, term: u64, indexes: std::ops::RangeInclusive<u64>) {
-        self.append(&WriteBatch { entries: &entries(term, indexes), ..WriteBatch::default() });
+        self.append(&WriteBatch {
+            entries: &entries(term, indexes),
+            ..WriteBatch::default()
+        });
     }
 
     fn recover(&self) -> Result<Recovered, RecoverError> {
-        recover(NODE, SEGMENT, self.files.iter().map(|(number, bytes)| (*number, &bytes[..])))
+        recover(
+            NODE,
+            SEGMENT,
+            self.files
+                .iter()
+                .map(|(number, bytes)| (*number, &bytes[..])),
+        )
     }
 }
 
@@ -78,7 +106,11 @@ fn entries(term: u64, indexes: std::ops::RangeInclusive<u64>) -> Vec<LogEntry> {
 }
 
 fn voted(term: u64, node: u64) -> HardState {
-    HardState { term: Term(term), vote: Some(NodeId(node)), commit: LogIndex(0) }
+    HardState {
+        term: Term(term),
+        vote: Some(NodeId(node)),
+        commit: LogIndex(0),
+    }
 }
 
 fn last(recovered: &Recovered) -> (u64, u64) {
@@ -89,7 +121,10 @@ fn last(recovered: &Recovered) -> (u64, u64) {
 #[test]
 fn a_log_reads_back_over_several_files() {
     let mut disk = Disk::new();
-    disk.append(&WriteBatch { hard_state: Some(voted(2, 3)), ..WriteBatch::default() });
+    disk.append(&WriteBatch {
+        hard_state: Some(voted(2, 3)),
+        ..WriteBatch::default()
+    });
     for index in 1..=40 {
         disk.entries(2, index..=index);
     }
@@ -117,13 +152,19 @@ fn a_recovered_log_goes_on_as_if_nothing_had_happened() {
 
 #[test]
 fn no_file_at_all_is_not_an_empty_log() {
-    assert_eq!(recover(NODE, SEGMENT, []).unwrap_err(), RecoverError::NoSegments);
+    assert_eq!(
+        recover(NODE, SEGMENT, []).unwrap_err(),
+        RecoverError::NoSegments
+    );
 }
 
 #[test]
 fn every_flipped_bit_of_a_durable_record_is_damage() {
     let mut disk = Disk::new();
-    disk.append(&WriteBatch { hard_state: Some(voted(1, 1)), ..WriteBatch::default() });
+    disk.append(&WriteBatch {
+        hard_state: Some(voted(1, 1)),
+        ..WriteBatch::default()
+    });
     disk.entries(1, 1..=2);
     let steps = disk.writer.encode_mark();
     disk.perform(steps);
@@ -131,7 +172,11 @@ fn every_flipped_bit_of_a_durable_record_is_damage() {
     let entry = 64 + 17;
     let block = BLOCK_BYTES as usize;
     // Vote, its copy, two entries: as they were written.
-    for (start, len) in [(block, hard_state), (2 * block, hard_state), (3 * block, 2 * entry)] {
+    for (start, len) in [
+        (block, hard_state),
+        (2 * block, hard_state),
+        (3 * block, 2 * entry),
+    ] {
         for bit in start * 8..(start + len) * 8 {
             let mut damaged = disk.clone();
             damaged.file(1)[bit / 8] ^= 1 << (bit % 8);
@@ -151,7 +196,10 @@ fn every_flipped_bit_of_a_segment_header_is_noticed() {
     for bit in 0..(64 + 62) * 8 {
         let mut damaged = disk.clone();
         damaged.file(1)[bit / 8] ^= 1 << (bit % 8);
-        assert_eq!(damaged.recover().unwrap_err(), RecoverError::SegmentHeader { segment: 1 });
+        assert_eq!(
+            damaged.recover().unwrap_err(),
+            RecoverError::SegmentHeader { segment: 1 }
+        );
     }
 }
 
@@ -181,7 +229,14 @@ fn damage_in_an_older_file_is_damage() {
     disk.perform(steps);
     let place = *disk.writer.map().get(LogIndex(2)).unwrap();
     disk.file(1)[place.offset as usize..][..100].fill(0);
-    assert!(matches!(disk.recover(), Err(RecoverError::Damaged { segment: 1, record: 2, .. })));
+    assert!(matches!(
+        disk.recover(),
+        Err(RecoverError::Damaged {
+            segment: 1,
+            record: 2,
+            ..
+        })
+    ));
 }
 
 #[test]
@@ -189,7 +244,10 @@ fn a_torn_tail_is_cut_where_it_was_torn_and_what_came_before_stays() {
     let mut whole = Disk::new();
     whole.entries(1, 1..=2);
     let before = whole.clone();
-    let steps = whole.writer.encode(&WriteBatch { entries: &entries(1, 3..=6), ..WriteBatch::default() });
+    let steps = whole.writer.encode(&WriteBatch {
+        entries: &entries(1, 3..=6),
+        ..WriteBatch::default()
+    });
     whole.write(steps.unwrap());
     let start = before.writer.map().get(LogIndex(1)).unwrap().offset + BLOCK_BYTES;
     for cut in start..start + 4 * (64 + 17) {
@@ -200,7 +258,12 @@ fn a_torn_tail_is_cut_where_it_was_torn_and_what_came_before_stays() {
         // The last byte of a body is a digit, so a cut anywhere before it shows.
         assert_eq!(last(&recovered).0, 2 + survived, "cut at {cut}");
         let clean = (cut - start) % (64 + 17) == 0;
-        assert_eq!(recovered.torn.is_none(), clean, "cut at {cut}: {:?}", recovered.torn);
+        assert_eq!(
+            recovered.torn.is_none(),
+            clean,
+            "cut at {cut}: {:?}",
+            recovered.torn
+        );
     }
 }
 
@@ -208,7 +271,10 @@ fn a_torn_tail_is_cut_where_it_was_torn_and_what_came_before_stays() {
 fn a_log_goes_on_in_a_new_file_after_a_torn_tail_and_recovers_again_and_again() {
     let mut disk = Disk::new();
     disk.entries(1, 1..=2);
-    let steps = disk.writer.encode(&WriteBatch { entries: &entries(1, 3..=6), ..WriteBatch::default() });
+    let steps = disk.writer.encode(&WriteBatch {
+        entries: &entries(1, 3..=6),
+        ..WriteBatch::default()
+    });
     disk.write(steps.unwrap());
     disk.file(1)[(2 * BLOCK_BYTES + 100) as usize] ^= 0xff;
     for _ in 0..2 {
@@ -224,7 +290,10 @@ fn a_log_goes_on_in_a_new_file_after_a_torn_tail_and_recovers_again_and_again() 
     disk.entries(2, 6..=6);
     let recovered = disk.recover().unwrap();
     assert_eq!(last(&recovered), (6, 2));
-    assert_eq!(recovered.torn, None, "the torn tail is void once the log went on");
+    assert_eq!(
+        recovered.torn, None,
+        "the torn tail is void once the log went on"
+    );
     assert_eq!(recovered.writer.map().term_at(LogIndex(4)), Some(Term(2)));
 }
 
@@ -233,10 +302,16 @@ fn unsynced_writes_that_reached_the_disk_out_of_order_are_torn_and_not_damage() 
     let mut disk = Disk::new();
     disk.entries(1, 1..=2);
     let batch = entries(1, 3..=3);
-    let lost = disk.writer.encode(&WriteBatch { entries: &batch, ..WriteBatch::default() });
+    let lost = disk.writer.encode(&WriteBatch {
+        entries: &batch,
+        ..WriteBatch::default()
+    });
     assert!(lost.is_ok());
     let batch = entries(1, 4..=4);
-    let kept = disk.writer.encode(&WriteBatch { entries: &batch, ..WriteBatch::default() });
+    let kept = disk.writer.encode(&WriteBatch {
+        entries: &batch,
+        ..WriteBatch::default()
+    });
     disk.write(kept.unwrap());
     let recovered = disk.recover().unwrap();
     assert_eq!(last(&recovered), (2, 1));
@@ -247,7 +322,10 @@ fn unsynced_writes_that_reached_the_disk_out_of_order_are_torn_and_not_damage() 
 fn a_vote_survives_damage_to_either_of_its_copies() {
     let mut disk = Disk::new();
     disk.entries(1, 1..=1);
-    disk.append(&WriteBatch { hard_state: Some(voted(5, 2)), ..WriteBatch::default() });
+    disk.append(&WriteBatch {
+        hard_state: Some(voted(5, 2)),
+        ..WriteBatch::default()
+    });
     for block in [2, 3] {
         let mut damaged = disk.clone();
         damaged.file(1)[(block * BLOCK_BYTES) as usize..][..512].fill(0xee);
@@ -260,7 +338,10 @@ fn a_vote_survives_damage_to_either_of_its_copies() {
 #[test]
 fn a_promise_from_a_torn_tail_is_still_there_after_the_log_went_on() {
     let mut disk = Disk::new();
-    disk.append(&WriteBatch { hard_state: Some(voted(5, 2)), ..WriteBatch::default() });
+    disk.append(&WriteBatch {
+        hard_state: Some(voted(5, 2)),
+        ..WriteBatch::default()
+    });
     disk.file(1)[BLOCK_BYTES as usize] ^= 1;
     disk.writer = disk.recover().unwrap().writer;
     let steps = disk.writer.encode_roll();
@@ -342,14 +423,26 @@ fn files_of_others_are_refused_by_name() {
     let cluster = ClusterId([8; 16]);
     assert!(matches!(
         refused(LogIdentity { cluster, ..NODE }),
-        RecoverError::WrongCluster { found: ClusterId([7, ..]), .. }
+        RecoverError::WrongCluster {
+            found: ClusterId([7, ..]),
+            ..
+        }
     ));
     assert!(matches!(
-        refused(LogIdentity { node: NodeId(2), ..NODE }),
-        RecoverError::WrongNode { found: NodeId(1), .. }
+        refused(LogIdentity {
+            node: NodeId(2),
+            ..NODE
+        }),
+        RecoverError::WrongNode {
+            found: NodeId(1),
+            ..
+        }
     ));
     assert!(matches!(
-        refused(LogIdentity { incarnation: 12, ..NODE }),
+        refused(LogIdentity {
+            incarnation: 12,
+            ..NODE
+        }),
         RecoverError::WrongIncarnation { found: 11, .. }
     ));
     let error = recover(NODE, SEGMENT, [(2, &bytes[..])]).unwrap_err();
@@ -363,7 +456,10 @@ fn another_version_is_named_and_not_called_damage() {
     file[4] = 9;
     let crc = crc32c::crc32c(&file[..60]).to_le_bytes();
     file[60..64].copy_from_slice(&crc);
-    let expected = RecoverError::OtherVersion { segment: 1, found: 9 };
+    let expected = RecoverError::OtherVersion {
+        segment: 1,
+        found: 9,
+    };
     assert_eq!(disk.recover().unwrap_err(), expected);
 }
 
@@ -378,7 +474,10 @@ fn a_missing_file_in_the_middle_is_damage() {
         disk.entries(1, next..=next);
     }
     disk.files.remove(1);
-    assert!(matches!(disk.recover(), Err(RecoverError::Damaged { record: 2, .. })));
+    assert!(matches!(
+        disk.recover(),
+        Err(RecoverError::Damaged { record: 2, .. })
+    ));
 }
 
 #[test]
@@ -386,25 +485,56 @@ fn a_file_whose_end_was_cut_off_is_refused() {
     let mut disk = Disk::new();
     disk.entries(1, 1..=1);
     disk.file(1).truncate(2 * BLOCK_BYTES as usize);
-    assert!(matches!(disk.recover(), Err(RecoverError::Shrunk { segment: 1, found: 8_192, .. })));
+    assert!(matches!(
+        disk.recover(),
+        Err(RecoverError::Shrunk {
+            segment: 1,
+            found: 8_192,
+            ..
+        })
+    ));
 }
 
 #[test]
 fn a_batch_that_contradicts_the_log_is_refused_and_changes_nothing() {
     let mut disk = Disk::new();
-    let commit = HardState { commit: LogIndex(2), ..voted(3, 1) };
+    let commit = HardState {
+        commit: LogIndex(2),
+        ..voted(3, 1)
+    };
     disk.entries(3, 1..=3);
-    disk.append(&WriteBatch { hard_state: Some(commit), ..WriteBatch::default() });
+    disk.append(&WriteBatch {
+        hard_state: Some(commit),
+        ..WriteBatch::default()
+    });
     let before = disk.writer.clone();
     let gap = entries(3, 5..=5);
     let back = entries(2, 4..=4);
     let batches = [
-        WriteBatch { entries: &gap, ..WriteBatch::default() },
-        WriteBatch { entries: &back, ..WriteBatch::default() },
-        WriteBatch { truncate_from: Some(LogIndex(2)), ..WriteBatch::default() },
-        WriteBatch { truncate_from: Some(LogIndex(4)), ..WriteBatch::default() },
-        WriteBatch { hard_state: Some(voted(3, 2)), ..WriteBatch::default() },
-        WriteBatch { hard_state: Some(voted(2, 1)), ..WriteBatch::default() },
+        WriteBatch {
+            entries: &gap,
+            ..WriteBatch::default()
+        },
+        WriteBatch {
+            entries: &back,
+            ..WriteBatch::default()
+        },
+        WriteBatch {
+            truncate_from: Some(LogIndex(2)),
+            ..WriteBatch::default()
+        },
+        WriteBatch {
+            truncate_from: Some(LogIndex(4)),
+            ..WriteBatch::default()
+        },
+        WriteBatch {
+            hard_state: Some(voted(3, 2)),
+            ..WriteBatch::default()
+        },
+        WriteBatch {
+            hard_state: Some(voted(2, 1)),
+            ..WriteBatch::default()
+        },
     ];
     for batch in batches {
         assert!(disk.writer.encode(&batch).is_err(), "{batch:?} was taken");

@@ -32,10 +32,16 @@ fn no_flipped_bit_and_no_cut_passes() {
     for bit in 0..bytes.len() * 8 {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
-        assert!(decode_snapshot(&flipped).is_err(), "bit {bit} was not noticed");
+        assert!(
+            decode_snapshot(&flipped).is_err(),
+            "bit {bit} was not noticed"
+        );
     }
     for len in 0..bytes.len() {
-        assert!(decode_snapshot(&bytes[..len]).is_err(), "{len} bytes passed for a snapshot");
+        assert!(
+            decode_snapshot(&bytes[..len]).is_err(),
+            "{len} bytes passed for a snapshot"
+        );
     }
 }
 
@@ -49,9 +55,18 @@ fn whole_chunks_in_another_order_are_no_snapshot() {
     encoder.state(b"after", &mut out);
     let end = out.len();
     encoder.finish(&mut out);
-    let swapped = [&out[..start], &out[middle..end], &out[start..middle], &out[end..]].concat();
+    let swapped = [
+        &out[..start],
+        &out[middle..end],
+        &out[start..middle],
+        &out[end..],
+    ]
+    .concat();
     let offset = end as u64;
-    assert_eq!(decode_snapshot(&swapped), Err(SnapshotError::Footer { offset }));
+    assert_eq!(
+        decode_snapshot(&swapped),
+        Err(SnapshotError::Footer { offset })
+    );
 }
 
 proptest! {

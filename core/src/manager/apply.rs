@@ -1,0 +1,179 @@
+//! Committed entries become state, and state becomes answers.
+
+use super::{ContextManager, Epoch};
+use crate::action::{Action, Violation};
+use crate::command::Command;
+use crate::event::Now;
+use crate::ids::LogIndex;
+use crate::marks::Mark;
+use crate::message::StateHashAt;
+use crate::request::Reply;
+use crate::wire;
+
+/// Entries that one turn applies at the most; the next turn goes on.
+const APPLY_PER_TURN_MAX: u64 = 1_024;
+/// State hashes that are kept for a leader's to be compared with.
+const HASHES_KEPT: usize = 64;
+
+impl ContextManager {
+    pub(super) fn apply_committed(&mut self, now: Now) {
+        let target = self
+            .cluster
+            .commit()
+            .min(LogIndex(self.applied.0 + APPLY_PER_TURN_MAX));
+        while self.applied < target && self.halted.is_none() {
+            self.apply_next(now);
+        }
+        if self.applied < self.cluster.commit() {
+            self.marks.hit(Mark::AppliedBehind);
+        }
+        for (ticket, work) in self.generation.on_applied(now.time, &self.queue) {
+            self.outbox.answer(ticket, Reply::Work(work));
+        }
+        self.log.trim(
+            self.applied.min(self.outbox.durable()),
+            self.config.knobs.log_window_bytes_max,
+        );
+        self.compare_state();
+    }
+
+    fn apply_next(&mut self, now: Now) {
+        let index = self.applied.next();
+        let logged = self
+            .log
+            .entry_at(index)
+            .expect("bodies stay in the window until they are applied")
+            .clone();
+        let entry = match wire::command::decode(&logged.body) {
+            Ok(entry) => entry,
+            Err(error) => {
+                return self.halt(Violation::Undecodable {
+                    index,
+                    reason: error.to_string(),
+                });
+            }
+        };
+        #[cfg(feature = "planted-bugs")]
+        let entry = self.diverge(entry);
+        let took_over = match &entry.command {
+            Command::TakeOver { term, .. } => Some(*term),
+            _ => None,
+        };
+        if self.failover.is_leading() {
+            self.generation.on_settled(&entry.command);
+        }
+        let applied = self.queue.apply(index, logged.term, entry);
+        self.applied = index;
+        self.snapshots.on_applied(logged.body.count());
+        if let Some((digest, body)) = applied.publication {
+            self.outbox.act(Action::PutBlob { digest, body });
+        }
+        self.outbox.act(Action::Audit(applied.audit));
+        if self.tick == Some(index) {
+            self.tick = None;
+        }
+        if let Some(ticket) = self.pending.remove(&index) {
+            self.outbox.answer(
+                ticket,
+                Reply::Applied {
+                    index,
+                    outcome: applied.outcome,
+                },
+            );
+        }
+        if took_over.is_some_and(|term| self.failover.on_took_over(term)) {
+            self.marks.hit(Mark::TookOver);
+            self.epoch = Some(Epoch {
+                time: now.time,
+                stamp: self.queue.now(),
+            });
+            self.generation
+                .on_takeover(now.time, self.cluster.term(), &self.queue);
+        }
+        if index
+            .0
+            .is_multiple_of(self.config.knobs.state_hash_every_entries)
+        {
+            self.note_state_hash(index);
+        }
+    }
+
+    fn note_state_hash(&mut self, index: LogIndex) {
+        let hash = StateHashAt {
+            index,
+            hash: self.queue.state_hash(),
+        };
+        if self.hashes.len() == HASHES_KEPT {
+            self.hashes.pop_front();
+        }
+        self.hashes.push_back(hash);
+        self.cluster.set_state_hash(hash);
+    }
+
+    /// A replica that differs from its leader must not go on.
+    fn compare_state(&mut self) {
+        self.peer_hash = self.cluster.take_peer_state_hash().or(self.peer_hash);
+        let Some(theirs) = self.peer_hash.filter(|theirs| theirs.index <= self.applied) else {
+            return;
+        };
+        self.peer_hash = None;
+        let Some(ours) = self.hashes.iter().find(|ours| ours.index == theirs.index) else {
+            return;
+        };
+        self.marks.hit(Mark::StateHashCompared);
+        if ours.hash != theirs.hash {
+            let ours = *ours;
+            self.halt(Violation::StateDiverged { ours, theirs });
+        }
+    }
+
+    /// Planted: the state depends on who applies.
+    #[cfg(feature = "planted-bugs")]
+    fn diverge(&self, mut entry: crate::command::Entry) -> crate::command::Entry {
+        let last_voter = self.config.voters.last() == Some(&self.config.node);
+        if self.config.planted(crate::planted::Bug::DivergeOnNode)
+            && last_voter
+            && matches!(entry.command, Command::Submit { .. })
+        {
+            entry.t = entry.t.plus_ms(1);
+        }
+        entry
+    }
+
+    /// Planted: workers get jobs whose claim is only proposed.
+    #[cfg(feature = "planted-bugs")]
+    pub(super) fn dispatch_early(&mut self, now: Now, command: &Command) {
+        if !self
+            .config
+            .planted(crate::planted::Bug::DispatchBeforeCommit)
+            || !matches!(command, Command::Claim { .. })
+        {
+            return;
+        }
+        let mut fork = self.queue.clone();
+        let entry = self.entry(now, crate::principal::Principal::cluster(), command.clone());
+        fork.apply(self.log.last().index.next(), self.cluster.term(), entry);
+        self.generation.on_settled(command);
+        for (ticket, work) in self.generation.on_applied(now.time, &fork) {
+            self.outbox.answer(ticket, Reply::Work(work));
+        }
+    }
+
+    /// Planted: a client hears of an outcome that is only proposed.
+    #[cfg(feature = "planted-bugs")]
+    pub(super) fn answer_early(&mut self, index: LogIndex, body: &[u8]) {
+        let ticket = self.pending.get(&index).copied();
+        let (Some(ticket), true) = (
+            ticket,
+            self.config.planted(crate::planted::Bug::AnswerBeforeCommit),
+        ) else {
+            return;
+        };
+        let mut fork = self.queue.clone();
+        let entry = wire::command::decode(body).expect("just encoded");
+        let outcome = fork.apply(index, self.cluster.term(), entry).outcome;
+        self.pending.remove(&index);
+        self.outbox
+            .answer(ticket, Reply::Applied { index, outcome });
+    }
+}

@@ -1,0 +1,72 @@
+//! Readers of the feed of finished jobs, held until there is something to read.
+
+use super::ContextManager;
+use crate::event::Now;
+use crate::failover::RETRY_AFTER;
+use crate::ids::{FinishNumber, Ticket};
+use crate::limits::{FEED_JOBS_MAX, WAITING_REQUESTS_MAX};
+use crate::request::{Refusal, Reply};
+use crate::time::Time;
+
+#[derive(Clone, Copy, Debug)]
+struct Feed {
+    ticket: Ticket,
+    after: FinishNumber,
+    count_max: u32,
+    deadline: Time,
+}
+
+/// Those who wait, all equally long.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Feeds(Vec<Feed>);
+
+impl Feeds {
+    /// Lets a reader wait until the turn ends, or longer.
+    pub(super) fn hold(
+        &mut self,
+        ticket: Ticket,
+        after: FinishNumber,
+        count_max: u32,
+        deadline: Time,
+    ) -> Result<(), Reply> {
+        if self.0.len() as u64 >= WAITING_REQUESTS_MAX {
+            let retry_after_ms = RETRY_AFTER.as_ms();
+            return Err(Reply::Refused {
+                reason: Refusal::WaitingRequests,
+                retry_after_ms,
+            });
+        }
+        let count_max = count_max.clamp(1, FEED_JOBS_MAX);
+        self.0.push(Feed {
+            ticket,
+            after,
+            count_max,
+            deadline,
+        });
+        Ok(())
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.0.iter().map(|feed| feed.deadline).min()
+    }
+}
+
+impl ContextManager {
+    pub(super) fn answer_feeds(&mut self, now: Now) {
+        let last = self.queue.last_finish();
+        let (due, held) = std::mem::take(&mut self.feeds.0)
+            .into_iter()
+            .partition::<Vec<_>, _>(|feed| feed.after < last || feed.deadline <= now.time);
+        self.feeds.0 = held;
+        for feed in due {
+            let jobs = self.queue.finished_after(feed.after, feed.count_max);
+            self.outbox.answer(
+                feed.ticket,
+                Reply::Finished {
+                    jobs,
+                    applied: self.applied,
+                },
+            );
+        }
+    }
+}

@@ -1,0 +1,506 @@
+//! `ContextManager`: one event in, actions out. Wiring only: every rule of the
+//! protocol is in the component that it belongs to.
+
+mod apply;
+mod feeds;
+mod serve;
+mod snapshots;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::action::{Action, Violation};
+use crate::bytes::Bytes;
+use crate::cluster::{Change, ClusterCoordinator};
+use crate::command::{Command, Entry};
+use crate::config::{Config, ConfigError};
+use crate::cx::Cx;
+use crate::entry::{HardState, LogEntry};
+use crate::event::{Event, Now, Order};
+use crate::failover::FailoverManager;
+use crate::generation::GenerationCoordinator;
+use crate::health::HealthMonitor;
+use crate::ids::{LogIndex, Sequence, Term, Ticket};
+use crate::log::Log;
+use crate::marks::{Mark, Marks};
+use crate::message::{LogPosition, StateHashAt};
+use crate::outbox::Outbox;
+use crate::principal::Principal;
+use crate::queue::QueueManager;
+use crate::random::Random;
+use crate::request::Reply;
+use crate::time::{Span, Stamp, Time};
+use crate::wire;
+
+use feeds::Feeds;
+use snapshots::Snapshots;
+
+/// Lends the manager's tools to a component of it.
+macro_rules! cx {
+    ($manager:ident, $now:expr) => {
+        $crate::cx::Cx {
+            now: $now,
+            config: &$manager.config,
+            random: &mut $manager.random,
+            marks: &mut $manager.marks,
+            log: &mut $manager.log,
+            outbox: &mut $manager.outbox,
+        }
+    };
+}
+use cx;
+
+/// What a disk holds: the input of a start. The default is a new disk.
+#[derive(Clone, Debug, Default)]
+pub struct Recovered {
+    /// Term, vote, and what was known to be committed.
+    pub hard_state: HardState,
+    /// The latest snapshot.
+    pub snapshot: Option<crate::action::Snapshot>,
+    /// The log after it, or from before its end; consecutive.
+    pub entries: Vec<LogEntry>,
+}
+
+/// Why a node cannot start with what its disk holds.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// The configuration is none.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Entries are missing.
+    #[error(
+        "the log goes on at {found} where {expected} should stand; restore this node from its peers"
+    )]
+    Gap {
+        /// The index that should be next.
+        expected: LogIndex,
+        /// The one that is.
+        found: LogIndex,
+    },
+    /// A log that no leader can have written.
+    #[error("entry {index} is of {term}, after one of {last}; restore this node from its peers")]
+    TermFalls {
+        /// The entry.
+        index: LogIndex,
+        /// Its term.
+        term: Term,
+        /// The term of the entry before it.
+        last: Term,
+    },
+    /// The disk knows of commits that its log does not hold.
+    #[error(
+        "the log ends at {last}, but {commit} was known to be committed; restore this node from its peers"
+    )]
+    CommitBeyondLog {
+        /// The log's end.
+        last: LogIndex,
+        /// The known commit.
+        commit: LogIndex,
+    },
+    /// The snapshot is no state.
+    #[error("the snapshot of {index} cannot be read: {reason}")]
+    Snapshot {
+        /// Its index.
+        index: LogIndex,
+        /// What is wrong.
+        reason: crate::queue::DecodeError,
+    },
+}
+
+/// When a leadership began, in both times: agreed time goes on from there.
+#[derive(Clone, Copy, Debug)]
+struct Epoch {
+    time: Time,
+    stamp: Stamp,
+}
+
+/// One node's whole state.
+#[derive(Clone, Debug)]
+pub(crate) struct ContextManager {
+    config: Config,
+    random: Random,
+    marks: Marks,
+    log: Log,
+    outbox: Outbox,
+    cluster: ClusterCoordinator,
+    health: HealthMonitor,
+    failover: FailoverManager,
+    queue: QueueManager,
+    generation: GenerationCoordinator,
+    applied: LogIndex,
+    /// Who waits for which proposal of this leadership.
+    pending: BTreeMap<LogIndex, Ticket>,
+    epoch: Option<Epoch>,
+    /// A `Tick` that is proposed and not applied.
+    tick: Option<LogIndex>,
+    feeds: Feeds,
+    snapshots: Snapshots,
+    /// This replica's state hashes at the last few intervals.
+    hashes: VecDeque<StateHashAt>,
+    /// A leader's hash for an index that is not applied here yet.
+    peer_hash: Option<StateHashAt>,
+    halted: Option<Violation>,
+}
+
+impl ContextManager {
+    pub(crate) fn recover(
+        config: Config,
+        recovered: Recovered,
+        now: Now,
+    ) -> Result<ContextManager, RecoverError> {
+        config.check()?;
+        let Recovered {
+            hard_state,
+            snapshot,
+            entries,
+        } = recovered;
+        let start = snapshot
+            .as_ref()
+            .map_or_else(LogPosition::default, |snapshot| LogPosition {
+                term: snapshot.term,
+                index: snapshot.index,
+            });
+        let log = recover_log(start, entries)?;
+        let last = log.last().index;
+        if hard_state.commit > last {
+            return Err(RecoverError::CommitBeyondLog {
+                last,
+                commit: hard_state.commit,
+            });
+        }
+        #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
+        let mut queue = match &snapshot {
+            None => QueueManager::new(config.knobs.rules()),
+            Some(snapshot) => QueueManager::from_image(&snapshot.image).map_err(|reason| {
+                RecoverError::Snapshot {
+                    index: snapshot.index,
+                    reason,
+                }
+            })?,
+        };
+        #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
+        let mut outbox = Outbox::new(last, hard_state);
+        #[cfg(feature = "planted-bugs")]
+        if let Some(bug) = config.planted {
+            queue.plant(bug);
+            outbox.plant(Some(bug));
+        }
+        #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
+        let mut generation = GenerationCoordinator::new(&config.knobs);
+        #[cfg(feature = "planted-bugs")]
+        if let Some(bug) = config.planted {
+            generation.plant(bug);
+        }
+        let mut random = Random::new(config.seed);
+        let (mut marks, mut log) = (Marks::default(), log);
+        let commit = hard_state.commit.max(start.index);
+        let mut cx = Cx {
+            now,
+            config: &config,
+            random: &mut random,
+            marks: &mut marks,
+            log: &mut log,
+            outbox: &mut outbox,
+        };
+        let cluster = ClusterCoordinator::new(hard_state, commit, &mut cx);
+        let peers = config
+            .voters
+            .iter()
+            .copied()
+            .filter(|peer| *peer != config.node);
+        Ok(ContextManager {
+            cluster,
+            health: HealthMonitor::new(peers, now.time),
+            failover: FailoverManager::default(),
+            generation,
+            queue,
+            applied: start.index,
+            pending: BTreeMap::new(),
+            epoch: None,
+            tick: None,
+            feeds: Feeds::default(),
+            snapshots: Snapshots::new(start.index),
+            hashes: VecDeque::new(),
+            peer_hash: None,
+            halted: None,
+            config,
+            random,
+            marks,
+            log,
+            outbox,
+        })
+    }
+
+    /// A turn begins.
+    pub(crate) fn begin(&mut self, now: Now) {
+        let late = self.health.on_turn(now.time, self.deadline());
+        if self.failover.is_leading() && late > Span::from_ms(self.config.knobs.heartbeat_ms) {
+            self.marks.hit(Mark::LoopStalled);
+            self.generation.on_stalled(now.time);
+        }
+    }
+
+    /// Takes in one event.
+    pub(crate) fn step(&mut self, now: Now, event: Event) {
+        match event {
+            Event::Wake => {}
+            Event::Peer { from, message } => {
+                self.health.on_heard(from, now.time);
+                self.cluster.on_message(from, message, &mut cx!(self, now));
+            }
+            Event::PeerUp { peer } => {
+                self.health.on_connection(peer, true);
+                self.cluster.on_peer_up(peer);
+            }
+            Event::PeerDown { peer } => {
+                self.health.on_connection(peer, false);
+                self.cluster.on_peer_down(peer, &mut cx!(self, now));
+            }
+            Event::Client {
+                ticket,
+                principal,
+                request,
+            } => self.on_request(now, ticket, principal, request),
+            Event::Durable { write } => self.outbox.on_durable(write),
+            Event::WriteFailed { write } => self.halt(Violation::WriteFailed { write }),
+            Event::LogRead { read, entries } => {
+                self.cluster.on_log_read(read, entries, &mut cx!(self, now))
+            }
+            Event::SnapshotSaved { index } => self.snapshots.on_saved(index),
+            Event::Order(Order::HandOver) => {
+                self.cluster.on_hand_over(&mut cx!(self, now));
+            }
+            Event::Order(Order::Snapshot) => self.snapshots.order(),
+        }
+        self.take_changes(now);
+    }
+
+    /// Ends a turn: what follows from its events, and everything that may leave.
+    pub(crate) fn settle(&mut self, now: Now, actions: &mut Vec<Action>) {
+        self.cluster.on_turn(&mut cx!(self, now));
+        self.take_changes(now);
+        self.apply_committed(now);
+        self.serve_waiting(now);
+        self.lead(now);
+        self.answer_feeds(now);
+        self.keep_snapshots();
+        self.cluster.settle(&mut cx!(self, now));
+        self.outbox.set_commit(self.cluster.commit());
+        if let Some(violation) = &self.halted {
+            // Whatever else was to be said, a broken node does not say it.
+            actions.push(Action::Halt(violation.clone()));
+            return;
+        }
+        self.outbox.settle(actions);
+        assert!(
+            self.applied <= self.cluster.commit(),
+            "only what is committed is applied"
+        );
+    }
+
+    /// When a `Wake` is due at the latest.
+    pub(crate) fn deadline(&self) -> Time {
+        if self.applied < self.cluster.commit() {
+            return Time(0);
+        }
+        let mut deadline = self.cluster.deadline();
+        let others = [
+            self.failover.deadline(),
+            self.feeds.deadline(),
+            self.work_deadline(),
+        ];
+        for other in others.into_iter().flatten() {
+            deadline = deadline.min(other);
+        }
+        deadline
+    }
+
+    fn work_deadline(&self) -> Option<Time> {
+        if !self.failover.may_serve() {
+            return None;
+        }
+        let timer = match (self.epoch, self.queue.next_timer()) {
+            (Some(epoch), Some(stamp)) if self.tick.is_none() => {
+                Some(epoch.time + Span::from_ms(stamp.0.saturating_sub(epoch.stamp.0)))
+            }
+            _ => None,
+        };
+        [timer, self.generation.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn take_changes(&mut self, now: Now) {
+        for change in self.cluster.take_changes() {
+            match change {
+                Change::Halt(violation) => self.halt(violation),
+                Change::Elected { term } => {
+                    self.failover.on_elected(term);
+                    if let Some(latest) = self.hashes.back() {
+                        self.cluster.set_state_hash(*latest);
+                    }
+                    self.append_own(
+                        now,
+                        Command::TakeOver {
+                            term,
+                            node: self.config.node,
+                        },
+                    );
+                }
+                Change::Deposed => self.on_deposed(),
+            }
+        }
+    }
+
+    fn on_deposed(&mut self) {
+        self.failover.on_deposed();
+        self.epoch = None;
+        self.tick = None;
+        for (_, ticket) in std::mem::take(&mut self.pending) {
+            self.marks.hit(Mark::ProposalUnknown);
+            self.outbox.answer(ticket, Reply::Unknown);
+        }
+        for ticket in self.generation.on_step_down() {
+            self.outbox
+                .answer(ticket, Reply::NotLeader { leader: None });
+        }
+    }
+
+    /// What a serving leader does of itself: timers, claims, expiries.
+    fn lead(&mut self, now: Now) {
+        if !self.failover.may_serve() || self.cluster.is_yielding() {
+            return;
+        }
+        let timer_due = self
+            .queue
+            .next_timer()
+            .is_some_and(|due| due <= self.stamp(now));
+        if self.tick.is_none() && (timer_due || self.queue.cascade_pending()) {
+            self.tick = Some(self.append_own(now, Command::Tick));
+        }
+        for command in self.generation.propose(now.time, &self.queue) {
+            #[cfg(feature = "planted-bugs")]
+            self.dispatch_early(now, &command);
+            self.append_own(now, command);
+        }
+        if !self.generation.is_reattaching(now.time) && self.failover.on_reclaimed() {
+            self.marks.hit(Mark::Reclaimed);
+        }
+    }
+
+    /// Cluster time by this leader's clock (QUEUE T1).
+    fn stamp(&self, now: Now) -> Stamp {
+        let own = self
+            .epoch
+            .map(|epoch| epoch.stamp.plus_ms(now.time.since(epoch.time).as_ms()));
+        own.map_or(self.queue.now(), |own| own.max(self.queue.now()))
+    }
+
+    fn entry(&self, now: Now, principal: Principal, command: Command) -> Entry {
+        Entry {
+            t: self.stamp(now),
+            wall_ms: now.wall_ms,
+            principal,
+            request: None,
+            acknowledged: Sequence(0),
+            command,
+        }
+    }
+
+    fn append_own(&mut self, now: Now, command: Command) -> LogIndex {
+        let body: Bytes = wire::command::encode(&self.entry(now, Principal::cluster(), command));
+        self.cluster.append_own(body, &mut cx!(self, now))
+    }
+
+    fn halt(&mut self, violation: Violation) {
+        self.halted.get_or_insert(violation);
+    }
+}
+
+/// Reads for views.
+impl ContextManager {
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn cluster(&self) -> &ClusterCoordinator {
+        &self.cluster
+    }
+
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    pub(crate) fn queue(&self) -> &QueueManager {
+        &self.queue
+    }
+
+    pub(crate) fn failover(&self) -> &FailoverManager {
+        &self.failover
+    }
+
+    pub(crate) fn health(&self) -> &HealthMonitor {
+        &self.health
+    }
+
+    pub(crate) fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    pub(crate) fn applied(&self) -> LogIndex {
+        self.applied
+    }
+
+    pub(crate) fn durable(&self) -> LogIndex {
+        self.outbox.durable()
+    }
+
+    pub(crate) fn halted(&self) -> Option<&Violation> {
+        self.halted.as_ref()
+    }
+}
+
+fn recover_log(start: LogPosition, entries: Vec<LogEntry>) -> Result<Log, RecoverError> {
+    let reaches = entries.last().is_some_and(|last| last.index >= start.index);
+    let Some(first) = entries.first().filter(|_| reaches) else {
+        // The snapshot is all there is.
+        return Ok(Log::new(start));
+    };
+    if first.index > start.index.next() {
+        return Err(RecoverError::Gap {
+            expected: start.index.next(),
+            found: first.index,
+        });
+    }
+    // Behind the snapshot's end the term before the first entry is unknown: the
+    // log then begins with that entry itself, which is in the snapshot.
+    let follows = first.index == start.index.next();
+    let begin = if follows {
+        start
+    } else {
+        LogPosition {
+            term: first.term,
+            index: first.index,
+        }
+    };
+    let mut log = Log::new(begin);
+    for entry in entries.into_iter().skip(usize::from(!follows)) {
+        let expected = log.last().index.next();
+        if entry.index != expected {
+            return Err(RecoverError::Gap {
+                expected,
+                found: entry.index,
+            });
+        }
+        let last = log.last().term;
+        if entry.term < last {
+            return Err(RecoverError::TermFalls {
+                index: entry.index,
+                term: entry.term,
+                last,
+            });
+        }
+        log.append(entry);
+    }
+    Ok(log)
+}

@@ -1,0 +1,223 @@
+//! What clients of this node get: an answer from its state, a place in the
+//! log, the leader's name, or a wait until there is a leader.
+
+use super::{ContextManager, cx};
+use crate::cluster::ProposeError;
+use crate::command::{Command, Entry};
+use crate::event::Now;
+use crate::failover::{RETRY_AFTER, Waiting};
+use crate::ids::{RequestId, Sequence, Ticket};
+use crate::limits::{ENTRY_BYTES_MAX, NAME_BYTES_MAX};
+use crate::marks::Mark;
+use crate::principal::Principal;
+use crate::request::{Refusal, Reply, Request};
+use crate::status::{Status, WorkerStatus};
+use crate::time::Span;
+use crate::wire;
+
+impl ContextManager {
+    pub(super) fn on_request(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        principal: Principal,
+        request: Request,
+    ) {
+        if principal.0.len() as u64 > NAME_BYTES_MAX {
+            let message = format!(
+                "the principal's name is {} bytes; the limit is {NAME_BYTES_MAX}",
+                principal.0.len()
+            );
+            return self.outbox.answer(ticket, Reply::Invalid { message });
+        }
+        match request {
+            Request::Status => {
+                let status = Box::new(self.status());
+                self.outbox.answer(ticket, Reply::Status(status));
+            }
+            Request::Job(job) => {
+                let reply = Reply::Job(self.queue.job(job));
+                self.outbox.answer(ticket, reply);
+            }
+            Request::Context(address) => {
+                let reply = Reply::Context(self.queue.context(&address));
+                self.outbox.answer(ticket, reply);
+            }
+            Request::FinishedAfter { after, count_max } => {
+                let deadline = now.time + Span::from_ms(self.config.knobs.worker_poll_ms);
+                if let Err(reply) = self.feeds.hold(ticket, after, count_max, deadline) {
+                    self.outbox.answer(ticket, reply);
+                }
+            }
+            Request::Propose { .. } | Request::Poll(_) => {
+                self.serve(now, ticket, principal, request)
+            }
+        }
+    }
+
+    /// Requests that only a serving leader answers.
+    fn serve(&mut self, now: Now, ticket: Ticket, principal: Principal, request: Request) {
+        if !self.failover.may_serve() {
+            let leader = self
+                .cluster
+                .leader(self.config.node)
+                .filter(|leader| *leader != self.config.node);
+            if let Some(leader) = leader {
+                self.marks.hit(Mark::RequestRedirected);
+                return self.outbox.answer(
+                    ticket,
+                    Reply::NotLeader {
+                        leader: Some(leader),
+                    },
+                );
+            }
+            let deadline = now.time + Span::from_ms(self.config.knobs.wait_ms_max);
+            self.marks.hit(Mark::RequestWaited);
+            if let Err(refused) = self.failover.hold(Waiting {
+                ticket,
+                principal,
+                request,
+                deadline,
+            }) {
+                self.refuse(refused.ticket, Refusal::WaitingRequests);
+            }
+            return;
+        }
+        match request {
+            Request::Propose {
+                request,
+                acknowledged,
+                command,
+            } => {
+                self.propose(now, ticket, principal, request, acknowledged, command);
+            }
+            Request::Poll(poll) => {
+                for (ticket, work) in self.generation.on_poll(now.time, ticket, poll, &self.queue) {
+                    self.outbox.answer(ticket, Reply::Work(work));
+                }
+            }
+            Request::Status
+            | Request::Job(_)
+            | Request::Context(_)
+            | Request::FinishedAfter { .. } => {
+                unreachable!("answered by any node")
+            }
+        }
+    }
+
+    fn propose(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        principal: Principal,
+        request: Option<RequestId>,
+        acknowledged: Sequence,
+        command: Command,
+    ) {
+        if let Some(message) = refusal_of(&command, request) {
+            return self.outbox.answer(ticket, Reply::Invalid { message });
+        }
+        let entry = Entry {
+            request,
+            acknowledged,
+            ..self.entry(now, principal, command)
+        };
+        let body = wire::command::encode(&entry);
+        if body.count() > ENTRY_BYTES_MAX {
+            let message = format!(
+                "the request is {} bytes; the limit is {ENTRY_BYTES_MAX} (entry_bytes_max); send fewer items at once",
+                body.count()
+            );
+            return self.outbox.answer(ticket, Reply::Invalid { message });
+        }
+        #[cfg(feature = "planted-bugs")]
+        let early = body.clone();
+        match self.cluster.propose(body, &mut cx!(self, now)) {
+            Ok(index) => {
+                self.pending.insert(index, ticket);
+                #[cfg(feature = "planted-bugs")]
+                self.answer_early(index, &early);
+            }
+            Err(ProposeError::NotLeader) => self
+                .outbox
+                .answer(ticket, Reply::NotLeader { leader: None }),
+            Err(ProposeError::Refused(reason)) => self.refuse(ticket, reason),
+        }
+    }
+
+    /// What waited is looked at again when there is a leader, here or elsewhere.
+    pub(super) fn serve_waiting(&mut self, now: Now) {
+        for expired in self.failover.expire(now.time) {
+            self.marks.hit(Mark::RequestTimedOut);
+            self.refuse(expired.ticket, Refusal::NoLeader);
+        }
+        let elsewhere = self
+            .cluster
+            .leader(self.config.node)
+            .is_some_and(|leader| leader != self.config.node);
+        if self.failover.has_waiting() && (elsewhere || self.failover.may_serve()) {
+            for Waiting {
+                ticket,
+                principal,
+                request,
+                ..
+            } in self.failover.take_waiting()
+            {
+                self.serve(now, ticket, principal, request);
+            }
+        }
+    }
+
+    fn refuse(&mut self, ticket: Ticket, reason: Refusal) {
+        self.outbox.answer(
+            ticket,
+            Reply::Refused {
+                reason,
+                retry_after_ms: RETRY_AFTER.as_ms(),
+            },
+        );
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let workers = self.queue.workers().map(|spec| WorkerStatus {
+            worker: spec.worker,
+            slots: spec.slots,
+            running: u32::try_from(self.queue.leases_count(spec.worker)).unwrap_or(u32::MAX),
+        });
+        Status {
+            node: self.config.node,
+            role: self.cluster.role(),
+            phase: self.failover.phase(self.cluster.is_yielding()),
+            term: self.cluster.term(),
+            leader: self.cluster.leader(self.config.node),
+            last: self.log.last().index,
+            commit: self.cluster.commit(),
+            applied: self.applied,
+            t: self.queue.now(),
+            queue: self.queue.counts(),
+            workers: workers.collect(),
+        }
+    }
+}
+
+/// Why a client may not propose this, if it may not.
+fn refusal_of(command: &Command, request: Option<RequestId>) -> Option<String> {
+    match command {
+        Command::Submit { .. } if request.is_none() => Some(
+            "a submit needs a request id, so that a resend is harmless; open a session first"
+                .into(),
+        ),
+        Command::OpenSession
+        | Command::Submit { .. }
+        | Command::Register { .. }
+        | Command::Complete { .. }
+        | Command::Fail { .. }
+        | Command::Release { .. } => None,
+        Command::TakeOver { .. }
+        | Command::Claim { .. }
+        | Command::Expire { .. }
+        | Command::Tick => {
+            Some("only the leader itself proposes take-overs, claims, expiries and ticks".into())
+        }
+    }
+}

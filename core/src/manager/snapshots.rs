@@ -1,0 +1,83 @@
+//! When to save the state, and how much of the log may go. A snapshot is this
+//! node's own: it is not sent to others, so the log keeps what any voter lacks.
+
+use super::ContextManager;
+use crate::action::{Action, Snapshot};
+use crate::ids::LogIndex;
+use crate::log::TermAt;
+use crate::marks::Mark;
+
+/// Bookkeeping of this node's snapshots.
+#[derive(Clone, Debug)]
+pub(super) struct Snapshots {
+    saved: LogIndex,
+    asked: Option<LogIndex>,
+    ordered: bool,
+    bytes_since: u64,
+    compacted: LogIndex,
+}
+
+impl Snapshots {
+    pub(super) fn new(saved: LogIndex) -> Snapshots {
+        Snapshots {
+            saved,
+            asked: None,
+            ordered: false,
+            bytes_since: 0,
+            compacted: LogIndex(0),
+        }
+    }
+
+    pub(super) fn order(&mut self) {
+        self.ordered = true;
+    }
+
+    pub(super) fn on_applied(&mut self, bytes: u64) {
+        self.bytes_since += bytes;
+    }
+
+    pub(super) fn on_saved(&mut self, index: LogIndex) {
+        if self.asked == Some(index) {
+            self.asked = None;
+            self.saved = index;
+        }
+    }
+}
+
+impl ContextManager {
+    pub(super) fn keep_snapshots(&mut self) {
+        self.save_snapshot();
+        let up_to = self
+            .snapshots
+            .saved
+            .min(self.cluster.held_by_all())
+            .min(self.applied);
+        if up_to > self.snapshots.compacted && up_to > self.log.first_known() {
+            self.marks.hit(Mark::LogCompacted);
+            self.snapshots.compacted = up_to;
+            self.log.compact(up_to);
+            self.outbox.act(Action::CompactLog { up_to });
+        }
+    }
+
+    fn save_snapshot(&mut self) {
+        let due = self.snapshots.ordered
+            || self.snapshots.bytes_since >= self.config.knobs.snapshot_every_bytes;
+        // What is applied and not yet on this disk must not be in a snapshot of it.
+        let whole = self.applied <= self.outbox.durable() && self.applied > self.snapshots.saved;
+        if !due || !whole || self.snapshots.asked.is_some() {
+            return;
+        }
+        let index = self.applied;
+        let TermAt::Known(term) = self.log.term_at(index) else {
+            unreachable!("the log is compacted up to a snapshot at the most");
+        };
+        self.marks.hit(Mark::SnapshotTaken);
+        self.snapshots.ordered = false;
+        self.snapshots.bytes_since = 0;
+        self.snapshots.asked = Some(index);
+        let image = self.queue.image().into();
+        self.outbox
+            .act(Action::SaveSnapshot(Snapshot { index, term, image }));
+    }
+}

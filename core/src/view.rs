@@ -1,0 +1,135 @@
+//! A node as an observer sees it: reads only.
+
+use crate::entry::LogEntry;
+use crate::health::Verdict;
+use crate::ids::{LogIndex, NodeId, Term};
+use crate::log::TermAt;
+use crate::manager::ContextManager;
+use crate::marks::Marks;
+use crate::message::{LogPosition, StateHashAt};
+use crate::queue::QueueManager;
+use crate::status::{PhaseName, RoleName, Status};
+use crate::time::{Span, Time};
+
+/// A node, to be looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a>(pub(crate) &'a ContextManager);
+
+impl<'a> View<'a> {
+    /// Which node.
+    #[must_use]
+    pub fn node(self) -> NodeId {
+        self.0.config().node
+    }
+
+    /// Its part in consensus.
+    #[must_use]
+    pub fn role(self) -> RoleName {
+        self.0.cluster().role()
+    }
+
+    /// How far its leadership is established.
+    #[must_use]
+    pub fn phase(self) -> PhaseName {
+        self.0.failover().phase(self.0.cluster().is_yielding())
+    }
+
+    /// Its term.
+    #[must_use]
+    pub fn term(self) -> Term {
+        self.0.cluster().term()
+    }
+
+    /// Its vote in that term.
+    #[must_use]
+    pub fn vote(self) -> Option<NodeId> {
+        self.0.cluster().vote()
+    }
+
+    /// Who leads, as far as it knows.
+    #[must_use]
+    pub fn leader(self) -> Option<NodeId> {
+        self.0.cluster().leader(self.node())
+    }
+
+    /// The end of its log.
+    #[must_use]
+    pub fn last(self) -> LogPosition {
+        self.0.log().last()
+    }
+
+    /// The end of what its disk is known to hold for good.
+    #[must_use]
+    pub fn durable(self) -> LogIndex {
+        self.0.durable()
+    }
+
+    /// What it knows to be committed.
+    #[must_use]
+    pub fn commit(self) -> LogIndex {
+        self.0.cluster().commit()
+    }
+
+    /// What it has applied.
+    #[must_use]
+    pub fn applied(self) -> LogIndex {
+        self.0.applied()
+    }
+
+    /// The term at an index.
+    #[must_use]
+    pub fn term_at(self, index: LogIndex) -> TermAt {
+        self.0.log().term_at(index)
+    }
+
+    /// The entry at an index, if its body is in memory.
+    #[must_use]
+    pub fn entry_at(self, index: LogIndex) -> Option<&'a LogEntry> {
+        self.0.log().entry_at(index)
+    }
+
+    /// The first index whose body is in memory.
+    #[must_use]
+    pub fn window_first(self) -> LogIndex {
+        self.0.log().window_first()
+    }
+
+    /// A leader's knowledge of each follower's durable log; empty elsewhere.
+    #[must_use]
+    pub fn matched(self) -> Vec<(NodeId, LogIndex)> {
+        self.0.cluster().matched()
+    }
+
+    /// How a peer seems, if a silence of `patience` is too long.
+    #[must_use]
+    pub fn verdict(self, peer: NodeId, now: Time, patience: Span) -> Verdict {
+        self.0.health().verdict(peer, now, patience)
+    }
+
+    /// The replicated state.
+    #[must_use]
+    pub fn queue(self) -> &'a QueueManager {
+        self.0.queue()
+    }
+
+    /// The hash of the replicated state.
+    #[must_use]
+    pub fn state_hash(self) -> StateHashAt {
+        StateHashAt {
+            index: self.applied(),
+            hash: self.queue().state_hash(),
+        }
+    }
+
+    /// Everything that people ask for.
+    #[must_use]
+    pub fn status(self) -> Status {
+        self.0.status()
+    }
+
+    /// How often what happened.
+    #[must_use]
+    pub fn marks(self) -> &'a Marks {
+        self.0.marks()
+    }
+}
