@@ -9,7 +9,7 @@ use precentor_core::driver::Host;
 use precentor_core::ids::{NodeId, Ticket};
 use precentor_core::request::Reply;
 
-use crate::net::Peers;
+use crate::net::{Net, Peers};
 use crate::pilot::ReplyTo;
 use crate::scribe::{LogOrder, LogScribe};
 use crate::shelf::Shelf;
@@ -19,6 +19,8 @@ use crate::shelf::Shelf;
 pub struct NodeHost {
     node: NodeId,
     peers: Peers,
+    // Here so that the sockets close in the moment in which the pilot ends.
+    _net: Net,
     scribe: LogScribe,
     shelf: Shelf,
     open: HashMap<Ticket, ReplyTo>,
@@ -29,10 +31,11 @@ pub struct NodeHost {
 impl NodeHost {
     /// Hands for `node`.
     #[must_use]
-    pub fn new(node: NodeId, peers: Peers, scribe: LogScribe, shelf: Shelf) -> NodeHost {
+    pub fn new(node: NodeId, net: Net, scribe: LogScribe, shelf: Shelf) -> NodeHost {
         NodeHost {
             node,
-            peers,
+            peers: net.peers(),
+            _net: net,
             scribe,
             shelf,
             open: HashMap::new(),

@@ -4,8 +4,6 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -54,7 +52,6 @@ pub enum LogOrder {
 #[derive(Debug, Clone)]
 pub struct LogScribe {
     to: Sender<LogOrder>,
-    syncs: Arc<AtomicU64>,
 }
 
 impl LogScribe {
@@ -69,11 +66,10 @@ impl LogScribe {
         switch: Switch,
     ) -> io::Result<(LogScribe, JoinHandle<()>)> {
         let (to, orders) = unbounded();
-        let syncs = Arc::new(AtomicU64::new(0));
         let name = format!("log-{}", mailbox.node());
-        let scribe = Scribe { store, cluster, mailbox, switch, syncs: syncs.clone(), batch: Batch::default() };
+        let scribe = Scribe { store, cluster, mailbox, switch, batch: Batch::default() };
         let thread = thread::Builder::new().name(name).spawn(move || scribe.run(&orders))?;
-        Ok((LogScribe { to, syncs }, thread))
+        Ok((LogScribe { to }, thread))
     }
 
     /// Gives an order. What it may queue up is bounded by the core, which
@@ -81,12 +77,6 @@ impl LogScribe {
     pub fn order(&self, order: LogOrder) {
         // A scribe that ended has reported why, and the node is about to end too.
         let _ = self.to.send(order);
-    }
-
-    /// How often the disk was synced.
-    #[must_use]
-    pub fn syncs(&self) -> u64 {
-        self.syncs.load(Ordering::Relaxed)
     }
 }
 
@@ -126,7 +116,6 @@ struct Scribe {
     cluster: ClusterId,
     mailbox: Mailbox,
     switch: Switch,
-    syncs: Arc<AtomicU64>,
     batch: Batch,
 }
 
@@ -207,7 +196,6 @@ impl Scribe {
             entries: &batch.entries,
         }) {
             Ok(()) => {
-                self.syncs.fetch_add(1, Ordering::Relaxed);
                 self.report(Event::Durable { write });
                 Ok(())
             }

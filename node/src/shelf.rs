@@ -16,7 +16,7 @@ use precentor_core::command::AuditRecord;
 use precentor_core::digest::Digest;
 use precentor_core::ids::{LogIndex, NodeId};
 
-use crate::blobstore::BlobStore;
+use crate::blobstore::{BlobError, BlobStore};
 use crate::pilot::Switch;
 use crate::scribe::{LogOrder, LogScribe};
 
@@ -53,11 +53,11 @@ impl ShelfReader {
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub fn get(&self, digest: &Digest) -> io::Result<Option<Bytes>> {
+    pub fn get(&self, digest: &Digest) -> Result<Option<Bytes>, BlobError> {
         if let Some(body) = self.0.pending().bodies.get(digest) {
             return Ok(Some(body.clone()));
         }
-        self.0.store.get(digest)
+        Ok(self.0.store.get(*digest)?.map(Bytes::from))
     }
 }
 
@@ -173,7 +173,7 @@ impl Keeper {
                 Task::Put(digest) => self.put(&digest)?,
                 Task::Audit(record) => self.audit.add(&record)?,
                 Task::Snapshot(snapshot) => {
-                    self.shared.store.sync()?;
+                    self.shared.store.flush().map_err(io::Error::other)?;
                     self.audit.sync()?;
                     self.scribe.order(LogOrder::SaveSnapshot(snapshot));
                 }
@@ -183,13 +183,13 @@ impl Keeper {
             }
         }
         self.audit.sync()?;
-        self.shared.store.sync()
+        self.shared.store.flush().map_err(io::Error::other)
     }
 
     fn put(&self, digest: &Digest) -> io::Result<()> {
         let body = self.shared.pending().bodies.get(digest).cloned();
         let Some(body) = body else { return Ok(()) };
-        self.shared.store.put(digest, &body)?;
+        self.shared.store.put(*digest, &body).map_err(io::Error::other)?;
         let mut pending = self.shared.pending();
         pending.bodies.remove(digest);
         pending.bytes -= body.count();
