@@ -115,7 +115,7 @@ impl Board {
         locked(&self.0).reigns.iter().map(|(term, node)| (*term, *node)).collect()
     }
 
-    /// The highest term that any node has shown.
+    /// What each node that runs has shown last.
     #[must_use]
     pub fn statuses(&self) -> Vec<Status> {
         locked(&self.0).statuses.values().cloned().collect()
@@ -250,6 +250,12 @@ impl EmbeddedCluster {
         self.nodes.iter().filter(|(_, node)| runs(node)).map(|(id, _)| *id).collect()
     }
 
+    /// All voters, running or not.
+    #[must_use]
+    pub fn voters(&self) -> Vec<NodeId> {
+        self.identity.voters()
+    }
+
     /// Starts a node from what is on its disk.
     ///
     /// # Errors
@@ -359,9 +365,11 @@ impl EmbeddedCluster {
 
     fn reap(&self, id: NodeId, node: Node) -> String {
         self.directory.remove(id);
-        self.board.forget(id);
         locked(&self.library.0).remove(&id);
-        let reason = match node.pilot.join() {
+        let ended = node.pilot.join();
+        // Only now: until its end the pilot may show another status.
+        self.board.forget(id);
+        let reason = match ended {
             Ok(Some(violation)) => violation.to_string(),
             Ok(None) => "it was stopped".to_owned(),
             Err(_) => "its thread panicked: this is a defect, please report it".to_owned(),

@@ -20,8 +20,8 @@ pub mod client;
 pub mod data_dir;
 pub mod embedded;
 pub mod generate;
-pub mod reader;
+// pub mod reader;
 
 // The command line.
-pub mod cli;
-pub mod options;
+// pub mod cli;
+// pub mod options;

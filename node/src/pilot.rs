@@ -226,8 +226,10 @@ impl Pilot {
             let Some(first) = self.receive(deadline) else {
                 return None;
             };
-            for mail in first.into_iter().chain(self.mail.try_iter()).take(TURN_EVENTS_MAX) {
+            let mut next = first;
+            while let Some(mail) = next {
                 self.open(mail, &mut events, &mut rooms);
+                next = if events.len() < TURN_EVENTS_MAX { self.mail.try_recv().ok() } else { None };
             }
             if self.switch.is_off() {
                 return None;

@@ -12,7 +12,7 @@ use precentor_core::digest::Digest;
 use precentor_core::driver::Recovered;
 use precentor_core::entry::{HardState, LogEntry, WriteBatch};
 use precentor_core::event::Event;
-use precentor_core::ids::{ClusterId, LogIndex, NodeId, ReadId, WriteId};
+use precentor_core::ids::{ClusterId, LogIndex, ReadId, WriteId};
 use precentor_core::wire::snapshot::SnapshotMeta;
 
 use crate::disk::{OpenError, Store};

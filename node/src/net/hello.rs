@@ -74,13 +74,15 @@ pub(super) async fn exchange(
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
             decoder.push(&buffer[..count]);
-            match decoder.next_frame() {
-                Ok(Some(body)) => {
-                    let peer = check(body, me, expected)?;
-                    return Ok((peer, decoder));
-                }
-                Ok(None) if decoder.pending_bytes() < HELLO_BYTES_MAX => {}
-                Ok(None) | Err(_) => return Err(HelloError::Stranger),
+            let greeted = match decoder.next_frame() {
+                Ok(Some(body)) => Some(check(body, me, expected)?),
+                Ok(None) => None,
+                Err(_) => return Err(HelloError::Stranger),
+            };
+            match greeted {
+                Some(peer) => return Ok((peer, decoder)),
+                None if decoder.pending_bytes() < HELLO_BYTES_MAX => {}
+                None => return Err(HelloError::Stranger),
             }
         }
     };
