@@ -75,6 +75,13 @@ impl Identity {
         }
     }
 
+    /// The folder that the contexts are of; none if its path is no text, or was edited.
+    #[must_use]
+    pub fn source_path(&self) -> Option<PathBuf> {
+        let path = PathBuf::from(&self.source);
+        (path_digest(&path).to_string() == self.source_digest).then_some(path)
+    }
+
     /// The voters.
     #[must_use]
     pub fn voters(&self) -> Vec<NodeId> {

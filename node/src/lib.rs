@@ -11,7 +11,9 @@ pub mod scribe;
 pub mod seed;
 pub mod shelf;
 
-// What makes contexts.
+// What makes contexts, and shows them.
+pub mod map;
+pub mod render;
 pub mod source;
 pub mod worker;
 
@@ -20,8 +22,8 @@ pub mod client;
 pub mod data_dir;
 pub mod embedded;
 pub mod generate;
-// pub mod reader;
+pub mod reader;
 
 // The command line.
-// pub mod cli;
-// pub mod options;
+pub mod cli;
+pub mod options;

@@ -51,7 +51,11 @@ fn python_outlines_agree_with_the_ast_module() {
             return;
         }
     };
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let sample: Vec<(PathBuf, Vec<Definition>)> =
         serde_json::from_slice(&output.stdout).expect("the script prints JSON");
     let mut definitions = 0;
@@ -60,25 +64,52 @@ fn python_outlines_agree_with_the_ast_module() {
         let expected: BTreeSet<Definition> = expected.iter().cloned().collect();
         let found = definitions_of(&outline(path));
         definitions += expected.len();
-        differences.extend(expected.difference(&found).map(|it| format!("missing  {path:?} {it:?}")));
-        differences.extend(found.difference(&expected).map(|it| format!("too many {path:?} {it:?}")));
+        differences.extend(
+            expected
+                .difference(&found)
+                .map(|it| format!("missing  {path:?} {it:?}")),
+        );
+        differences.extend(
+            found
+                .difference(&expected)
+                .map(|it| format!("too many {path:?} {it:?}")),
+        );
     }
     println!("{} files, {definitions} definitions", sample.len());
-    assert!(sample.len() >= 100, "only {} files to compare", sample.len());
-    assert!(definitions > 1_000, "only {definitions} definitions to compare");
-    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
+    assert!(
+        sample.len() >= 100,
+        "only {} files to compare",
+        sample.len()
+    );
+    assert!(
+        definitions > 1_000,
+        "only {definitions} definitions to compare"
+    );
+    assert!(
+        differences.is_empty(),
+        "{} differences:\n{}",
+        differences.len(),
+        differences.join("\n")
+    );
 }
 
 fn outline(path: &Path) -> ContextRecord {
     let examined = examine(path, TEXT_BYTES_MAX, &mut Vec::new()).expect("readable");
     let uri = Address::parse("ucxl://stdlib/sample.py").expect("good");
-    let subject = Subject::File { path: path.to_path_buf() };
-    let job = Job { uri, content_digest: examined.content_digest, subject };
+    let subject = Subject::File {
+        path: path.to_path_buf(),
+    };
+    let job = Job {
+        uri,
+        content_digest: examined.content_digest,
+        subject,
+    };
     OutlineEngine::default().generate(job).expect("a record")
 }
 
 fn definitions_of(record: &ContextRecord) -> BTreeSet<Definition> {
-    let definition = |kind: &str, name: &str, start, end| (kind.to_owned(), name.to_owned(), start, end);
+    let definition =
+        |kind: &str, name: &str, start, end| (kind.to_owned(), name.to_owned(), start, end);
     record
         .symbols
         .iter()
@@ -88,7 +119,12 @@ fn definitions_of(record: &ContextRecord) -> BTreeSet<Definition> {
                 SymbolKind::Class => "class",
                 _ => return None,
             };
-            Some(definition(kind, &symbol.name, symbol.range.start, symbol.range.end))
+            Some(definition(
+                kind,
+                &symbol.name,
+                symbol.range.start,
+                symbol.range.end,
+            ))
         })
         .collect()
 }

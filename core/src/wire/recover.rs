@@ -497,10 +497,14 @@ impl Recovery {
             return Ok(());
         }
         let offset = bad.map_or(end, |(at, _)| at);
+        // What the last write was padded with is no part of the next one.
+        let padding = rest.len().min((block_up(end) - end) as usize);
+        let padded = rest[..padding].iter().all(|byte| *byte == 0);
+        let begin = if padded { block_up(end) } else { end };
         let torn = Torn {
             segment: number,
-            offset: end,
-            bytes: (rest.len() - zeros) as u32,
+            offset: begin,
+            bytes: (rest.len() - zeros) as u32 - (begin - end),
             record,
         };
         self.search = Some(Search {

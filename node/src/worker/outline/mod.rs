@@ -21,7 +21,13 @@ mod rust;
 mod text;
 mod tree;
 
-pub use bare::{has_grammar, parse_bare};
+pub use bare::parse_bare;
+
+/// Estimates the tokens of a text.
+#[must_use]
+pub fn estimate_tokens(text: &[u8]) -> u64 {
+    prose::estimate_tokens(text)
+}
 
 #[cfg(test)]
 mod tests;
@@ -94,12 +100,6 @@ fn provenance() -> Provenance {
 mod bare {
     use super::language::{Reader, identify};
     use super::tree;
-
-    /// Whether a file of this name and content is parsed by a grammar.
-    #[must_use]
-    pub fn has_grammar(name: &[u8], content: &[u8]) -> bool {
-        matches!(identify(name, content).reader, Reader::Tree(_))
-    }
 
     /// Parses with the grammar for `name`, if there is one, and drops the tree.
     /// Says whether there was one.
