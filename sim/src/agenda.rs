@@ -59,7 +59,7 @@ impl<T> Agenda<T> {
     }
 
     /// The next thing and its time.
-    pub fn next(&mut self) -> Option<(u64, T)> {
+    pub fn pop(&mut self) -> Option<(u64, T)> {
         let Reverse(key) = self.heap.pop()?;
         let slot = (key & ((1 << SLOT_BITS) - 1)) as u32;
         self.free.push(slot);
@@ -90,7 +90,7 @@ mod tests {
         }
         assert_eq!(agenda.next_at_us(), Some(3));
         let mut order = Vec::new();
-        while let Some((at_us, thing)) = agenda.next() {
+        while let Some((at_us, thing)) = agenda.pop() {
             order.push((at_us, thing));
         }
         assert_eq!(
@@ -104,7 +104,7 @@ mod tests {
         let mut agenda = Agenda::default();
         for round in 0..1_000_u64 {
             agenda.put(round, round);
-            assert_eq!(agenda.next(), Some((round, round)));
+            assert_eq!(agenda.pop(), Some((round, round)));
         }
         assert_eq!(agenda.slots.len(), 1);
     }

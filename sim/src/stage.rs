@@ -177,11 +177,11 @@ impl Stage {
         let disks = (0..count)
             .map(|place| {
                 let mut options = scenario.disk;
-                if let Some((slow, factor)) = scenario.slow_disk {
-                    if slow == place {
-                        options.sync_us_min *= factor;
-                        options.sync_us_max *= factor;
-                    }
+                if let Some((slow, factor)) = scenario.slow_disk
+                    && slow == place
+                {
+                    options.sync_us_min *= factor;
+                    options.sync_us_max *= factor;
                 }
                 Disk::new(options, place as u32)
             })
@@ -258,7 +258,7 @@ impl Stage {
         }
         self.summon_nemesis();
         self.agenda.put(self.scenario.chaos_us, Happening::Heal);
-        while let Some((at_us, happening)) = self.agenda.next() {
+        while let Some((at_us, happening)) = self.agenda.pop() {
             self.now_us = at_us;
             self.steps += 1;
             self.trace.fold(at_us);
@@ -330,10 +330,10 @@ impl Stage {
                 Ok(())
             }
             Happening::Synced { place, life } => {
-                if self.machines[place].life == life {
-                    if let Some(write) = self.disks[place].complete(self.now_us) {
-                        self.deliver(place, Event::Durable { write });
-                    }
+                if self.machines[place].life == life
+                    && let Some(write) = self.disks[place].complete(self.now_us)
+                {
+                    self.deliver(place, Event::Durable { write });
                 }
                 Ok(())
             }
@@ -344,11 +344,11 @@ impl Stage {
                 Ok(())
             }
             Happening::Saved { place, life } => {
-                if self.machines[place].life == life {
-                    if let Some(index) = self.disks[place].saved() {
-                        self.marks.hit(Mark::SnapshotTaken);
-                        self.deliver(place, Event::SnapshotSaved { index });
-                    }
+                if self.machines[place].life == life
+                    && let Some(index) = self.disks[place].saved()
+                {
+                    self.marks.hit(Mark::SnapshotTaken);
+                    self.deliver(place, Event::SnapshotSaved { index });
                 }
                 Ok(())
             }

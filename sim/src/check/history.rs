@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use precentor_core::command::{Command, Outcome, Rejection};
+use precentor_core::command::{Admission, Command, Outcome, Rejection};
 use precentor_core::ids::{JobId, LogIndex, RequestId, Token};
 use precentor_core::request::{Reply, Work};
 
@@ -101,6 +101,15 @@ impl History {
             })?;
         }
         match outcome {
+            Outcome::Submitted(items) => {
+                for item in items {
+                    match item.how {
+                        Admission::Attached => marks.hit(Mark::Attached),
+                        Admission::Parked => marks.hit(Mark::Parked),
+                        Admission::Created | Admission::FromCache => {}
+                    }
+                }
+            }
             Outcome::Rejected(Rejection::Cycle { .. }) => marks.hit(Mark::CycleRejected),
             Outcome::Rejected(Rejection::QueueFull { .. }) => marks.hit(Mark::QueueFull),
             Outcome::Rejected(Rejection::Stale { .. }) => marks.hit(Mark::StaleRefused),

@@ -179,11 +179,11 @@ impl Queue {
         };
         if found.last_token == Some(token) {
             self.granted.insert(token);
-        } else if let Some(last) = found.last_token {
-            if last > token {
-                // Overtaken within one turn: it may have been granted or not.
-                self.granted.insert(token);
-            }
+        } else if let Some(last) = found.last_token
+            && last > token
+        {
+            // Overtaken within one turn: it may have been granted or not.
+            self.granted.insert(token);
         }
         if found.state.is_terminal() || found.last_token != Some(token) {
             return Ok(());
@@ -228,10 +228,11 @@ impl Queue {
                 },
             )?;
         }
-        if let JobState::Done { .. } = found.state {
-            if found.last_token == Some(token) && found.crashes > 0 {
-                marks.hit(Mark::LateAccepted);
-            }
+        if let JobState::Done { .. } = found.state
+            && found.last_token == Some(token)
+            && found.crashes > 0
+        {
+            marks.hit(Mark::LateAccepted);
         }
         let Some(context) = view.queue().context(&found.address) else {
             return Ok(());

@@ -109,10 +109,10 @@ impl Stage {
                 }
             }
             Kind::HandOver => {
-                if self.tape.fault(Domain::HandOver, 0, certain).is_some() {
-                    if let Some(place) = self.leader() {
-                        self.deliver(place, Event::Order(Order::HandOver));
-                    }
+                if self.tape.fault(Domain::HandOver, 0, certain).is_some()
+                    && let Some(place) = self.leader()
+                {
+                    self.deliver(place, Event::Order(Order::HandOver));
                 }
             }
             Kind::Snapshot => {
@@ -122,12 +122,12 @@ impl Stage {
                 }
             }
         }
-        if self.scenario.wall_ms_max > 0 {
-            if let Some(mut roll) = self.tape.fault(Domain::WallJump, 0, 200_000) {
-                let place = roll.below(count as u64) as usize;
-                let offset_ms = roll.below(self.scenario.wall_ms_max);
-                self.machines[place].clock.set_wall_offset_ms(offset_ms);
-            }
+        if self.scenario.wall_ms_max > 0
+            && let Some(mut roll) = self.tape.fault(Domain::WallJump, 0, 200_000)
+        {
+            let place = roll.below(count as u64) as usize;
+            let offset_ms = roll.below(self.scenario.wall_ms_max);
+            self.machines[place].clock.set_wall_offset_ms(offset_ms);
         }
         Ok(())
     }

@@ -20,38 +20,36 @@ const ENCODED_ONE_IN: u64 = 16;
 impl Stage {
     pub(super) fn perform(&mut self, place: Place, actions: &mut Vec<Action>) -> Verdict {
         let shuffle = self.scenario.shuffle_ppm;
-        if actions.len() > 1 {
-            if let Some(mut roll) = self
+        if actions.len() > 1
+            && let Some(mut roll) = self
                 .tape
                 .fault(Domain::ActionsShuffled, place as u32, shuffle)
-            {
-                roll.shuffle(actions);
-                // Writes keep their order among themselves.
-                let mut writes: Vec<Action> = Vec::new();
-                actions.retain(|action| {
-                    let is_write = matches!(action, Action::Write(_));
-                    if is_write {
-                        writes.push(action.clone());
-                    }
-                    !is_write
-                });
-                writes.sort_by_key(|action| match action {
-                    Action::Write(write) => write.id,
-                    _ => precentor_core::ids::WriteId(0),
-                });
-                let at = roll.below(actions.len() as u64 + 1) as usize;
-                actions.splice(at..at, writes);
-            }
+        {
+            roll.shuffle(actions);
+            // Writes keep their order among themselves.
+            let mut writes: Vec<Action> = Vec::new();
+            actions.retain(|action| {
+                let is_write = matches!(action, Action::Write(_));
+                if is_write {
+                    writes.push(action.clone());
+                }
+                !is_write
+            });
+            writes.sort_by_key(|action| match action {
+                Action::Write(write) => write.id,
+                _ => precentor_core::ids::WriteId(0),
+            });
+            let at = roll.below(actions.len() as u64 + 1) as usize;
+            actions.splice(at..at, writes);
         }
         let mid_turn = self.scenario.nemesis.mid_turn_ppm;
         let mut stop_at = usize::MAX;
-        if !actions.is_empty() {
-            if let Some(mut roll) = self
+        if !actions.is_empty()
+            && let Some(mut roll) = self
                 .tape
                 .fault(Domain::CrashMidTurn, place as u32, mid_turn)
-            {
-                stop_at = roll.below(actions.len() as u64) as usize;
-            }
+        {
+            stop_at = roll.below(actions.len() as u64) as usize;
         }
         for (nth, action) in actions.drain(..).enumerate() {
             if nth == stop_at {
