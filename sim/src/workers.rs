@@ -266,13 +266,7 @@ impl Worker {
             return;
         }
         let (lane, options) = (self.caller.lane, self.options);
-        let per_tick = |mean_us: u64| {
-            if mean_us == 0 {
-                0
-            } else {
-                (10_000_000_000 / mean_us) as u32
-            }
-        };
+        let per_tick = |mean_us: u64| 10_000_000_000_u64.checked_div(mean_us).unwrap_or(0) as u32;
         if let Some(mut roll) =
             desk.tape
                 .fault(Domain::WorkerCrash, lane, per_tick(options.crash_us))
