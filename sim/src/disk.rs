@@ -45,6 +45,9 @@ pub struct Disk {
     pending: VecDeque<Pending>,
     snapshot: Option<Snapshot>,
     saving: Option<Snapshot>,
+    /// When the sync under way ends.
+    syncing_until_us: u64,
+    /// When the one after it ends, if something waits for one.
     busy_until_us: u64,
 }
 
@@ -72,6 +75,7 @@ impl Disk {
             pending: VecDeque::new(),
             snapshot: None,
             saving: None,
+            syncing_until_us: 0,
             busy_until_us: 0,
         }
     }
@@ -232,7 +236,7 @@ impl Disk {
     /// The node is gone: a first part of what was not synced survives.
     pub fn crash(&mut self, tape: &mut Tape) {
         self.saving = None;
-        self.busy_until_us = 0;
+        (self.syncing_until_us, self.busy_until_us) = (0, 0);
         let pending: Vec<Pending> = self.pending.drain(..).collect();
         for undone in pending.iter().rev() {
             self.entries.truncate(undone.length_before);
@@ -305,9 +309,19 @@ impl Disk {
         if let Some(mut roll) = stall {
             latency_us += roll.between(10_000, self.options.spike_us_max.max(10_000));
         }
-        // Writes queue behind each other, but share syncs: half the time each.
-        let start_us = now_us.max(self.busy_until_us.saturating_sub(latency_us / 2));
-        self.busy_until_us = (start_us + latency_us).max(self.busy_until_us);
+        // A write that comes during a sync waits for the next one, and shares
+        // it with all that wait: group commit, as the real disk thread does it.
+        if now_us >= self.busy_until_us {
+            self.syncing_until_us = now_us + latency_us;
+            self.busy_until_us = self.syncing_until_us;
+        } else {
+            if now_us >= self.syncing_until_us {
+                self.syncing_until_us = self.busy_until_us;
+            }
+            if self.busy_until_us == self.syncing_until_us {
+                self.busy_until_us = self.syncing_until_us + latency_us;
+            }
+        }
         self.busy_until_us
     }
 }
