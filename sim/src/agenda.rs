@@ -43,8 +43,14 @@ impl<T> Agenda<T> {
                 (self.slots.len() - 1) as u32
             }
         };
-        assert!(slot < 1 << SLOT_BITS, "more than 2^24 things to come at once");
-        assert!(self.inserted < 1 << ORDER_BITS, "more than 2^40 things in one run");
+        assert!(
+            slot < 1 << SLOT_BITS,
+            "more than 2^24 things to come at once"
+        );
+        assert!(
+            self.inserted < 1 << ORDER_BITS,
+            "more than 2^40 things in one run"
+        );
         let key = u128::from(at_us) << (SLOT_BITS + ORDER_BITS)
             | u128::from(self.inserted) << SLOT_BITS
             | u128::from(slot);

@@ -45,7 +45,10 @@ pub struct Disk {
     pending: VecDeque<Pending>,
     snapshot: Option<Snapshot>,
     saving: Option<Snapshot>,
+    /// The sync under way ends then.
     busy_until_us: u64,
+    /// The one after it, if something waits for it.
+    next_sync_us: Option<u64>,
 }
 
 /// How a write will end.
@@ -73,6 +76,7 @@ impl Disk {
             snapshot: None,
             saving: None,
             busy_until_us: 0,
+            next_sync_us: None,
         }
     }
 
@@ -90,7 +94,11 @@ impl Disk {
             entries: write.entries,
         };
         if let Some(from) = write.truncate_from {
-            assert!(from >= self.first, "truncation at {from} reaches below the log's start {}", self.first);
+            assert!(
+                from >= self.first,
+                "truncation at {from} reaches below the log's start {}",
+                self.first
+            );
             let keep = ((from.0 - self.first.0) as usize).min(self.entries.len());
             pending.removed = self.entries.split_off(keep);
             self.durable_last = self.durable_last.min(LogIndex(from.0 - 1));
@@ -109,7 +117,10 @@ impl Disk {
             self.entries.push(entry.clone());
         }
         self.pending.push_back(pending);
-        if tape.fault(Domain::WriteFailed, self.lane, self.options.fail_ppm).is_some() {
+        if tape
+            .fault(Domain::WriteFailed, self.lane, self.options.fail_ppm)
+            .is_some()
+        {
             return WriteEnd::Failed(done_us);
         }
         WriteEnd::Durable(done_us)
@@ -157,7 +168,10 @@ impl Disk {
     /// Entries up to here go, as far as a durable snapshot has them.
     pub fn compact(&mut self, up_to: LogIndex) {
         let held = self.snapshot.as_ref().map_or(LogIndex(0), |s| s.index);
-        assert!(up_to <= held, "the log is dropped up to {up_to}, the snapshot ends at {held}");
+        assert!(
+            up_to <= held,
+            "the log is dropped up to {up_to}, the snapshot ends at {held}"
+        );
         let last_safe = self.durable_last.min(up_to);
         let count = (last_safe.0 + 1).saturating_sub(self.first.0) as usize;
         self.entries.drain(..count);
@@ -223,6 +237,7 @@ impl Disk {
     pub fn crash(&mut self, tape: &mut Tape) {
         self.saving = None;
         self.busy_until_us = 0;
+        self.next_sync_us = None;
         let pending: Vec<Pending> = self.pending.drain(..).collect();
         for undone in pending.iter().rev() {
             self.entries.truncate(undone.length_before);
@@ -235,7 +250,9 @@ impl Disk {
         let total: usize = pending.iter().map(records_of).sum();
         let mut survive = 0;
         if total > 0 {
-            if let Some(mut roll) = tape.fault(Domain::UnsyncedKept, self.lane, self.options.keep_ppm) {
+            if let Some(mut roll) =
+                tape.fault(Domain::UnsyncedKept, self.lane, self.options.keep_ppm)
+            {
                 survive = 1 + roll.below(total as u64) as usize;
             }
             if survive < total {
@@ -293,10 +310,20 @@ impl Disk {
         if let Some(mut roll) = stall {
             latency_us += roll.between(10_000, self.options.spike_us_max.max(10_000));
         }
-        // Writes queue behind each other, but share syncs: half the time each.
-        let start_us = now_us.max(self.busy_until_us.saturating_sub(latency_us / 2));
-        self.busy_until_us = (start_us + latency_us).max(self.busy_until_us);
-        self.busy_until_us
+        // One sync at a time; what comes while it runs shares the next one.
+        if self
+            .next_sync_us
+            .is_some_and(|_| now_us >= self.busy_until_us)
+        {
+            self.busy_until_us = self.next_sync_us.take().expect("just seen");
+        }
+        if now_us >= self.busy_until_us {
+            self.busy_until_us = now_us + latency_us;
+            return self.busy_until_us;
+        }
+        *self
+            .next_sync_us
+            .get_or_insert(self.busy_until_us + latency_us)
     }
 }
 
