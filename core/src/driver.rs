@@ -91,3 +91,6 @@ impl Driver {
         self.manager.halted()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,29 @@
-//! The production node.
+//! The production node: threads, disks and sockets around the core, and the
+//! command line over them. No rule of the protocol is here.
 
+// What a node is made of.
+pub mod blobstore;
 pub mod disk;
+pub mod host;
+pub mod net;
+pub mod pilot;
+pub mod scribe;
+pub mod seed;
+pub mod shelf;
+
+// What makes contexts, and shows them.
+pub mod map;
+pub mod render;
 pub mod source;
 pub mod worker;
+
+// A cluster in one process, and who uses it.
+pub mod client;
+pub mod data_dir;
+pub mod embedded;
+pub mod generate;
+pub mod reader;
+
+// The command line.
+pub mod cli;
+pub mod options;

@@ -4,6 +4,7 @@
 //! tests of it.
 
 pub mod disk;
+pub mod fuzz;
 pub mod script;
 pub mod trace;
 pub mod verbs;

@@ -40,8 +40,10 @@ struct HandOver {
 
 impl Leader {
     /// A new leader, which knows nothing of its followers' logs.
-    pub(super) fn new(cx: &Cx<'_>) -> Leader {
+    pub(super) fn new(commit: LogIndex, cx: &Cx<'_>) -> Leader {
         let last = cx.log.last().index;
+        let inherited =
+            (commit.0 + 1..=last.0).filter_map(|index| cx.log.entry_at(LogIndex(index)));
         let others = || {
             cx.config
                 .voters
@@ -57,7 +59,7 @@ impl Leader {
             round: 0,
             next_heartbeat: cx.time(),
             next_read: ReadId(1),
-            uncommitted_bytes: 0,
+            uncommitted_bytes: inherited.map(|entry| entry.body.count()).sum(),
             hand_over: None,
             state_hash: None,
         }

@@ -262,6 +262,8 @@ impl GenerationCoordinator {
         let mut commands = Vec::new();
         commands.extend(self.propose_expire(now, queue));
         if !self.is_reattaching(now) {
+            // Whoever is missing still has its lease, but is not waited for.
+            self.missing.clear();
             self.propose_claims(queue, &mut commands);
         }
         commands
@@ -278,8 +280,7 @@ impl GenerationCoordinator {
     pub fn deadline(&self) -> Option<Time> {
         let hold = self.holds.first().map(|(at, _)| *at);
         let lease = self.deadlines.first().map(|(at, _)| *at);
-        let reattach = (!self.missing.is_empty() && self.reattach_until > Time(0))
-            .then_some(self.reattach_until);
+        let reattach = (!self.missing.is_empty()).then_some(self.reattach_until);
         [hold, lease, reattach].into_iter().flatten().min()
     }
 

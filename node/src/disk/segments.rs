@@ -319,6 +319,15 @@ impl Segments {
         Ok(())
     }
 
+    /// From here on every write fails, as on a bad disk.
+    #[cfg(test)]
+    pub(super) fn break_writes(&mut self) {
+        if let Some((number, file)) = &mut self.current {
+            let path = self.path.join(format!("{SEGMENT}{number:016}"));
+            *file = File::open(path).expect("the current segment is there");
+        }
+    }
+
     /// Removes files that hold nothing that counts.
     pub(super) fn remove(&self, numbers: &[u64]) -> io::Result<()> {
         for number in numbers {

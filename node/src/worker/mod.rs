@@ -2,5 +2,6 @@
 //! records are stored. Knows nothing of the cluster that asks for them.
 
 pub mod engine;
+pub mod local;
 pub mod outline;
 pub mod record;

@@ -13,8 +13,9 @@ use precentor_core::context::{
 use precentor_core::digest::Digest;
 
 use super::language::{Reader, identify};
+use super::parse::{self, ParseFailure};
 use super::text::{self, TextOutline};
-use super::tree::{self, Outline, ParseFailure, Ready};
+use super::tree::{self, Outline, Ready};
 use super::{commands, prose, provenance};
 use crate::source::digest::{Examined, FileClass, examine};
 use crate::worker::engine::{EngineError, FailureClass};
@@ -47,7 +48,7 @@ pub(super) fn generate(
             );
             return Err(EngineError { class: FailureClass::SourceChanged, message });
         }
-        Ok(describe(uri, &examined, text))
+        describe(uri, &examined, text)
     })
 }
 
@@ -69,7 +70,11 @@ fn unreadable(path: &Path, cause: &io::Error) -> EngineError {
 }
 
 /// The record of a file with this content.
-pub(super) fn describe(uri: &Address, examined: &Examined, content: &[u8]) -> ContextRecord {
+fn describe(
+    uri: &Address,
+    examined: &Examined,
+    content: &[u8],
+) -> Result<ContextRecord, EngineError> {
     let mut record = ContextRecord::new(
         uri.clone(),
         ContextKind::File,
@@ -109,9 +114,9 @@ pub(super) fn describe(uri: &Address, examined: &Examined, content: &[u8]) -> Co
                 examined.bytes
             ));
         }
-        FileClass::Text => describe_text(&mut record, &name, content),
+        FileClass::Text => describe_text(&mut record, &name, content)?,
     }
-    record
+    Ok(record)
 }
 
 /// What the first bytes say a binary is.
@@ -146,7 +151,11 @@ fn binary_kind(name: &[u8], content: &[u8]) -> String {
     }
 }
 
-fn describe_text(record: &mut ContextRecord, name: &[u8], content: &[u8]) {
+fn describe_text(
+    record: &mut ContextRecord,
+    name: &[u8],
+    content: &[u8],
+) -> Result<(), EngineError> {
     let language = identify(name, content);
     record.language = language.name.to_owned();
     record.tokens = prose::estimate_tokens(content);
@@ -157,7 +166,7 @@ fn describe_text(record: &mut ContextRecord, name: &[u8], content: &[u8]) {
         ));
     }
     match language.reader {
-        Reader::Tree(ready) => describe_code(record, ready, content),
+        Reader::Tree(ready) => describe_code(record, ready, content)?,
         Reader::Markdown => take_text(record, text::markdown(content)),
         Reader::Sections => take_text(record, text::sections(content)),
         Reader::Json => take_text(record, text::json(content)),
@@ -168,6 +177,7 @@ fn describe_text(record: &mut ContextRecord, name: &[u8], content: &[u8]) {
     record.commands = commands::declared(&record.uri, name, content);
     mark(record, name, content);
     record.one_line = one_line(record);
+    Ok(())
 }
 
 fn take_text(record: &mut ContextRecord, outline: TextOutline) {
@@ -181,9 +191,13 @@ fn take_text(record: &mut ContextRecord, outline: TextOutline) {
     }
 }
 
-fn describe_code(record: &mut ContextRecord, ready: &'static Ready, content: &[u8]) {
+fn describe_code(
+    record: &mut ContextRecord,
+    ready: &'static Ready,
+    content: &[u8],
+) -> Result<(), EngineError> {
     let compiled = ready.get();
-    let tree = match tree::parse(compiled, content) {
+    let tree = match parse::parse(compiled, content) {
         Ok(tree) => tree,
         Err(failure) => {
             record.warnings.push(match failure {
@@ -191,13 +205,23 @@ fn describe_code(record: &mut ContextRecord, ready: &'static Ready, content: &[u
                     "not parsed: it is far harder to read as {} than its size explains",
                     record.language
                 ),
+                ParseFailure::NoThread => {
+                    let message = format!(
+                        "cannot parse {}: the system gives no thread with enough stack",
+                        record.uri
+                    );
+                    return Err(EngineError {
+                        class: FailureClass::Retryable,
+                        message,
+                    });
+                }
                 ParseFailure::NoGrammar => format!(
                     "not parsed: the grammar for {} cannot be loaded",
                     record.language
                 ),
             });
             take_text(record, text::plain(content));
-            return;
+            return Ok(());
         }
     };
     let Outline {
@@ -242,6 +266,7 @@ fn describe_code(record: &mut ContextRecord, ready: &'static Ready, content: &[u
             "{syntax_errors} syntax errors, the first at line {first_error_line}; the outline may lack symbols near them"
         ));
     }
+    Ok(())
 }
 
 /// A name in an explicit list of exports is public, however it is declared.

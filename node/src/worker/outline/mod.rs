@@ -15,13 +15,20 @@ mod go;
 mod java;
 mod javascript;
 mod language;
+mod parse;
 mod prose;
 mod python;
 mod rust;
 mod text;
 mod tree;
 
-pub use bare::{has_grammar, parse_bare};
+pub use bare::parse_bare;
+
+/// Estimates the tokens of a text.
+#[must_use]
+pub fn estimate_tokens(text: &[u8]) -> u64 {
+    prose::estimate_tokens(text)
+}
 
 #[cfg(test)]
 mod tests;
@@ -93,20 +100,14 @@ fn provenance() -> Provenance {
 /// Parsing alone, to measure what everything else costs.
 mod bare {
     use super::language::{Reader, identify};
-    use super::tree;
-
-    /// Whether a file of this name and content is parsed by a grammar.
-    #[must_use]
-    pub fn has_grammar(name: &[u8], content: &[u8]) -> bool {
-        matches!(identify(name, content).reader, Reader::Tree(_))
-    }
+    use super::parse;
 
     /// Parses with the grammar for `name`, if there is one, and drops the tree.
     /// Says whether there was one.
     #[must_use]
     pub fn parse_bare(name: &[u8], content: &[u8]) -> bool {
         match identify(name, content).reader {
-            Reader::Tree(ready) => tree::parse(ready.get(), content).is_ok(),
+            Reader::Tree(ready) => parse::parse(ready.get(), content).is_ok(),
             _ => false,
         }
     }

@@ -173,7 +173,7 @@ fn heading(outline: &mut TextOutline, title: &[u8], level: usize, line: u32) {
 /// `[section]` and the keys before the first of them.
 pub(super) fn sections(source: &[u8]) -> TextOutline {
     let mut outline = TextOutline {
-        lead: head_comment(source),
+        lead: lead_comment(source),
         ..TextOutline::default()
     };
     let mut in_section = false;
@@ -258,7 +258,7 @@ fn bracket_balance(line: &[u8]) -> i64 {
 /// Keys at the left edge.
 pub(super) fn yaml(source: &[u8]) -> TextOutline {
     let mut outline = TextOutline {
-        lead: head_comment(source),
+        lead: lead_comment(source),
         ..TextOutline::default()
     };
     for (number, line) in lines(source) {
@@ -358,15 +358,24 @@ pub(super) fn plain(source: &[u8]) -> TextOutline {
 /// The first comment.
 pub(super) fn script(source: &[u8]) -> TextOutline {
     TextOutline {
-        lead: head_comment(source),
+        lead: lead_comment(source),
         ..TextOutline::default()
     }
 }
 
-/// The first paragraph of the comment at the top of a file, whatever marks its
+/// The comment at the top of a file that has no declarations.
+fn lead_comment(source: &[u8]) -> String {
+    top_comment(source, |_| false)
+}
+
+/// The first paragraph of the comment at the top of a program, whatever marks its
 /// language has; a licence is passed over. Empty if the comment is directly
 /// followed by a declaration, which it then describes.
 pub(super) fn head_comment(source: &[u8]) -> String {
+    top_comment(source, describes_next)
+}
+
+fn top_comment(source: &[u8], is_of_next: fn(&[u8]) -> bool) -> String {
     let head = &source[..source.len().min(32 * 1024)];
     let mut at = if head.starts_with(b"#!") {
         line_end(head, 0)
@@ -391,7 +400,7 @@ pub(super) fn head_comment(source: &[u8]) -> String {
             continue;
         }
         let is_inner = comment.starts_with(b"//!") || comment.starts_with(b"/*!");
-        if !is_inner && describes_next(&head[end..]) {
+        if !is_inner && is_of_next(&head[end..]) {
             return String::new();
         }
         return prose::first_paragraph(comment);

@@ -3,14 +3,12 @@
 //! functions. A cursor walk, not a query: one pass, no recursion, no
 //! allocation per node.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::num::NonZeroU16;
-use std::ops::ControlFlow;
 use std::sync::OnceLock;
 
 use precentor_core::context::{LineRange, SliceDigest, Symbol, SymbolKind, Visibility};
-use tree_sitter::{Language, Node, ParseOptions, ParseState, Parser, Tree};
+use tree_sitter::{Language, Node, Tree};
 
 use super::prose;
 
@@ -177,15 +175,6 @@ pub(super) struct Outline {
     pub(super) first_error_line: u32,
 }
 
-/// Why there is no outline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ParseFailure {
-    /// The text costs far more steps than any real program of its size.
-    TooHard,
-    /// The grammar cannot be loaded.
-    NoGrammar,
-}
-
 /// A dialect made ready for use.
 pub(super) struct Compiled {
     dialect: &'static Dialect,
@@ -238,44 +227,17 @@ impl Compiled {
         }
     }
 
+    /// Its grammar.
+    pub(super) fn grammar(&self) -> &Language {
+        &self.language
+    }
+
     fn rule(&self, kind: u16) -> Rule {
         self.rules
             .get(usize::from(kind))
             .copied()
             .unwrap_or(Rule::Through)
     }
-}
-
-thread_local! {
-    static PARSER: RefCell<Parser> = RefCell::new(Parser::new());
-}
-
-/// Parses `source`; gives up after a number of steps that depends only on its
-/// size, so that the same bytes end the same way on every machine.
-pub(super) fn parse(compiled: &Compiled, source: &[u8]) -> Result<Tree, ParseFailure> {
-    // The parser asks after every hundred steps. A real program needs less than one step
-    // per byte; a text that needs ten is an accident or an attack.
-    let mut left = 2_000 + source.len() / 10;
-    let mut progress = |_: &ParseState| match left.checked_sub(1) {
-        Some(less) => {
-            left = less;
-            ControlFlow::Continue(())
-        }
-        None => ControlFlow::Break(()),
-    };
-    let options = ParseOptions::new().progress_callback(&mut progress);
-    PARSER.with_borrow_mut(|parser| {
-        parser
-            .set_language(&compiled.language)
-            .map_err(|_| ParseFailure::NoGrammar)?;
-        let mut read = |at: usize, _| source.get(at..).unwrap_or_default();
-        let tree = parser.parse_with_options(&mut read, None, Some(options));
-        if tree.is_none() {
-            // An interrupted parse would otherwise be resumed with the next text.
-            parser.reset();
-        }
-        tree.ok_or(ParseFailure::TooHard)
-    })
 }
 
 /// Walks the tree of `source`.
@@ -396,7 +358,9 @@ impl<'a> Walk<'a> {
             Rule::TypeName => self.refer(node.byte_range()),
             Rule::Access => {
                 let text = self.source.get(node.byte_range()).unwrap_or_default();
-                if let Some(scope) = self.scopes.last_mut() {
+                // The same words stand before a base class, and say nothing of members there.
+                let of_members = node.next_sibling().is_some_and(|next| next.kind() == ":");
+                if let Some(scope) = self.scopes.last_mut().filter(|_| of_members) {
                     scope.access = Some(match text {
                         b"public" => Visibility::Public,
                         b"protected" => Visibility::Restricted,

@@ -1,0 +1,159 @@
+//! Bodies by their digest: source texts and records, kept beside the log so
+//! that the log and the replicated state stay small. Knows nothing of who
+//! refers to them. What is put here survives the end of the process at once,
+//! and a power cut after [`BlobStore::flush`].
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
+use precentor_core::digest::Digest;
+
+/// Memory for blocks that were read: bodies are read once or twice.
+const CACHE_BYTES: u64 = 2 * 1024 * 1024;
+/// Memory for what is not in a table yet. Several stores share a process.
+const MEMTABLE_BYTES: u64 = 4 * 1024 * 1024;
+/// Journal files; the smallest that fjall takes.
+const JOURNAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Largest body, in bytes.
+pub const BLOB_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Why a body cannot be kept or had.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// The store below failed; for a put or a flush, what is on disk is unknown.
+    #[error("body store {}: {error}", path.display())]
+    Store {
+        /// Where.
+        path: PathBuf,
+        /// Its word.
+        error: fjall::Error,
+    },
+    /// The bytes are not what the digest says. Nothing was kept.
+    #[error("a body of {bytes} bytes was to be kept as {expected} but has digest {found}")]
+    OtherDigest {
+        /// Length of the body.
+        bytes: u64,
+        /// What it was said to be.
+        expected: Digest,
+        /// What it is.
+        found: Digest,
+    },
+    /// The body is too large. Nothing was kept.
+    #[error("a body of {bytes} bytes was to be kept; the limit is {BLOB_BYTES_MAX}")]
+    TooLarge {
+        /// Length of the body.
+        bytes: u64,
+    },
+    /// What was kept is not what is there now.
+    #[error("body {digest} is damaged on disk; fetch it from a peer and put it again")]
+    Damaged {
+        /// Which.
+        digest: Digest,
+    },
+}
+
+/// Bodies by digest. Clones are handles to the same store; it is closed when
+/// the last one goes. Only one process can have it open.
+#[derive(Clone)]
+pub struct BlobStore {
+    path: PathBuf,
+    database: Database,
+    bodies: Keyspace,
+}
+
+impl fmt::Debug for BlobStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BlobStore({})", self.path.display())
+    }
+}
+
+impl BlobStore {
+    /// Opens a store, or makes it.
+    pub fn open(path: &Path) -> Result<BlobStore, BlobError> {
+        let failed = |error| BlobError::Store {
+            path: path.to_owned(),
+            error,
+        };
+        let database = Database::builder(path)
+            .cache_size(CACHE_BYTES)
+            .worker_threads(1)
+            .max_journaling_size(JOURNAL_BYTES_MAX)
+            .max_cached_files(Some(32))
+            .open()
+            .map_err(failed)?;
+        let options = || {
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(MEMTABLE_BYTES)
+                .with_kv_separation(Some(KvSeparationOptions::default()))
+        };
+        let bodies = database.keyspace("bodies", options).map_err(failed)?;
+        Ok(BlobStore {
+            path: path.to_owned(),
+            database,
+            bodies,
+        })
+    }
+
+    /// Keeps a body. To put the same again changes nothing.
+    pub fn put(&self, digest: Digest, body: &[u8]) -> Result<(), BlobError> {
+        let bytes = body.len() as u64;
+        if bytes > BLOB_BYTES_MAX {
+            return Err(BlobError::TooLarge { bytes });
+        }
+        let found = Digest::of(body);
+        if found != digest {
+            return Err(BlobError::OtherDigest {
+                bytes,
+                expected: digest,
+                found,
+            });
+        }
+        // A damaged one is replaced: that is how it is repaired.
+        if matches!(self.get(digest), Ok(Some(_))) {
+            return Ok(());
+        }
+        self.bodies
+            .insert(digest.0, body)
+            .map_err(|error| self.failed(error))
+    }
+
+    /// A body, if it is here. It is checked against its digest.
+    pub fn get(&self, digest: Digest) -> Result<Option<Vec<u8>>, BlobError> {
+        let Some(body) = self
+            .bodies
+            .get(digest.0)
+            .map_err(|error| self.failed(error))?
+        else {
+            return Ok(None);
+        };
+        if Digest::of(&body) != digest {
+            return Err(BlobError::Damaged { digest });
+        }
+        Ok(Some(body.to_vec()))
+    }
+
+    /// Whether a body is here. It is not read.
+    pub fn contains(&self, digest: Digest) -> Result<bool, BlobError> {
+        self.bodies
+            .contains_key(digest.0)
+            .map_err(|error| self.failed(error))
+    }
+
+    /// Makes everything that was put before durable.
+    pub fn flush(&self) -> Result<(), BlobError> {
+        self.database
+            .persist(PersistMode::SyncAll)
+            .map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: fjall::Error) -> BlobError {
+        BlobError::Store {
+            path: self.path.clone(),
+            error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! The verbs of the command line, one a file, and the exit codes.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::data_dir::{self, DataDirError};
+use crate::embedded::ClusterError;
+use crate::generate::GenerateError;
+use crate::options::{Options, Verb};
+use crate::reader::ReadError;
+
+mod generate;
+mod get;
+mod map;
+mod status;
+
+/// How a command ended. The numbers are documented in `--help`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// Something was lost or duplicated, or the work stopped halfway.
+    Incomplete = 1,
+    /// Wrong usage, or nothing there to work on.
+    Usage = 2,
+    /// The data directory cannot be used.
+    Data = 3,
+    /// No context at that address.
+    NotFound = 4,
+    /// Interrupted.
+    Interrupted = 130,
+}
+
+/// Why a command cannot do what was asked.
+#[derive(Debug)]
+pub(crate) struct CommandError {
+    exit: Exit,
+    message: String,
+}
+
+impl CommandError {
+    fn new(exit: Exit, message: impl ToString) -> CommandError {
+        CommandError { exit, message: message.to_string() }
+    }
+}
+
+impl From<DataDirError> for CommandError {
+    fn from(error: DataDirError) -> CommandError {
+        CommandError::new(Exit::Data, error)
+    }
+}
+
+impl From<ReadError> for CommandError {
+    fn from(error: ReadError) -> CommandError {
+        CommandError::new(Exit::Data, error)
+    }
+}
+
+impl From<GenerateError> for CommandError {
+    fn from(error: GenerateError) -> CommandError {
+        let exit = match &error {
+            GenerateError::Cluster(ClusterError::System { .. }) | GenerateError::Stopped(_) => Exit::Incomplete,
+            GenerateError::Cluster(_) => Exit::Data,
+            GenerateError::Project(_) | GenerateError::Walk(_) => Exit::Usage,
+        };
+        CommandError::new(exit, error)
+    }
+}
+
+/// Does what the command line says.
+#[must_use]
+pub fn run(options: Options) -> ExitCode {
+    if let Some(filter) = options.log.as_deref().filter(|filter| !filter.is_empty()) {
+        match EnvFilter::try_new(filter) {
+            Ok(filter) => {
+                tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+            }
+            Err(error) => return end(CommandError::new(Exit::Usage, format!("--log {filter}: {error}"))),
+        }
+    }
+    let done = match options.verb {
+        Verb::Generate(verb) => generate::run(&verb),
+        Verb::Get(verb) => get::run(&verb),
+        Verb::Map(verb) => map::run(&verb),
+        Verb::Status(verb) => status::run(&verb),
+    };
+    match done {
+        Ok(exit) => ExitCode::from(exit as u8),
+        Err(error) => end(error),
+    }
+}
+
+fn end(error: CommandError) -> ExitCode {
+    // With stderr closed there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "error: {}", error.message);
+    ExitCode::from(error.exit as u8)
+}
+
+/// Writes to stdout. A reader that has seen enough is no error.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+fn print_json(value: &impl serde::Serialize) -> Result<(), CommandError> {
+    let text = serde_json::to_string(value).map_err(|error| CommandError::new(Exit::Incomplete, error))?;
+    print(&text);
+    Ok(())
+}
+
+/// A folder as the one path that names it.
+fn canonical(path: &Path) -> Result<PathBuf, CommandError> {
+    std::fs::canonicalize(path)
+        .map_err(|cause| CommandError::new(Exit::Usage, format!("cannot open {}: {cause}", path.display())))
+}
+
+/// The data directory of a folder: the one named, or the nearest folder's.
+fn data_of_folder(data: Option<&Path>, folder: &Path) -> Result<PathBuf, CommandError> {
+    if let Some(data) = data {
+        return Ok(data.to_path_buf());
+    }
+    let root = data_dir::default_root()?;
+    let hint = folder.display().to_string();
+    data_dir::find_source(&root, folder)
+        .map(|(path, _)| path)
+        .ok_or_else(|| DataDirError::Missing { path: root, hint }.into())
+}

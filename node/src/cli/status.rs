@@ -1,0 +1,103 @@
+//! `precentor status`.
+
+use precentor_core::status::QueueCounts;
+use serde::Serialize;
+
+use super::{CommandError, Exit, canonical, data_of_folder, print, print_json};
+use crate::options::StatusOptions;
+use crate::reader::Reader;
+
+/// What is shown. The field names are the words of `--json`.
+#[derive(Debug, Serialize)]
+struct Shown {
+    project: String,
+    source: String,
+    data: String,
+    nodes: u32,
+    term: u64,
+    entries: u64,
+    contexts: u64,
+    waiting: u64,
+    delayed: u64,
+    ready: u64,
+    running: u64,
+    parked: u64,
+    done: u64,
+    from_cache: u64,
+    dead: u64,
+    cancelled: u64,
+    dependency_failed: u64,
+    superseded: u64,
+    warnings: Vec<String>,
+}
+
+pub(super) fn run(verb: &StatusOptions) -> Result<Exit, CommandError> {
+    let dir = match &verb.data {
+        // With --data, the folder may be gone.
+        Some(_) => verb.dir.clone(),
+        None => canonical(&verb.dir)?,
+    };
+    let data = data_of_folder(verb.data.as_deref(), &dir)?;
+    let reader = Reader::open(&data, &verb.dir.display().to_string())?;
+    let (identity, status) = (reader.identity(), reader.status());
+    let QueueCounts {
+        waiting,
+        delayed,
+        ready,
+        running,
+        parked,
+        done,
+        from_cache,
+        dead,
+        cancelled,
+        dependency_failed,
+        superseded,
+        contexts,
+    } = status.queue;
+    let shown = Shown {
+        project: identity.project.clone(),
+        source: identity.source.clone(),
+        data: reader.path().display().to_string(),
+        nodes: identity.nodes,
+        // The term and the entry of the reader's own election are not the cluster's.
+        term: status.term.0.saturating_sub(1),
+        entries: status.applied.0.saturating_sub(1),
+        contexts,
+        waiting,
+        delayed,
+        ready,
+        running,
+        parked,
+        done,
+        from_cache,
+        dead,
+        cancelled,
+        dependency_failed,
+        superseded,
+        warnings: reader.warnings().to_vec(),
+    };
+    if verb.json {
+        print_json(&shown)?;
+    } else {
+        print(&text(&shown));
+    }
+    Ok(Exit::Done)
+}
+
+fn text(shown: &Shown) -> String {
+    let open = shown.waiting + shown.delayed + shown.ready + shown.running + shown.parked;
+    let mut lines = vec![
+        format!("{} ({}): {} contexts", shown.project, shown.source, shown.contexts),
+        format!(
+            "  jobs: {open} unfinished, {} done ({} from cache), {} dead, {} superseded",
+            shown.done, shown.from_cache, shown.dead, shown.superseded
+        ),
+        format!("  cluster: {} voters, term {}, {} log entries", shown.nodes, shown.term, shown.entries),
+        format!("  data: {}", shown.data),
+    ];
+    if open > 0 {
+        lines.push(format!("  to go on: precentor generate {}", shown.source));
+    }
+    lines.extend(shown.warnings.iter().map(|warning| format!("  warning: {warning}")));
+    lines.join("\n")
+}

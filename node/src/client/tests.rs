@@ -1,0 +1,105 @@
+use precentor_core::request::Refusal;
+
+use super::*;
+use crate::pilot::Mail;
+
+/// A node whose mail the test reads.
+struct Puppet {
+    mail: Receiver<Mail>,
+}
+
+impl Puppet {
+    fn add(directory: &Directory, node: u64) -> Puppet {
+        let (mailbox, mail) = Mailbox::new(NodeId(node));
+        directory.add(mailbox);
+        Puppet { mail }
+    }
+
+    fn answer(&self, reply: Option<Reply>) -> Request {
+        match self.mail.recv_timeout(Duration::from_secs(5)).unwrap() {
+            Mail::Client { request, reply: to, .. } => {
+                if let Some(reply) = reply {
+                    to.answer(reply);
+                }
+                request
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn courier(directory: &Directory) -> Courier {
+    Courier::new(directory.clone(), Principal("test".into()))
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(5)
+}
+
+#[test]
+fn a_hint_is_followed_and_remembered() {
+    let directory = Directory::default();
+    let first = Puppet::add(&directory, 1);
+    let second = Puppet::add(&directory, 2);
+    directory.suggest(NodeId(1));
+    let mut courier = courier(&directory);
+    let tag = courier.send(Request::Status);
+    first.answer(Some(Reply::NotLeader { leader: Some(NodeId(2)) }));
+    let answered = courier.inbox().recv().unwrap();
+    assert_eq!(courier.take(answered), None);
+    second.answer(Some(Reply::Job(None)));
+    assert_eq!(courier.receive(soon()), Some((tag, Reply::Job(None))));
+    assert_eq!(directory.leader_hint(), Some(NodeId(2)));
+    assert_eq!(courier.open_count(), 0);
+}
+
+#[test]
+fn a_request_survives_the_death_of_its_node() {
+    let directory = Directory::default();
+    let first = Puppet::add(&directory, 1);
+    directory.suggest(NodeId(1));
+    let mut courier = courier(&directory);
+    let tag = courier.send(Request::Job(precentor_core::ids::JobId(7)));
+    directory.remove(NodeId(1));
+    let second = Puppet::add(&directory, 2);
+    drop(first);
+    // The unread mail dies with the node, and says so.
+    let answered = courier.inbox().recv_timeout(Duration::from_secs(5)).unwrap();
+    assert!(answered.reply.is_none());
+    assert_eq!(courier.take(answered), None);
+    let (sender, resent) = unbounded();
+    std::thread::scope(|scope| {
+        scope.spawn(move || sender.send(second.answer(Some(Reply::Job(None)))).unwrap());
+        assert_eq!(courier.receive(soon()), Some((tag, Reply::Job(None))));
+    });
+    assert_eq!(resent.recv().unwrap(), Request::Job(precentor_core::ids::JobId(7)));
+}
+
+#[test]
+fn refused_and_unknown_are_asked_again_until_there_is_an_outcome() {
+    let directory = Directory::default();
+    let only = Puppet::add(&directory, 1);
+    let mut courier = courier(&directory);
+    let tag = courier.send(Request::Status);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            only.answer(Some(Reply::Refused { reason: Refusal::NoLeader, retry_after_ms: 1 }));
+            only.answer(Some(Reply::Unknown));
+            only.answer(Some(Reply::NotLeader { leader: None }));
+            only.answer(Some(Reply::Job(None)));
+        });
+        assert_eq!(courier.receive(soon()), Some((tag, Reply::Job(None))));
+    });
+}
+
+#[test]
+fn a_second_answer_to_one_request_is_ignored() {
+    let directory = Directory::default();
+    let only = Puppet::add(&directory, 1);
+    let mut courier = courier(&directory);
+    courier.send(Request::Status);
+    only.answer(Some(Reply::Job(None)));
+    assert!(courier.receive(soon()).is_some());
+    let late = Answered { tag: 1, node: NodeId(1), reply: Some(Reply::Job(None)) };
+    assert_eq!(courier.take(late), None);
+}

@@ -1,0 +1,395 @@
+//! A whole cluster in one process: every voter with its own threads, files and
+//! sockets, as if it were alone on a machine. Starts, kills and restarts them;
+//! what they agree on is their own business.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use precentor_core::bytes::Bytes;
+use precentor_core::config::{Config, Knobs};
+use precentor_core::digest::Digest;
+use precentor_core::driver::{Driver, RecoverError};
+use precentor_core::event::Now;
+use precentor_core::ids::{NodeId, Term};
+use precentor_core::status::{RoleName, Status};
+
+use crate::blobstore::{BlobError, BlobStore};
+use crate::client::Directory;
+use crate::data_dir::{DataDir, DataDirError, Identity};
+use crate::disk::{self, OpenError, OpenMode, Store};
+use crate::host::NodeHost;
+use crate::net::{AddressBook, Me, Net};
+use crate::pilot::{Ended, Mail, Mailbox, Pilot, Switch};
+use crate::scribe::{self, LogScribe};
+use crate::seed;
+use crate::shelf::{Shelf, ShelfReader};
+
+#[cfg(test)]
+mod tests;
+
+/// How long a restart waits for files that the killed node's threads still hold.
+const RESTART_PATIENCE: Duration = Duration::from_secs(5);
+const RESTART_RETRY: Duration = Duration::from_millis(10);
+
+/// Why a cluster, or one node of it, cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// The data directory.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// A node's log or snapshot.
+    #[error(transparent)]
+    Disk(#[from] OpenError),
+    /// A node's bodies.
+    #[error(transparent)]
+    Bodies(#[from] BlobError),
+    /// A node's state.
+    #[error(transparent)]
+    State(#[from] RecoverError),
+    /// Threads or sockets.
+    #[error("cannot {what}: {cause}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// Too many nodes are damaged.
+    #[error(
+        "{} of {voters} voters cannot start, and a majority is needed; nothing was changed. Restore their directories, or start anew in another with --data:{}", broken.len(), list(broken)
+    )]
+    NoMajority {
+        /// Which, and why.
+        broken: Vec<(NodeId, String)>,
+        /// Of how many.
+        voters: usize,
+    },
+}
+
+fn list(broken: &[(NodeId, String)]) -> String {
+    broken.iter().map(|(node, reason)| format!("\n  {node}: {reason}")).collect()
+}
+
+fn system(what: &'static str) -> impl Fn(io::Error) -> ClusterError {
+    move |cause| ClusterError::System { what, cause }
+}
+
+/// What the nodes show of themselves, gathered. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Board(Arc<Mutex<Shown>>);
+
+#[derive(Debug, Default)]
+struct Shown {
+    statuses: BTreeMap<NodeId, Status>,
+    reigns: BTreeMap<Term, NodeId>,
+}
+
+impl Board {
+    fn show(&self, status: Status) {
+        let mut shown = locked(&self.0);
+        if status.role == RoleName::Leader {
+            shown.reigns.insert(status.term, status.node);
+        }
+        shown.statuses.insert(status.node, status);
+    }
+
+    fn forget(&self, node: NodeId) {
+        locked(&self.0).statuses.remove(&node);
+    }
+
+    /// The status of the leader of the latest term, if a node says that it leads.
+    #[must_use]
+    pub fn leader(&self) -> Option<Status> {
+        let shown = locked(&self.0);
+        let leaders = shown.statuses.values().filter(|status| status.role == RoleName::Leader);
+        leaders.max_by_key(|status| status.term).cloned()
+    }
+
+    /// Who led in which term, since the start.
+    #[must_use]
+    pub fn reigns(&self) -> Vec<(Term, NodeId)> {
+        locked(&self.0).reigns.iter().map(|(term, node)| (*term, *node)).collect()
+    }
+
+    /// What each node that runs has shown last.
+    #[must_use]
+    pub fn statuses(&self) -> Vec<Status> {
+        locked(&self.0).statuses.values().cloned().collect()
+    }
+}
+
+/// The bodies of all nodes that run. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Library(Arc<Mutex<BTreeMap<NodeId, ShelfReader>>>);
+
+impl Library {
+    /// A body, from whichever node has it.
+    #[must_use]
+    pub fn get(&self, digest: &Digest) -> Option<Bytes> {
+        let readers: Vec<(NodeId, ShelfReader)> =
+            locked(&self.0).iter().map(|(node, reader)| (*node, reader.clone())).collect();
+        readers.into_iter().find_map(|(node, reader)| match reader.get(digest) {
+            Ok(body) => body,
+            Err(error) => {
+                tracing::warn!(%node, %error, "a body cannot be read here; another node is asked");
+                None
+            }
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Node {
+    switch: Switch,
+    mailbox: Mailbox,
+    pilot: JoinHandle<Ended>,
+    helpers: Vec<JoinHandle<()>>,
+}
+
+/// The cluster. Dropped, it stops in order.
+#[derive(Debug)]
+pub struct EmbeddedCluster {
+    data: DataDir,
+    identity: Identity,
+    knobs: Knobs,
+    runtime: tokio::runtime::Runtime,
+    book: AddressBook,
+    directory: Directory,
+    board: Board,
+    library: Library,
+    nodes: BTreeMap<NodeId, Node>,
+    left_out: Vec<(NodeId, String)>,
+}
+
+/// Makes a voter's directory. Its log must exist before the cluster does.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn found_node(identity: &Identity, node: NodeId, path: &Path) -> Result<(), ClusterError> {
+    std::fs::create_dir_all(path).map_err(system("create a node's directory"))?;
+    let identity = disk_identity(identity, node)?;
+    let store = Store::open(&path.join("voter"), &identity, OpenMode::Create)?;
+    store.close().map_err(system("close a new log"))
+}
+
+pub(crate) fn disk_identity(identity: &Identity, node: NodeId) -> Result<disk::Identity, ClusterError> {
+    Ok(disk::Identity { cluster: identity.cluster_id()?, node, name: identity.project.clone() })
+}
+
+impl EmbeddedCluster {
+    /// Starts all voters; those that cannot start are left out as long as a
+    /// majority can.
+    ///
+    /// # Errors
+    /// If there is no majority.
+    pub fn start(data: DataDir, knobs: Knobs) -> Result<EmbeddedCluster, ClusterError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("peers")
+            .enable_all()
+            .build()
+            .map_err(system("start the network threads"))?;
+        let identity = data.identity().clone();
+        let mut cluster = EmbeddedCluster {
+            data,
+            identity,
+            knobs,
+            runtime,
+            book: AddressBook::default(),
+            directory: Directory::default(),
+            board: Board::default(),
+            library: Library::default(),
+            nodes: BTreeMap::new(),
+            left_out: Vec::new(),
+        };
+        let voters = cluster.identity.voters();
+        for node in &voters {
+            if let Err(error) = cluster.start_node(*node) {
+                cluster.left_out.push((*node, error.to_string()));
+            }
+        }
+        if cluster.nodes.len() <= voters.len() / 2 {
+            let broken = std::mem::take(&mut cluster.left_out);
+            return Err(ClusterError::NoMajority { broken, voters: voters.len() });
+        }
+        Ok(cluster)
+    }
+
+    /// The voters that could not start, and why.
+    #[must_use]
+    pub fn left_out(&self) -> &[(NodeId, String)] {
+        &self.left_out
+    }
+
+    /// The way to the nodes.
+    #[must_use]
+    pub fn directory(&self) -> Directory {
+        self.directory.clone()
+    }
+
+    /// What the nodes show.
+    #[must_use]
+    pub fn board(&self) -> Board {
+        self.board.clone()
+    }
+
+    /// The nodes' bodies.
+    #[must_use]
+    pub fn library(&self) -> Library {
+        self.library.clone()
+    }
+
+    /// Which nodes run.
+    #[must_use]
+    pub fn running(&self) -> Vec<NodeId> {
+        let runs = |node: &Node| !node.pilot.is_finished();
+        self.nodes.iter().filter(|(_, node)| runs(node)).map(|(id, _)| *id).collect()
+    }
+
+    /// All voters, running or not.
+    #[must_use]
+    pub fn voters(&self) -> Vec<NodeId> {
+        self.identity.voters()
+    }
+
+    /// Starts a node from what is on its disk.
+    ///
+    /// # Errors
+    /// If that cannot be read or is damaged.
+    pub fn start_node(&mut self, node: NodeId) -> Result<(), ClusterError> {
+        let path = self.data.node_path(node);
+        let voter = path.join("voter");
+        let mut store =
+            Store::open(&voter, &disk_identity(&self.identity, node)?, OpenMode::Existing)?;
+        if let Some(torn) = &store.report().torn {
+            tracing::info!(%node, ?torn, "a write that was never confirmed was cut off");
+        }
+        let recovered = scribe::recovered(&mut store, &voter)?;
+        let cluster = self.identity.cluster_id()?;
+        let voters = self.identity.voters();
+        let mut config = Config::new(cluster, node, voters.clone(), seed::fresh());
+        config.knobs = self.knobs;
+        let driver = Driver::recover(config, recovered, Now::default())?;
+        let bodies = BlobStore::open(&path.join("bodies"))?;
+
+        let (mailbox, mail) = Mailbox::new(node);
+        let switch = Switch::default();
+        let (scribe, log_thread) = LogScribe::spawn(store, cluster, mailbox.clone(), switch.clone())
+            .map_err(system("start a log thread"))?;
+        let audit = path.join("audit.jsonl");
+        let (shelf, shelf_thread) = Shelf::spawn(node, bodies, &audit, scribe.clone(), switch.clone())
+            .map_err(system("open the audit file"))?;
+        let reader = shelf.reader();
+        let peers = voters.into_iter().filter(|peer| *peer != node).collect();
+        let net = Net::start(self.runtime.handle(), Me { cluster, node, peers }, &self.book, &mailbox)
+            .map_err(system("listen on the loopback interface"))?;
+        let board = self.board.clone();
+        let pilot = Pilot {
+            driver,
+            host: NodeHost::new(node, net, scribe, shelf),
+            mail,
+            switch: switch.clone(),
+            watcher: Box::new(move |status| board.show(status)),
+        };
+        let pilot = pilot.spawn().map_err(system("start a node's thread"))?;
+        locked(&self.library.0).insert(node, reader);
+        self.directory.add(mailbox.clone());
+        let helpers = vec![log_thread, shelf_thread];
+        self.nodes.insert(node, Node { switch, mailbox, pilot, helpers });
+        Ok(())
+    }
+
+    /// Stops a node as if its process had been killed: its sockets close, and
+    /// nothing more of it reaches the disk.
+    pub fn kill(&mut self, node: NodeId) {
+        if let Some(stopped) = self.nodes.remove(&node) {
+            stopped.switch.kill();
+            stopped.mailbox.post(Mail::Switched);
+            self.reap(node, stopped);
+        }
+    }
+
+    /// Starts a killed node again.
+    ///
+    /// # Errors
+    /// If its disk does not allow it.
+    pub fn restart(&mut self, node: NodeId) -> Result<(), ClusterError> {
+        let give_up = Instant::now() + RESTART_PATIENCE;
+        loop {
+            match self.start_node(node) {
+                Ok(()) => return Ok(()),
+                // A reader of the killed node's bodies may still hold its store.
+                Err(error @ (ClusterError::Bodies(_) | ClusterError::Disk(OpenError::Locked { .. })))
+                    if Instant::now() < give_up =>
+                {
+                    tracing::debug!(%node, %error, "not yet");
+                    thread::sleep(RESTART_RETRY);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Looks for nodes that ended by themselves, and says why they did.
+    pub fn reap_failed(&mut self) -> Vec<(NodeId, String)> {
+        let ended: Vec<NodeId> =
+            self.nodes.iter().filter(|(_, node)| node.pilot.is_finished()).map(|(id, _)| *id).collect();
+        let mut failed = Vec::new();
+        for id in ended {
+            if let Some(node) = self.nodes.remove(&id) {
+                node.switch.kill();
+                failed.push((id, self.reap(id, node)));
+            }
+        }
+        failed
+    }
+
+    /// Stops all nodes; what they have promised is on their disks.
+    pub fn stop(mut self) {
+        self.stop_nodes();
+    }
+
+    fn stop_nodes(&mut self) {
+        for node in self.nodes.values() {
+            node.switch.stop();
+            node.mailbox.post(Mail::Switched);
+        }
+        while let Some((id, node)) = self.nodes.pop_first() {
+            self.reap(id, node);
+        }
+    }
+
+    fn reap(&self, id: NodeId, node: Node) -> String {
+        self.directory.remove(id);
+        locked(&self.library.0).remove(&id);
+        let ended = node.pilot.join();
+        // Only now: until its end the pilot may show another status.
+        self.board.forget(id);
+        let reason = match ended {
+            Ok(Some(violation)) => violation.to_string(),
+            Ok(None) => "it was stopped".to_owned(),
+            Err(_) => "its thread panicked: this is a defect, please report it".to_owned(),
+        };
+        for helper in node.helpers {
+            if helper.join().is_err() {
+                tracing::error!(node = %id, "a disk thread panicked: this is a defect, please report it");
+            }
+        }
+        reason
+    }
+}
+
+impl Drop for EmbeddedCluster {
+    fn drop(&mut self) {
+        self.stop_nodes();
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // The data is whole between any two statements that could panic.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

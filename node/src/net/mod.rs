@@ -1,0 +1,163 @@
+//! Peers over TCP: one connection for each pair of nodes, both ways. Of two
+//! nodes the one with the greater id dials, so there is never a second one to
+//! choose between. Messages may be lost, never delayed behind a full queue; a
+//! connection that opens or closes is reported at once. Knows frames and who
+//! is at the other end; what the messages mean is for the core.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use precentor_core::event::Event;
+use precentor_core::ids::{ClusterId, NodeId};
+use precentor_core::message::Message;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::pilot::{Mail, Mailbox};
+
+mod hello;
+mod link;
+#[cfg(test)]
+mod tests;
+
+/// Messages that wait for one peer's socket. The core has at most 64 appends
+/// of 1 MiB on their way to a peer, with shared bodies; the rest is small.
+const OUTGOING_MESSAGES_MAX: usize = 1_024;
+
+/// Who this node is to its peers.
+#[derive(Debug, Clone)]
+pub struct Me {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// This node.
+    pub node: NodeId,
+    /// The other voters.
+    pub peers: Vec<NodeId>,
+}
+
+/// Where the nodes listen. A node that comes back listens elsewhere.
+#[derive(Debug, Clone, Default)]
+pub struct AddressBook(Arc<Mutex<BTreeMap<NodeId, SocketAddr>>>);
+
+impl AddressBook {
+    /// Where a node listens, as last heard.
+    #[must_use]
+    pub fn get(&self, node: NodeId) -> Option<SocketAddr> {
+        locked(&self.0).get(&node).copied()
+    }
+
+    /// Notes where a node listens.
+    pub fn set(&self, node: NodeId, address: SocketAddr) {
+        locked(&self.0).insert(node, address);
+    }
+}
+
+/// The open connections of a node. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Peers(Arc<Mutex<Links>>);
+
+#[derive(Debug, Default)]
+struct Links {
+    open: BTreeMap<NodeId, Link>,
+    generation: u64,
+}
+
+#[derive(Debug)]
+struct Link {
+    outgoing: mpsc::Sender<Message>,
+    generation: u64,
+}
+
+impl Peers {
+    /// Sends, or loses it if there is no connection or its queue is full.
+    pub fn say(&self, to: NodeId, message: Message) {
+        if let Some(link) = locked(&self.0).open.get(&to) {
+            let _ = link.outgoing.try_send(message);
+        }
+    }
+
+    /// Which peers are connected.
+    #[must_use]
+    pub fn connected(&self) -> Vec<NodeId> {
+        locked(&self.0).open.keys().copied().collect()
+    }
+
+    /// A connection is open: what is to be sent, and its generation.
+    fn opened(&self, peer: NodeId, mailbox: &Mailbox) -> (mpsc::Receiver<Message>, u64) {
+        let (outgoing, queue) = mpsc::channel(OUTGOING_MESSAGES_MAX);
+        let mut links = locked(&self.0);
+        links.generation += 1;
+        let generation = links.generation;
+        // The lock is held while the news is posted, so that it is told in order.
+        if links.open.insert(peer, Link { outgoing, generation }).is_some() {
+            mailbox.post(Mail::Peer(Event::PeerDown { peer }, None));
+        }
+        mailbox.post(Mail::Peer(Event::PeerUp { peer }, None));
+        (queue, generation)
+    }
+
+    fn closed(&self, peer: NodeId, generation: u64, mailbox: &Mailbox) {
+        let mut links = locked(&self.0);
+        if links.open.get(&peer).is_some_and(|link| link.generation == generation) {
+            links.open.remove(&peer);
+            mailbox.post(Mail::Peer(Event::PeerDown { peer }, None));
+        }
+    }
+}
+
+/// A node's sockets. Dropped, they close at once, whatever was on its way.
+#[derive(Debug)]
+pub struct Net {
+    peers: Peers,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Net {
+    /// Listens on a free port of the loopback interface, says so in `book`,
+    /// and connects to the peers, for as long as this lives.
+    ///
+    /// # Errors
+    /// If the system gives no port.
+    pub fn start(runtime: &Handle, me: Me, book: &AddressBook, mailbox: &Mailbox) -> io::Result<Net> {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
+        book.set(me.node, listener.local_addr()?);
+        let listener = {
+            let _in_runtime = runtime.enter();
+            TcpListener::from_std(listener)?
+        };
+        let peers = Peers::default();
+        let me = Arc::new(me);
+        let context = link::LinkContext { me: me.clone(), peers: peers.clone(), mailbox: mailbox.clone() };
+        let mut tasks = vec![runtime.spawn(link::accept(listener, context.clone()))];
+        for peer in me.peers.iter().copied().filter(|peer| *peer < me.node) {
+            tasks.push(runtime.spawn(link::dial(peer, book.clone(), context.clone())));
+        }
+        Ok(Net { peers, tasks })
+    }
+
+    /// The open connections.
+    #[must_use]
+    pub fn peers(&self) -> Peers {
+        self.peers.clone()
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        // Without senders the writers of accepted connections end.
+        locked(&self.peers.0).open.clear();
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // The data is whole between any two statements that could panic.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

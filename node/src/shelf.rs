@@ -1,0 +1,263 @@
+//! The bodies of published contexts at one node, and the thread that puts them
+//! away. A body can be read from the moment it is handed in: it is in memory
+//! until it is in the store. Also keeps the audit chain's text.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use precentor_core::action::Snapshot;
+use precentor_core::bytes::Bytes;
+use precentor_core::command::AuditRecord;
+use precentor_core::digest::Digest;
+use precentor_core::ids::{LogIndex, NodeId};
+
+use crate::blobstore::{BlobError, BlobStore};
+use crate::pilot::Switch;
+use crate::scribe::{LogOrder, LogScribe};
+
+/// Bodies that may wait to be put away, in bytes. Beyond it the node waits: a
+/// store that is so far behind is no better kept for longer.
+const PENDING_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+enum Task {
+    Put(Digest),
+    Snapshot(Snapshot),
+    Audit(AuditRecord),
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    bodies: HashMap<Digest, Bytes>,
+    bytes: u64,
+    ended: bool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: BlobStore,
+    pending: Mutex<Pending>,
+    room: Condvar,
+}
+
+/// Reads the bodies of one node.
+#[derive(Debug, Clone)]
+pub struct ShelfReader(Arc<Shared>);
+
+impl ShelfReader {
+    /// A body, if this node has it.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn get(&self, digest: &Digest) -> Result<Option<Bytes>, BlobError> {
+        if let Some(body) = self.0.pending().bodies.get(digest) {
+            return Ok(Some(body.clone()));
+        }
+        Ok(self.0.store.get(*digest)?.map(Bytes::from))
+    }
+}
+
+/// The way to the thread.
+#[derive(Debug, Clone)]
+pub struct Shelf {
+    to: Sender<Task>,
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Task::Put(_) => "Put",
+            Task::Snapshot(_) => "Snapshot",
+            Task::Audit(_) => "Audit",
+        })
+    }
+}
+
+impl Shelf {
+    /// Starts the thread over an opened store; snapshots go on to `scribe`
+    /// once the bodies that they speak of are durable.
+    ///
+    /// # Errors
+    /// If the audit file cannot be opened, or the system gives no thread.
+    pub fn spawn(
+        node: NodeId,
+        store: BlobStore,
+        audit_path: &Path,
+        scribe: LogScribe,
+        switch: Switch,
+    ) -> io::Result<(Shelf, JoinHandle<()>)> {
+        let audit = AuditFile::open(audit_path)?;
+        let (to, tasks) = unbounded();
+        let shared = Arc::new(Shared { store, pending: Mutex::default(), room: Condvar::new() });
+        let keeper = Keeper { node, shared: shared.clone(), audit, scribe, switch };
+        let thread =
+            thread::Builder::new().name(format!("shelf-{node}")).spawn(move || keeper.run(&tasks))?;
+        Ok((Shelf { to, shared }, thread))
+    }
+
+    /// Who wants to read.
+    #[must_use]
+    pub fn reader(&self) -> ShelfReader {
+        ShelfReader(self.shared.clone())
+    }
+
+    pub(crate) fn put(&self, digest: Digest, body: Bytes) {
+        {
+            let mut pending = self.shared.pending();
+            pending.bytes += body.count();
+            if let Some(same) = pending.bodies.insert(digest, body) {
+                pending.bytes -= same.count();
+                return;
+            }
+        }
+        self.send(Task::Put(digest));
+    }
+
+    pub(crate) fn save_snapshot(&self, snapshot: Snapshot) {
+        self.send(Task::Snapshot(snapshot));
+    }
+
+    pub(crate) fn audit(&self, record: AuditRecord) {
+        self.send(Task::Audit(record));
+    }
+
+    /// Waits until the bodies that are not put away are few enough.
+    pub(crate) fn wait_for_room(&self) {
+        let mut pending = self.shared.pending();
+        while pending.bytes > PENDING_BYTES_MAX && !pending.ended {
+            pending = self.shared.room.wait(pending).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn send(&self, task: Task) {
+        // A keeper that ended has said why; bodies are in the log until a snapshot.
+        let _ = self.to.send(task);
+    }
+}
+
+impl Shared {
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Keeper {
+    node: NodeId,
+    shared: Arc<Shared>,
+    audit: AuditFile,
+    scribe: LogScribe,
+    switch: Switch,
+}
+
+impl Keeper {
+    fn run(mut self, tasks: &Receiver<Task>) {
+        if let Err(error) = self.work(tasks) {
+            let node = self.node;
+            tracing::error!(%node, %error, "cannot keep bodies: they stay in the log, and no snapshot is saved");
+        }
+        self.shared.pending().ended = true;
+        self.shared.room.notify_all();
+    }
+
+    fn work(&mut self, tasks: &Receiver<Task>) -> io::Result<()> {
+        for task in tasks {
+            if self.switch.is_killed() {
+                return Ok(());
+            }
+            match task {
+                Task::Put(digest) => self.put(&digest)?,
+                Task::Audit(record) => self.audit.add(&record)?,
+                Task::Snapshot(snapshot) => {
+                    self.shared.store.flush().map_err(io::Error::other)?;
+                    self.audit.sync()?;
+                    self.scribe.order(LogOrder::SaveSnapshot(snapshot));
+                }
+            }
+            if tasks.is_empty() {
+                self.audit.flush()?;
+            }
+        }
+        self.audit.sync()?;
+        self.shared.store.flush().map_err(io::Error::other)
+    }
+
+    fn put(&self, digest: &Digest) -> io::Result<()> {
+        let body = self.shared.pending().bodies.get(digest).cloned();
+        let Some(body) = body else { return Ok(()) };
+        self.shared.store.put(*digest, &body).map_err(io::Error::other)?;
+        let mut pending = self.shared.pending();
+        pending.bodies.remove(digest);
+        pending.bytes -= body.count();
+        drop(pending);
+        self.shared.room.notify_all();
+        Ok(())
+    }
+}
+
+/// The audit chain as text: one record a line, each once.
+#[derive(Debug)]
+struct AuditFile {
+    file: BufWriter<File>,
+    /// Records up to here are in the file: they come again after a restart.
+    last: LogIndex,
+}
+
+impl AuditFile {
+    fn open(path: &Path) -> io::Result<AuditFile> {
+        let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
+        let last = last_index(&mut file)?;
+        Ok(AuditFile { file: BufWriter::new(file), last })
+    }
+
+    fn add(&mut self, record: &AuditRecord) -> io::Result<()> {
+        // Several records may share an entry; all of them come in one go.
+        if record.index < self.last {
+            return Ok(());
+        }
+        self.last = record.index;
+        serde_json::to_writer(&mut self.file, record).map_err(io::Error::from)?;
+        self.file.write_all(b"\n")
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.flush()?;
+        self.file.get_ref().sync_data()
+    }
+}
+
+/// The index of the last whole line; whatever follows it is cut off. The last
+/// entry's own lines are cut too: they may not all be there, and come again.
+fn last_index(file: &mut File) -> io::Result<LogIndex> {
+    use std::io::{BufRead, BufReader, Seek, SeekFrom};
+    #[derive(serde::Deserialize)]
+    struct Line {
+        index: LogIndex,
+    }
+    let mut reader = BufReader::new(&mut *file);
+    let (mut line, mut at, mut whole, mut last) = (Vec::new(), 0_u64, 0_u64, LogIndex(0));
+    loop {
+        line.clear();
+        let count = reader.read_until(b'\n', &mut line)? as u64;
+        if !line.ends_with(b"\n") {
+            break;
+        }
+        let Ok(Line { index }) = serde_json::from_slice(&line) else { break };
+        if index > last {
+            (last, whole) = (index, at);
+        }
+        at += count;
+    }
+    drop(reader);
+    file.set_len(whole)?;
+    file.seek(SeekFrom::End(0))?;
+    Ok(last)
+}

@@ -1,0 +1,362 @@
+//! A worker in this process: asks the leader for work, runs it on a few
+//! threads, and hands in results until each was taken or refused. Holds more
+//! jobs than it has threads, so that no thread waits for a commit. A new leader
+//! is asked at once, with everything that is held.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
+use precentor_core::address::Address;
+use precentor_core::bytes::Bytes;
+use precentor_core::command::{Command, Outcome, Rejection};
+use precentor_core::context::ContextKind;
+use precentor_core::digest::Digest;
+use precentor_core::ids::{JobId, Sequence, Token, WorkerId, WorkerIncarnation};
+use precentor_core::job::{Assignment, DependencyResult, FailureClass, WorkerSpec};
+use precentor_core::limits::{MESSAGE_BYTES_MAX, WORKER_SLOTS_MAX};
+use precentor_core::principal::Principal;
+use precentor_core::request::{Poll, Reply, Request, Work};
+
+use super::engine::{self, ChildInput, Engine, EngineError, Job, Subject};
+use super::record;
+use crate::client::{Courier, Directory, Tag};
+use crate::embedded::Library;
+use crate::source::path_of;
+
+/// Jobs held for each thread: enough to work through while a claim commits.
+const SLOTS_PER_THREAD: u64 = 16;
+/// Threads of one worker; more threads are more workers.
+pub const THREADS_MAX: usize = 4;
+/// How long the first of several finished jobs may wait before more work is asked for.
+const ASK_DELAY: Duration = Duration::from_millis(2);
+/// How long a body that another result refers to may take to appear.
+const BODY_PATIENCE: Duration = Duration::from_secs(2);
+const BODY_RETRY: Duration = Duration::from_millis(2);
+
+/// What a worker is and has.
+#[derive(Clone)]
+pub struct WorkerOptions {
+    /// Its id.
+    pub worker: WorkerId,
+    /// Which life of it.
+    pub incarnation: WorkerIncarnation,
+    /// Threads that run the engine.
+    pub threads: usize,
+    /// The tree to read.
+    pub root: PathBuf,
+    /// Where bodies of dependencies are.
+    pub library: Library,
+    /// What makes records.
+    pub engine: Arc<dyn Engine>,
+}
+
+impl std::fmt::Debug for WorkerOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "WorkerOptions({}, {} threads)", self.worker, self.threads)
+    }
+}
+
+/// A running worker. Dropped, it ends: what it holds goes to others when its leases end.
+#[derive(Debug)]
+pub struct LocalWorker {
+    stop: Option<Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl LocalWorker {
+    /// Starts a worker.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn spawn(options: WorkerOptions, directory: Directory) -> std::io::Result<LocalWorker> {
+        let (stop, stopped) = bounded::<()>(0);
+        let (jobs, todo) = unbounded::<Assignment>();
+        let (done, results) = unbounded::<Made>();
+        let mut threads = Vec::new();
+        let count = options.threads.clamp(1, THREADS_MAX);
+        for number in 0..count {
+            let (todo, done, options) = (todo.clone(), done.clone(), options.clone());
+            let name = format!("engine-{}-{number}", options.worker);
+            threads.push(thread::Builder::new().name(name).spawn(move || {
+                for assignment in todo {
+                    let made = make(&options, &assignment);
+                    if done.send(Made { token: assignment.token, job: assignment.job, result: made }).is_err() {
+                        return;
+                    }
+                }
+            })?);
+        }
+        let slots = (count as u64 * SLOTS_PER_THREAD).min(WORKER_SLOTS_MAX) as u32;
+        let principal = Principal(format!("worker {}", options.worker));
+        let agent = Agent {
+            spec: WorkerSpec {
+                worker: options.worker,
+                incarnation: options.incarnation,
+                slots,
+                engines: vec![options.engine.name().to_owned()],
+            },
+            courier: Courier::new(directory, principal),
+            jobs,
+            held: BTreeMap::new(),
+            handing_in: BTreeMap::new(),
+            register: None,
+            poll: None,
+            polled_free: 0,
+            ask_at: None,
+        };
+        let name = format!("worker-{}", options.worker);
+        threads.push(thread::Builder::new().name(name).spawn(move || agent.run(&stopped, &results))?);
+        Ok(LocalWorker { stop: Some(stop), threads })
+    }
+}
+
+impl Drop for LocalWorker {
+    fn drop(&mut self) {
+        self.stop = None;
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a worker's thread panicked: this is a defect, please report it");
+            }
+        }
+    }
+}
+
+/// What an engine thread made.
+#[derive(Debug)]
+struct Made {
+    token: Token,
+    job: JobId,
+    result: Result<Bytes, EngineError>,
+}
+
+#[derive(Debug)]
+struct HandingIn {
+    token: Token,
+    job: JobId,
+}
+
+/// The part of a worker that speaks.
+struct Agent {
+    spec: WorkerSpec,
+    courier: Courier,
+    jobs: Sender<Assignment>,
+    /// Every job that is here: being made, or not yet taken from us.
+    held: BTreeMap<Token, JobId>,
+    handing_in: BTreeMap<Tag, HandingIn>,
+    register: Option<Tag>,
+    poll: Option<Tag>,
+    /// The free slots that the leader knows of.
+    polled_free: u32,
+    ask_at: Option<Instant>,
+}
+
+impl Agent {
+    fn run(mut self, stopped: &Receiver<()>, results: &Receiver<Made>) {
+        let inbox = self.courier.inbox();
+        self.register();
+        loop {
+            let wake = [self.courier.next_resend(), self.ask_at].into_iter().flatten().min();
+            let timer = wake.map_or_else(crossbeam_channel::never, crossbeam_channel::at);
+            select! {
+                recv(stopped) -> _ => return,
+                recv(inbox) -> answered => {
+                    if let Ok(answered) = answered
+                        && let Some((tag, reply)) = self.courier.take(answered)
+                    {
+                        self.on_reply(tag, reply);
+                    }
+                }
+                recv(results) -> made => match made {
+                    Ok(made) => self.hand_in(made),
+                    Err(_) => return,
+                },
+                recv(timer) -> _ => {}
+            }
+            self.courier.resend_due();
+            if self.ask_at.is_some_and(|at| at <= Instant::now()) {
+                self.ask();
+            }
+        }
+    }
+
+    fn register(&mut self) {
+        let command = Command::Register { worker: self.spec.clone() };
+        self.register = Some(self.propose(command));
+    }
+
+    fn propose(&mut self, command: Command) -> Tag {
+        self.courier.send(Request::Propose { request: None, acknowledged: Sequence(0), command })
+    }
+
+    fn free(&self) -> u32 {
+        let held = u32::try_from(self.held.len()).unwrap_or(u32::MAX);
+        self.spec.slots.saturating_sub(held)
+    }
+
+    /// Asks for work. The leader answers the poll before and holds this one.
+    fn ask(&mut self) {
+        self.ask_at = None;
+        if self.register.is_some() {
+            return;
+        }
+        if let Some(before) = self.poll.take() {
+            // Its answer would tell nothing that this one's does not.
+            self.courier.forget(before);
+        }
+        self.polled_free = self.free();
+        let poll = Poll {
+            worker: self.spec.worker,
+            incarnation: self.spec.incarnation,
+            slots_free: self.polled_free,
+            held: self.held.keys().copied().collect(),
+        };
+        self.poll = Some(self.courier.send(Request::Poll(poll)));
+    }
+
+    fn ask_soon(&mut self) {
+        self.ask_at.get_or_insert_with(|| Instant::now() + ASK_DELAY);
+    }
+
+    fn on_reply(&mut self, tag: Tag, reply: Reply) {
+        if self.register == Some(tag) {
+            self.register = None;
+            return self.on_registered(&reply);
+        }
+        if let Some(handed) = self.handing_in.remove(&tag) {
+            return self.on_handed_in(&handed, &reply);
+        }
+        if let Reply::Work(work) = reply {
+            if self.poll == Some(tag) {
+                self.poll = None;
+            }
+            self.on_work(work);
+        }
+    }
+
+    fn on_registered(&mut self, reply: &Reply) {
+        match reply {
+            Reply::Applied { outcome: Outcome::Registered, .. } => self.ask(),
+            other => {
+                // Only a later life of this worker, or a full table, can be the reason.
+                tracing::error!(worker = %self.spec.worker, reply = ?other, "not taken as a worker; it stops");
+            }
+        }
+    }
+
+    fn on_work(&mut self, work: Work) {
+        if work.unknown {
+            return self.register();
+        }
+        for token in work.revoked {
+            // What is being made for it will find nobody who wants it.
+            self.held.remove(&token);
+        }
+        for assignment in work.assignments {
+            if let std::collections::btree_map::Entry::Vacant(place) = self.held.entry(assignment.token) {
+                place.insert(assignment.job);
+                // The engine threads end only after this one.
+                let _ = self.jobs.send(assignment);
+            }
+        }
+        self.ask();
+    }
+
+    fn hand_in(&mut self, made: Made) {
+        let Made { token, job, result } = made;
+        if !self.held.contains_key(&token) {
+            return;
+        }
+        let command = match result {
+            Ok(body) => Command::Complete { job, token, result: Digest::of(&body), body },
+            Err(EngineError { class, message }) => fail(job, token, class, message),
+        };
+        let tag = self.propose(command);
+        self.handing_in.insert(tag, HandingIn { token, job });
+    }
+
+    fn on_handed_in(&mut self, handed: &HandingIn, reply: &Reply) {
+        let HandingIn { token, job } = *handed;
+        let refused = match reply {
+            Reply::Applied { outcome: Outcome::Rejected(rejection), .. } => match rejection {
+                Rejection::Stale { .. } | Rejection::UnknownJob { .. } => None,
+                other => Some(other.to_string()),
+            },
+            Reply::Invalid { message } => Some(message.clone()),
+            _ => None,
+        };
+        if let Some(reason) = refused {
+            // The result itself is not acceptable: the same one would not be either.
+            let message = format!("the result was refused: {reason}");
+            // Its outcome is of no interest: a second refusal could not be helped either.
+            self.propose(fail(job, token, engine::FailureClass::Permanent, message));
+        }
+        self.held.remove(&token);
+        self.ask_soon();
+    }
+}
+
+fn fail(job: JobId, token: Token, class: engine::FailureClass, mut message: String) -> Command {
+    message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX as usize));
+    let class = match class {
+        engine::FailureClass::Retryable => FailureClass::Retryable,
+        // The digest asked for will not come back by waiting.
+        engine::FailureClass::Permanent | engine::FailureClass::SourceChanged => FailureClass::Permanent,
+    };
+    Command::Fail { job, token, class, message, retry_after_ms: None }
+}
+
+/// Runs the engine on one job; its panic is the job's failure, not the worker's.
+fn make(options: &WorkerOptions, assignment: &Assignment) -> Result<Bytes, EngineError> {
+    let permanent = |message: String| EngineError { class: engine::FailureClass::Permanent, message };
+    let run = || {
+        let Assignment { address, kind, subject, generator, dependencies, .. } = assignment;
+        if generator.version != options.engine.version() {
+            return Err(permanent(format!(
+                "asked for version {} of {}; this worker has {}",
+                generator.version, generator.engine, options.engine.version()
+            )));
+        }
+        let children = || Box::new(dependencies.iter().map(|dependency| child(&options.library, dependency)));
+        let subject_to_read = match kind {
+            ContextKind::File => Subject::File { path: path_of(&options.root, address) },
+            ContextKind::Folder => Subject::Folder { children: children() },
+            ContextKind::Project => Subject::Project { children: children() },
+        };
+        let job = Job { uri: address.clone(), content_digest: *subject, subject: subject_to_read };
+        let made = options.engine.generate(job)?;
+        Ok(Bytes::from(record::encode(&made)))
+    };
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        Err(permanent(format!("the engine panicked: {text}")))
+    })
+}
+
+fn child(library: &Library, dependency: &DependencyResult) -> ChildInput {
+    let DependencyResult { address, result } = dependency;
+    let record = match result {
+        None => Err("it has no context".to_owned()),
+        Some(digest) => body(library, digest)
+            .ok_or_else(|| format!("its body {digest} is at no node that runs"))
+            .and_then(|body| record::decode(&body).map(Box::new).map_err(|error| error.to_string())),
+    };
+    ChildInput { uri: Address::clone(address), record }
+}
+
+/// A body that the log refers to: some node may not have applied that far yet.
+fn body(library: &Library, digest: &Digest) -> Option<Bytes> {
+    let give_up = Instant::now() + BODY_PATIENCE;
+    loop {
+        match library.get(digest) {
+            Some(body) => return Some(body),
+            None if Instant::now() >= give_up => return None,
+            None => thread::sleep(BODY_RETRY),
+        }
+    }
+}
