@@ -11,7 +11,7 @@ use crate::address::Address;
 use crate::config::Rules;
 use crate::ids::{JobId, Sequence, SessionId, WorkerId};
 use crate::job::WorkerSpec;
-use crate::message::StateHash;
+use crate::digest::StateHash;
 
 use super::contexts::{Context, PlaceId, Places};
 use super::dependencies::{Edge, EdgeKey, Edges, Ended};

@@ -10,7 +10,7 @@ use precentor_core::digest::Digest;
 use precentor_core::view::View;
 use precentor_core::ids::{FinishNumber, JobId, LogIndex, Token, WorkerId};
 use precentor_core::job::{DeadReason, Finished, JobState};
-use precentor_core::message::StateHash;
+use precentor_core::digest::StateHash;
 
 use super::logs::Logs;
 use super::{Checker, Failure, Verdict, ensure};
