@@ -126,10 +126,7 @@ fn link(word: &str) -> Result<Option<(NodeId, NodeId)>> {
     let Some((from, to)) = word.split_once("->") else {
         return Ok(None);
     };
-    Ok(Some((
-        NodeId(number(from, "n")?),
-        NodeId(number(to, "n")?),
-    )))
+    Ok(Some((NodeId(number(from, "n")?), NodeId(number(to, "n")?))))
 }
 
 fn number(word: &str, prefix: &str) -> Result<u64> {

@@ -42,7 +42,9 @@ fn plan() -> Plan {
                 assert!(before.is_none(), "{PLAN}: two rows for {}", words[0]);
             }
             ("layers of core", None) => {
-                let layer = words[0].parse().expect("a layer's row begins with its number");
+                let layer = words[0]
+                    .parse()
+                    .expect("a layer's row begins with its number");
                 for module in &words[1..] {
                     let before = plan.layers.insert((*module).to_owned(), layer);
                     assert!(before.is_none(), "{PLAN}: {module} is in two layers");

@@ -137,7 +137,12 @@ fn every_module_says_why_it_exists() {
         .into_iter()
         // Tests beside the code speak for themselves.
         .filter(|source| !source.is_test && !source.text.starts_with("//!"))
-        .map(|source| format!("{}: begin with `//!`: why it exists, and what it does not know", source.path));
+        .map(|source| {
+            format!(
+                "{}: begin with `//!`: why it exists, and what it does not know",
+                source.path
+            )
+        });
     none(silent.collect());
 }
 
@@ -176,7 +181,9 @@ fn every_knob_is_explained_and_used() {
         let name = knob.name;
         let reads = |source: &Source| {
             let field = format!(".{name}");
-            source.lines_of_code().any(|(_, line)| has_word(line, &field))
+            source
+                .lines_of_code()
+                .any(|(_, line)| has_word(line, &field))
         };
         if !code.iter().any(reads) {
             wrong.push(format!("{name}: no code reads it: use it or delete it"));
@@ -203,15 +210,16 @@ fn every_limit_is_explained_and_used() {
     for line in limits.text.lines() {
         if let Some(rest) = line.strip_prefix("pub const ") {
             let name = rest.split(':').next().expect("a constant has a type");
-            let uses = |source: &&Source| {
-                source.lines_of_code().any(|(_, line)| has_word(line, name))
-            };
+            let uses =
+                |source: &&Source| source.lines_of_code().any(|(_, line)| has_word(line, name));
             if !explained {
                 wrong.push(format!("{name}: say what it bounds"));
             }
             let elsewhere = all.iter().filter(|source| source.path != limits.path);
             if elsewhere.filter(uses).count() == 0 {
-                wrong.push(format!("{name}: nothing is held to it: use it or delete it"));
+                wrong.push(format!(
+                    "{name}: nothing is held to it: use it or delete it"
+                ));
             }
         }
         explained = line.starts_with("///");
@@ -225,7 +233,11 @@ fn every_mark_can_be_hit() {
     let mut wrong = Vec::new();
     for mark in Mark::ALL {
         let name = format!("Mark::{mark:?}");
-        let hits = |source: &Source| source.lines_of_code().any(|(_, line)| has_word(line, &name));
+        let hits = |source: &Source| {
+            source
+                .lines_of_code()
+                .any(|(_, line)| has_word(line, &name))
+        };
         if !core.iter().any(hits) {
             wrong.push(format!("{name}: nothing hits it: hit it or delete it"));
         }
