@@ -48,7 +48,6 @@ marks! {
     RequestTimedOut: "a request waited too long",
     TookOver: "a leader's first entry was applied",
     Reclaimed: "a new leader finished waiting for workers",
-    LateResult: "a result came after its lease had ended",
     LeaseExpired: "a lease of a silent worker was taken back",
     LoopStalled: "the host let much time pass between two turns",
     StateHashCompared: "a replica compared its state with the leader's",

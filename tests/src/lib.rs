@@ -6,6 +6,7 @@
 pub mod disk;
 pub mod fuzz;
 pub mod script;
+pub mod sources;
 pub mod trace;
 pub mod verbs;
 pub mod words;

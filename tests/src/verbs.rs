@@ -42,9 +42,10 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
         "show" => match words.need("what to show")? {
             "heartbeats" => world.trace.show.heartbeats = true,
             "audit" => world.trace.show.audit = true,
+            "answers" => world.trace.show.answers_only = true,
+            "everything" => world.trace.show = Default::default(),
             other => bail!("{other:?} cannot be shown"),
         },
-        "hide" => world.trace.show = Default::default(),
         "tick" => {
             let node = words.node()?;
             world.tick(node, words.span()?)?;
@@ -60,12 +61,13 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
         }
         "disk" => {
             let node = words.node()?;
-            let by_hand = match words.need("manual or auto")? {
-                "manual" => true,
-                "auto" => false,
-                other => bail!("{other:?} is neither manual nor auto"),
-            };
-            world.machine(node)?.disk_by_hand = by_hand;
+            let machine = world.machine(node)?;
+            match words.need("manual, auto or unreadable")? {
+                "manual" => machine.disk_by_hand = true,
+                "auto" => machine.disk_by_hand = false,
+                "unreadable" => machine.disk_unreadable = true,
+                other => bail!("{other:?} is neither manual nor auto nor unreadable"),
+            }
         }
         "durable" => {
             let node = words.node()?;
@@ -99,6 +101,12 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
                 }
                 Err(error) => world.trace.line(format!("{node} does not start: {error}")),
             }
+        }
+        "lose" => {
+            let node = words.node()?;
+            words.has("from");
+            let from = LogIndex(words.number("i")?);
+            world.machine(node)?.disk.lose(from);
         }
         "handover" => {
             let node = words.node()?;

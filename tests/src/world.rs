@@ -40,6 +40,8 @@ pub struct Machine {
     pub disk: Disk,
     /// Writes wait for the script.
     pub disk_by_hand: bool,
+    /// Old entries cannot be read.
+    pub disk_unreadable: bool,
     clock: Time,
     starts: u64,
     seen: Option<Seen>,
@@ -95,6 +97,7 @@ impl World {
                 driver: None,
                 disk,
                 disk_by_hand: false,
+                disk_unreadable: false,
                 clock: Time(0),
                 starts: 0,
                 seen: None,
@@ -238,7 +241,10 @@ impl World {
                 bytes_max,
             } => Some(Event::LogRead {
                 read,
-                entries: machine.disk.read(from, to, bytes_max),
+                entries: match machine.disk_unreadable {
+                    true => Vec::new(),
+                    false => machine.disk.read(from, to, bytes_max),
+                },
             }),
             Action::SaveSnapshot(snapshot) => {
                 let index = snapshot.index;

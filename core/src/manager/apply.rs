@@ -2,7 +2,7 @@
 
 use super::{ContextManager, Epoch};
 use crate::action::{Action, Violation};
-use crate::command::Command;
+use crate::command::{Command, Outcome};
 use crate::event::Now;
 use crate::ids::LogIndex;
 use crate::marks::Mark;
@@ -69,6 +69,9 @@ impl ContextManager {
             self.outbox.act(Action::PutBlob { digest, body });
         }
         self.outbox.act(Action::Audit(applied.audit));
+        if matches!(applied.outcome, Outcome::Expired { count } if count > 0) {
+            self.marks.hit(Mark::LeaseExpired);
+        }
         if self.tick == Some(index) {
             self.tick = None;
         }
