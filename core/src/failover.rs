@@ -107,13 +107,13 @@ impl FailoverManager {
         self.phase = Phase::Following;
     }
 
-    /// Keeps a request until there is a leader. Gives it back if there is no room.
+    /// Keeps a request until there is a leader.
     ///
     /// # Errors
-    /// The request, if too many wait.
-    pub fn hold(&mut self, waiting: Waiting) -> Result<(), Waiting> {
+    /// Its ticket, if too many wait: it must be answered.
+    pub fn hold(&mut self, waiting: Waiting) -> Result<(), Ticket> {
         if self.waiting.len() as u64 >= WAITING_REQUESTS_MAX {
-            return Err(waiting);
+            return Err(waiting.ticket);
         }
         self.waiting.push_back(waiting);
         Ok(())

@@ -3,7 +3,7 @@
 //! (PageRank, in integers, so that every machine agrees), and hands a file's
 //! weight on to the symbols that are used. Knows records, not where they come from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use precentor_core::address::Address;
@@ -52,6 +52,8 @@ struct MapFile {
     uri: Address,
     symbols: Vec<(String, MapEntry)>,
     references: Vec<(String, u64)>,
+    /// The words of its imports.
+    imported: BTreeSet<String>,
     is_test: bool,
 }
 
@@ -98,6 +100,7 @@ impl MapBuilder {
                     )
                 })
                 .collect(),
+            imported: words_of_imports(record),
             is_test: record.tags.iter().any(|tag| tag == "test"),
         });
     }
@@ -137,12 +140,23 @@ impl MapBuilder {
                 if count > DECLARERS_MAX {
                     continue;
                 }
-                for &(to, symbol) in declarers.iter().filter(|(to, _)| *to != file) {
-                    // Names that several files declare are worth less to each.
+                for (to, symbol) in declarers.iter().filter(|(to, _)| *to != file) {
+                    // Names that several files declare are worth less to each; a name from a
+                    // file that is imported is most likely meant, and that of a method is
+                    // most likely another type's.
+                    let module = module_name(&self.files[*to].uri);
+                    let sure = if content.imported.contains(&module) {
+                        16
+                    } else {
+                        1
+                    };
+                    let (own, entry) = &self.files[*to].symbols[*symbol];
+                    let member = if own.len() < entry.name.len() { 4 } else { 1 };
+                    let strength = uses * 64 * sure / count as u64 / member;
                     links.push(Link {
-                        to,
-                        symbol,
-                        strength: (uses * 64) / count as u64,
+                        to: *to,
+                        symbol: *symbol,
+                        strength,
                     });
                 }
             }
@@ -214,6 +228,40 @@ impl MapBuilder {
             }
         }
         entries
+    }
+}
+
+fn words_of_imports(record: &ContextRecord) -> BTreeSet<String> {
+    let words = |target: &str| -> Vec<String> {
+        let is_part = |c: char| !(c.is_alphanumeric() || c == '_' || c == '-');
+        target
+            .split(is_part)
+            .filter(|word| !word.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
+    record
+        .imports
+        .iter()
+        .flat_map(|import| words(&import.target))
+        .collect()
+}
+
+/// What an import calls this file: its name without the ending, or its
+/// folder's name if the file stands for its folder.
+fn module_name(uri: &Address) -> String {
+    let stem = |uri: &Address| {
+        let name = uri.name();
+        let end = name
+            .iter()
+            .position(|byte| *byte == b'.')
+            .unwrap_or(name.len());
+        String::from_utf8_lossy(&name[..end]).into_owned()
+    };
+    let own = stem(uri);
+    match (&*own, uri.parent()) {
+        ("__init__" | "mod" | "index" | "lib", Some(folder)) => stem(&folder),
+        _ => own,
     }
 }
 

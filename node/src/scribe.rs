@@ -251,12 +251,9 @@ pub fn recovered(store: &mut Store, path: &Path) -> Result<Recovered, OpenError>
         term: loaded.meta.term,
         image: loaded.state.into(),
     });
-    let kept = snapshot
-        .as_ref()
-        .map(|snapshot| snapshot.index)
-        .unwrap_or_default();
     let last = store.log().last_index();
-    let mut from = kept.max(store.log().base_index()).next();
+    // From the beginning, not from the snapshot: another voter may lack it.
+    let mut from = store.log().base_index().next();
     let mut entries = Vec::new();
     while from <= last {
         let more = store

@@ -1,1 +1,23 @@
-//! The simulator.
+//! The simulator: drives the same core as production through partitions,
+//! crashes and disk faults in virtual time, and judges every turn. A run is a
+//! pure function of its seed (and, in a build that has them, of the planted
+//! bug). Read `scenario`, then `stage`, then `check`.
+
+pub mod agenda;
+pub mod campaign;
+pub mod check;
+pub mod clock;
+pub mod desk;
+pub mod disk;
+pub mod host;
+pub mod marks;
+pub mod network;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
+pub mod report;
+pub mod scenario;
+pub mod stage;
+pub mod tape;
+pub mod trace;
+pub mod workers;
+pub mod workload;

@@ -1,1 +1,357 @@
-fn main() {}
+//! The simulator's command line. Its last line is the command that reproduces;
+//! its exit code says what was found: 0 nothing, 2 usage, 10 a crash of the
+//! simulator, 11 safety, 12 liveness, 13 two runs that differ.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Parser, Subcommand};
+use precentor_sim::campaign::{self, NONDETERMINISM, Plan, SAFETY, Summary};
+use precentor_sim::report;
+use precentor_sim::scenario::Scenario;
+use precentor_sim::stage::{Planted, Stage};
+use precentor_sim::tape::Tape;
+use precentor_sim::trace::Trace;
+use serde_json::json;
+
+/// Drives the Precentor core through partitions, crashes and disk faults.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+    /// Print one JSON object.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run one seed.
+    Run {
+        /// The seed.
+        #[arg(long)]
+        seed: u64,
+        /// Tell every event and action.
+        #[arg(long)]
+        trace: bool,
+        /// With this planted bug (needs the feature planted-bugs).
+        #[arg(long)]
+        planted: Option<String>,
+    },
+    /// Run many seeds.
+    Swarm {
+        /// How many.
+        #[arg(long, required_unless_present = "seconds")]
+        seeds: Option<u64>,
+        /// For how long.
+        #[arg(long, conflicts_with = "seeds")]
+        seconds: Option<u64>,
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// On how many threads; by default one per core.
+        #[arg(long)]
+        threads: Option<usize>,
+    },
+    /// Find every planted bug (needs the feature planted-bugs).
+    Planted {
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// Seeds for each bug, at most.
+        #[arg(long, default_value_t = 5_000)]
+        seeds: u64,
+        /// Core-seconds for each bug, at most.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Only bugs whose name has this in it.
+        #[arg(long)]
+        only: Option<String>,
+    },
+    /// Run seeds twice and compare every step.
+    Determinism {
+        /// How many.
+        #[arg(long)]
+        seeds: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+    },
+    /// Measure the speed on the reference cluster.
+    Bench,
+}
+
+const COMMAND: &str = "cargo run --release -p precentor-sim --";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // The judges report panics of the core; the default hook would only add noise.
+    std::panic::set_hook(Box::new(|panic| {
+        if std::env::var_os("RUST_BACKTRACE").is_some() {
+            eprintln!("{panic}");
+        }
+    }));
+    let json = arguments.json;
+    let code = match arguments.verb {
+        Verb::Run {
+            seed,
+            trace,
+            planted,
+        } => match bug(planted.as_deref()) {
+            Ok(bug) => run(seed, trace, bug, planted.as_deref(), json),
+            Err(message) => {
+                eprintln!("{message}");
+                2
+            }
+        },
+        Verb::Swarm {
+            seeds,
+            seconds,
+            from,
+            threads,
+        } => {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            swarm(
+                Plan {
+                    from,
+                    seeds: seeds.unwrap_or(u64::MAX),
+                    time_max: seconds.map(Duration::from_secs),
+                    threads: threads.unwrap_or(cores),
+                    planted: None,
+                    stop_at_first: false,
+                },
+                json,
+            )
+        }
+        Verb::Planted {
+            from,
+            seeds,
+            seconds,
+            only,
+        } => planted(from, seeds, seconds, only.as_deref(), json),
+        Verb::Determinism { seeds, from } => determinism(from, seeds, json),
+        Verb::Bench => bench(json),
+    };
+    ExitCode::from(code)
+}
+
+fn run(seed: u64, trace: bool, planted: Planted, name: Option<&str>, json: bool) -> u8 {
+    if trace {
+        println!("{:#?}", Scenario::of_seed(seed));
+    }
+    let kept = if trace {
+        Trace::printing()
+    } else {
+        Trace::quiet()
+    };
+    let ending = campaign::run_seed(seed, planted, kept);
+    if json {
+        println!("{}", report::ending_json(seed, &ending));
+    } else {
+        match &ending.failure {
+            Some(failure) => println!("{failure}"),
+            None => println!("nothing found"),
+        }
+        println!(
+            "{} events, {} entries, {} ms virtual, hash {:016x}",
+            ending.events,
+            ending.committed,
+            ending.virtual_us / 1_000,
+            ending.trace.hash()
+        );
+        match name {
+            Some(bug) => println!(
+                "cargo run --release -p precentor-sim --features planted-bugs -- run --seed {seed} --planted {bug}"
+            ),
+            None => println!("{COMMAND} run --seed {seed}"),
+        }
+    }
+    match ending.failure {
+        None => 0,
+        Some(failure) if failure.checker.is_liveness() => campaign::LIVENESS,
+        Some(_) => SAFETY,
+    }
+}
+
+fn swarm(plan: Plan, json: bool) -> u8 {
+    let summary = campaign::run(plan);
+    let silent = summary.silent_faults();
+    let blind = summary.seeds >= 200 && !silent.is_empty();
+    if json {
+        println!("{}", report::summary_json(&summary));
+    } else {
+        println!("{}", report::summary_text(&summary));
+        if blind {
+            println!("faults that never happened: {}", silent.join(", "));
+        }
+        println!("{}", reproduce(&summary, plan));
+    }
+    match summary.exit_code() {
+        0 if blind => campaign::CRASH,
+        code => code,
+    }
+}
+
+fn reproduce(summary: &Summary, plan: Plan) -> String {
+    match summary.troubles.first() {
+        Some((seed, _)) => format!("{COMMAND} run --seed {seed}"),
+        None => format!(
+            "{COMMAND} swarm --from {} --seeds {}",
+            plan.from, summary.seeds
+        ),
+    }
+}
+
+fn determinism(from: u64, seeds: u64, json: bool) -> u8 {
+    for seed in from..from.saturating_add(seeds) {
+        if let Err(difference) = campaign::compare(seed) {
+            if json {
+                println!(
+                    "{}",
+                    json!({ "seed": seed, "step": difference.step, "stories": difference.stories })
+                );
+            } else {
+                println!(
+                    "seed {seed} differs from itself at step {}",
+                    difference.step
+                );
+                for (run, story) in difference.stories.iter().enumerate() {
+                    story
+                        .iter()
+                        .for_each(|line| println!("run {}: {line}", run + 1));
+                }
+                println!("{COMMAND} determinism --from {seed} --seeds 1");
+            }
+            return NONDETERMINISM;
+        }
+    }
+    if json {
+        println!("{}", json!({ "seeds": seeds, "different": 0 }));
+    } else {
+        println!("{seeds} seeds, each twice: no difference");
+        println!("{COMMAND} determinism --from {from} --seeds {seeds}");
+    }
+    0
+}
+
+fn bench(json: bool) -> u8 {
+    let started = Instant::now();
+    let ending = Stage::new(
+        Scenario::reference(),
+        Tape::of_seed(1),
+        None,
+        Trace::quiet(),
+    )
+    .run();
+    let micros = started.elapsed().as_micros().max(1) as u64;
+    let (events, times) = (
+        ending.events * 1_000_000 / micros,
+        ending.virtual_us / micros,
+    );
+    if json {
+        println!(
+            "{}",
+            json!({ "events_per_core_second": events, "times_real_time": times, "events": ending.events, "failed": ending.failure.is_some() })
+        );
+    } else {
+        println!(
+            "{} events, {} entries in {} ms",
+            ending.events,
+            ending.committed,
+            micros / 1_000
+        );
+        println!("{events} events/s/core, {times} x real time");
+        if let Some(failure) = &ending.failure {
+            println!("{failure}");
+        }
+        println!("{COMMAND} bench");
+    }
+    if ending.failure.is_some() { SAFETY } else { 0 }
+}
+
+#[cfg(not(feature = "planted-bugs"))]
+fn bug(name: Option<&str>) -> Result<Planted, String> {
+    match name {
+        None => Ok(None),
+        Some(_) => Err(NO_BUGS.into()),
+    }
+}
+
+#[cfg(not(feature = "planted-bugs"))]
+const NO_BUGS: &str = "this build has no planted bugs: add --features planted-bugs";
+
+#[cfg(not(feature = "planted-bugs"))]
+fn planted(_from: u64, _seeds: u64, _seconds: u64, _only: Option<&str>, _json: bool) -> u8 {
+    eprintln!("{NO_BUGS}");
+    2
+}
+
+#[cfg(feature = "planted-bugs")]
+fn bug(name: Option<&str>) -> Result<Planted, String> {
+    use precentor_core::planted::Bug;
+    let Some(name) = name else {
+        return Ok(None);
+    };
+    let found = Bug::ALL.iter().find(|bug| format!("{bug:?}") == name);
+    found
+        .map(|bug| Some(*bug))
+        .ok_or_else(|| format!("there is no planted bug {name}; there are {:?}", Bug::ALL))
+}
+
+#[cfg(feature = "planted-bugs")]
+fn planted(from: u64, seeds: u64, seconds: u64, only: Option<&str>, json: bool) -> u8 {
+    use precentor_core::planted::Bug;
+    use precentor_sim::planted::{healthy, hunt};
+    let mut rows = Vec::new();
+    let (mut missed, mut furthest) = (Vec::new(), 0);
+    let wanted = |bug: &&Bug| only.is_none_or(|only| format!("{bug:?}").contains(only));
+    for bug in Bug::ALL.iter().filter(wanted) {
+        let found = hunt(*bug, from, seeds, Duration::from_secs(seconds));
+        let Some(found) = found else {
+            missed.push(format!("{bug:?}"));
+            if !json {
+                println!("{:<24} NOT FOUND", format!("{bug:?}"));
+            }
+            continue;
+        };
+        furthest = furthest.max(found.seeds);
+        let millis = found.time.as_millis() as u64;
+        if !json {
+            println!(
+                "{:<24} {:>6} seeds {:>8} ms  {:?} (seed {})",
+                format!("{bug:?}"),
+                found.seeds,
+                millis,
+                found.failure.checker,
+                found.seed
+            );
+        }
+        rows.push(json!({
+            "bug": format!("{bug:?}"), "seed": found.seed, "seeds": found.seeds, "core_ms": millis,
+            "checker": format!("{:?}", found.failure.checker), "text": found.failure.text,
+        }));
+    }
+    let healthy = healthy(from, furthest);
+    let sane = healthy.troubles.is_empty();
+    if json {
+        println!(
+            "{}",
+            json!({ "found": rows, "missed": missed, "healthy": report::summary_json(&healthy) })
+        );
+    } else {
+        println!(
+            "{} found, {} missed; the healthy core over the same {furthest} seeds: {} failures",
+            rows.len(),
+            missed.len(),
+            healthy.troubles.len()
+        );
+        for (seed, trouble) in &healthy.troubles {
+            println!("{}", report::trouble_line(*seed, trouble));
+        }
+        println!(
+            "cargo run --release -p precentor-sim --features planted-bugs -- planted --from {from}"
+        );
+    }
+    if sane && missed.is_empty() { 0 } else { SAFETY }
+}

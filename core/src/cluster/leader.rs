@@ -40,8 +40,10 @@ struct HandOver {
 
 impl Leader {
     /// A new leader, which knows nothing of its followers' logs.
-    pub(super) fn new(cx: &Cx<'_>) -> Leader {
+    pub(super) fn new(commit: LogIndex, cx: &Cx<'_>) -> Leader {
         let last = cx.log.last().index;
+        let inherited =
+            (commit.0 + 1..=last.0).filter_map(|index| cx.log.entry_at(LogIndex(index)));
         let others = || {
             cx.config
                 .voters
@@ -57,7 +59,7 @@ impl Leader {
             round: 0,
             next_heartbeat: cx.time(),
             next_read: ReadId(1),
-            uncommitted_bytes: 0,
+            uncommitted_bytes: inherited.map(|entry| entry.body.count()).sum(),
             hand_over: None,
             state_hash: None,
         }
@@ -280,6 +282,12 @@ impl Leader {
                 return;
             }
             let next = progress.next;
+            // Compaction never passes the slowest voter, so only one that lost
+            // its disk can lack what is gone; that is for an operator to see.
+            if cx.log.term_at(next.prev()) == TermAt::Compacted {
+                cx.mark(Mark::FollowerBeyondHelp);
+                return;
+            }
             match cx
                 .log
                 .entries(next, cx.config.knobs.append_entries_max, APPEND_BYTES_MAX)
@@ -374,9 +382,15 @@ impl Leader {
         cx: &mut Cx<'_>,
     ) {
         let index = self.peers[&peer].next.prev();
-        // Compaction never passes the slowest voter: what it lacks is here.
+        // A follower that lacks what the log no longer holds gets heartbeats all
+        // the same, so that it does not stand for election.
+        let index = if entries.is_empty() {
+            index.max(cx.log.first_known())
+        } else {
+            index
+        };
         let TermAt::Known(previous_term) = cx.log.term_at(index) else {
-            return;
+            unreachable!("entries are sent only after one whose term is known: {index}");
         };
         let append = Append {
             previous: LogPosition {

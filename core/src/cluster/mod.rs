@@ -493,9 +493,33 @@ impl ClusterCoordinator {
     /// The end of a turn's events: what the disk has confirmed counts, and what
     /// time demands is done.
     pub fn on_turn(&mut self, cx: &mut Cx<'_>) {
+        // A lone voter goes from follower to leader without another event.
+        loop {
+            let next = self.next_by_time(cx);
+            if next == Next::Stay {
+                break;
+            }
+            self.perform(next, cx);
+            if matches!(self.role, Role::Leader(_)) {
+                break;
+            }
+        }
+        if let Role::Leader(leader) = &mut self.role {
+            let commit = leader.committed(self.hard_state.term, self.commit, cx);
+            assert!(
+                commit >= self.commit,
+                "commit never falls: {commit} after {}",
+                self.commit
+            );
+            self.commit = commit;
+            self.held_by_all = self.held_by_all.max(leader.held_by_all(cx));
+        }
+    }
+
+    fn next_by_time(&mut self, cx: &mut Cx<'_>) -> Next {
         let own_vote_counts = cx.outbox.is_hard_state_durable();
         let (node, due) = (cx.config.node, cx.time() >= self.deadline());
-        let next = match &mut self.role {
+        match &mut self.role {
             Role::Follower(_) if due => Next::PreCampaign,
             Role::PreCandidate(candidate) => {
                 candidate.on_granted(node);
@@ -518,17 +542,6 @@ impl ClusterCoordinator {
             }
             Role::Leader(leader) if due => leader.on_time(self.hard_state.term, self.commit, cx),
             Role::Follower(_) | Role::Leader(_) => Next::Stay,
-        };
-        self.perform(next, cx);
-        if let Role::Leader(leader) = &mut self.role {
-            let commit = leader.committed(self.hard_state.term, self.commit, cx);
-            assert!(
-                commit >= self.commit,
-                "commit never falls: {commit} after {}",
-                self.commit
-            );
-            self.commit = commit;
-            self.held_by_all = self.held_by_all.max(leader.held_by_all(cx));
         }
     }
 
@@ -626,7 +639,7 @@ impl ClusterCoordinator {
             "a candidate voted for itself"
         );
         cx.mark(Mark::ElectionWon);
-        self.role = Role::Leader(Box::new(Leader::new(cx)));
+        self.role = Role::Leader(Box::new(Leader::new(self.commit, cx)));
         self.changes.push(Change::Elected {
             term: self.hard_state.term,
         });

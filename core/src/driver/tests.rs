@@ -470,3 +470,32 @@ fn a_restart_from_snapshot_and_log_gives_the_same_state() {
         "{hashes:?}"
     );
 }
+
+#[test]
+fn a_lone_voter_leads_after_one_timeout() {
+    let node = NodeId(1);
+    let config = Config::new(ClusterId([7; 16]), node, vec![node], 1);
+    let mut driver =
+        Driver::recover(config, Recovered::default(), Now::default()).expect("a new disk");
+    let mut desk = Desk::default();
+    let due = driver.deadline().expect("it runs");
+    let now = Now {
+        time: due,
+        wall_ms: 0,
+    };
+    driver.turn(now, None, &mut desk);
+    assert_eq!(
+        driver.view().role(),
+        RoleName::Candidate,
+        "its own vote is not durable yet"
+    );
+    for _ in 0..2 {
+        let events: Vec<_> = desk.back.drain(..).collect();
+        driver.turn(now, events, &mut desk);
+    }
+    assert_eq!(
+        driver.view().phase(),
+        PhaseName::Serving,
+        "no worker to wait for"
+    );
+}

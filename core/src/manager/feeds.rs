@@ -2,10 +2,9 @@
 
 use super::ContextManager;
 use crate::event::Now;
-use crate::failover::RETRY_AFTER;
 use crate::ids::{FinishNumber, Ticket};
 use crate::limits::{FEED_JOBS_MAX, WAITING_REQUESTS_MAX};
-use crate::request::{Refusal, Reply};
+use crate::request::Reply;
 use crate::time::Time;
 
 #[derive(Clone, Copy, Debug)]
@@ -21,20 +20,16 @@ struct Feed {
 pub(super) struct Feeds(Vec<Feed>);
 
 impl Feeds {
-    /// Lets a reader wait until the turn ends, or longer.
+    /// Lets a reader wait until the turn ends, or longer. False if too many do.
     pub(super) fn hold(
         &mut self,
         ticket: Ticket,
         after: FinishNumber,
         count_max: u32,
         deadline: Time,
-    ) -> Result<(), Reply> {
+    ) -> bool {
         if self.0.len() as u64 >= WAITING_REQUESTS_MAX {
-            let retry_after_ms = RETRY_AFTER.as_ms();
-            return Err(Reply::Refused {
-                reason: Refusal::WaitingRequests,
-                retry_after_ms,
-            });
+            return false;
         }
         let count_max = count_max.clamp(1, FEED_JOBS_MAX);
         self.0.push(Feed {
@@ -43,7 +38,7 @@ impl Feeds {
             count_max,
             deadline,
         });
-        Ok(())
+        true
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {

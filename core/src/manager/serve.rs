@@ -45,8 +45,8 @@ impl ContextManager {
             }
             Request::FinishedAfter { after, count_max } => {
                 let deadline = now.time + Span::from_ms(self.config.knobs.worker_poll_ms);
-                if let Err(reply) = self.feeds.hold(ticket, after, count_max, deadline) {
-                    self.outbox.answer(ticket, reply);
+                if !self.feeds.hold(ticket, after, count_max, deadline) {
+                    self.refuse(ticket, Refusal::WaitingRequests);
                 }
             }
             Request::Propose { .. } | Request::Poll(_) => {
@@ -73,13 +73,14 @@ impl ContextManager {
             }
             let deadline = now.time + Span::from_ms(self.config.knobs.wait_ms_max);
             self.marks.hit(Mark::RequestWaited);
-            if let Err(refused) = self.failover.hold(Waiting {
+            let waiting = Waiting {
                 ticket,
                 principal,
                 request,
                 deadline,
-            }) {
-                self.refuse(refused.ticket, Refusal::WaitingRequests);
+            };
+            if let Err(ticket) = self.failover.hold(waiting) {
+                self.refuse(ticket, Refusal::WaitingRequests);
             }
             return;
         }

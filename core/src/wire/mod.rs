@@ -13,6 +13,8 @@ pub mod recover;
 pub mod snapshot;
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;
 
 /// Why bytes are not what they should be.

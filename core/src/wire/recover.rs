@@ -21,134 +21,20 @@
 //! a crash, as nothing was written after it that could vouch for it. A second
 //! copy of each new vote, in another block, covers the case that costs safety.
 
+mod chain;
+mod error;
+
 use crate::entry::HardState;
-use crate::ids::{ClusterId, LogIndex, NodeId, Term};
-use crate::wire::log_map::{LogMap, Place};
+use crate::ids::{LogIndex, Term};
+use crate::wire::log_map::LogMap;
 use crate::wire::log_writer::{LogEnd, LogWriter};
 use crate::wire::record::{
-    BLOCK_BYTES, FORMAT_VERSION, HEADER_BYTES, Header, HeaderFault, Kind, LogIdentity,
-    RECORD_MAGIC, SegmentHeader, block_up, read_hard_state,
+    BLOCK_BYTES, HEADER_BYTES, Header, HeaderFault, Kind, LogIdentity, RECORD_MAGIC, SegmentHeader,
+    block_up, read_hard_state,
 };
 
-/// Why a log cannot be used as it is. Nothing has changed on disk.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum RecoverError {
-    /// No segment file at all, where there must be one.
-    #[error(
-        "the log has no segment file, but this voter has one by its identity; restore the files, or remove the voter and add it anew"
-    )]
-    NoSegments,
-    /// The first block of a file that is needed cannot be read.
-    #[error(
-        "segment {segment}: its header is damaged, so term and vote are unknown; restore the file, or remove the voter and add it anew"
-    )]
-    SegmentHeader {
-        /// The file.
-        segment: u64,
-    },
-    /// A record that was durable is bad or gone.
-    #[error(
-        "segment {segment}, offset {offset}: record {record} was durable and is damaged or gone (entry {index:?}, term {term:?}); this voter must not vote or lead until its log is repaired from its peers"
-    )]
-    Damaged {
-        /// The file.
-        segment: u64,
-        /// Where the record should begin.
-        offset: u32,
-        /// Its number.
-        record: u64,
-        /// The entry, if the record's header can be read and it is one.
-        index: Option<LogIndex>,
-        /// Its term, likewise.
-        term: Option<Term>,
-    },
-    /// The log continues in a file, but not from where the file before it ends.
-    #[error(
-        "segment {segment} begins after record {found}, but the log before it ends with record {last}: a file is missing or from another time"
-    )]
-    Gap {
-        /// The file.
-        segment: u64,
-        /// The record it claims to follow.
-        found: u64,
-        /// The last record before it.
-        last: u64,
-    },
-    /// The file's header has another number than its name, or files are out of order.
-    #[error("the file named segment {named} holds segment {found}: files were swapped or copied")]
-    Misnamed {
-        /// By its name.
-        named: u64,
-        /// By its header.
-        found: u64,
-    },
-    /// Another cluster's file.
-    #[error("segment {segment} belongs to cluster {found:?}, not {expected:?}")]
-    WrongCluster {
-        /// The file.
-        segment: u64,
-        /// Whose it is.
-        found: ClusterId,
-        /// Whose it should be.
-        expected: ClusterId,
-    },
-    /// Another voter's file.
-    #[error("segment {segment} belongs to node {found}, not {expected}")]
-    WrongNode {
-        /// The file.
-        segment: u64,
-        /// Whose it is.
-        found: NodeId,
-        /// Whose it should be.
-        expected: NodeId,
-    },
-    /// A file of another life of this directory.
-    #[error("segment {segment} is from incarnation {found:016x} of this node, not {expected:016x}")]
-    WrongIncarnation {
-        /// The file.
-        segment: u64,
-        /// Which it is from.
-        found: u64,
-        /// Which it should be from.
-        expected: u64,
-    },
-    /// The file is shorter than it was made, which no crash can do.
-    #[error(
-        "segment {segment} has {found} bytes; it was made with {expected}: its end was cut off, with whatever was in it; restore the file"
-    )]
-    Shrunk {
-        /// The file.
-        segment: u64,
-        /// Its length.
-        found: u64,
-        /// Its length when it was made.
-        expected: u64,
-    },
-    /// Written by another version of the program.
-    #[error(
-        "segment {segment} has format version {found}; this program knows {FORMAT_VERSION}: use the version that wrote it"
-    )]
-    OtherVersion {
-        /// The file.
-        segment: u64,
-        /// Its version.
-        found: u16,
-    },
-    /// A whole record that says what cannot be: a bug, or a forgery.
-    #[error(
-        "segment {segment}, offset {offset}: record {record} is whole but impossible here ({what})"
-    )]
-    Impossible {
-        /// The file.
-        segment: u64,
-        /// Where the record begins.
-        offset: u32,
-        /// Its number.
-        record: u64,
-        /// Which rule it breaks.
-        what: &'static str,
-    },
-}
+use chain::Chain;
+pub use error::RecoverError;
 
 /// A tail that was written and never synced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -217,23 +103,6 @@ pub struct Recovery {
     /// The search behind the end of the log so far, unless it ended cleanly.
     search: Option<Search>,
     void_segments: Vec<u64>,
-}
-
-/// The log so far.
-#[derive(Clone, Debug)]
-struct Chain {
-    map: LogMap,
-    hard_state: HardState,
-    record: u64,
-    previous: u32,
-    /// The highest number that any record vouched for.
-    durable: u64,
-    segment: u64,
-    segment_bytes: u32,
-    /// Where the last record ends.
-    offset: u32,
-    /// Records that may turn out not to be durable: number and place.
-    recent: Vec<(u64, Extent)>,
 }
 
 /// What is known of a tail that is bad.
@@ -594,157 +463,6 @@ impl Recovery {
     }
 }
 
-/// The next record of the chain, whole.
-struct Next<'a> {
-    header: Header,
-    crc: u32,
-    offset: u32,
-    body: &'a [u8],
-}
-
-impl Chain {
-    /// The record with the next number, where the last one ends or at the next block.
-    fn next<'a>(&self, salt: u32, bytes: &'a [u8]) -> Option<Next<'a>> {
-        let here = self.offset;
-        self.next_at(salt, bytes, here).or_else(|| {
-            let boundary = block_up(here);
-            (boundary != here).then(|| self.next_at(salt, bytes, boundary))?
-        })
-    }
-
-    fn next_at<'a>(&self, salt: u32, bytes: &'a [u8], offset: u32) -> Option<Next<'a>> {
-        let rest = bytes.get(offset as usize..)?;
-        let (header, crc) = Header::read(salt, rest).ok()?;
-        let follows = header.record == self.record + 1
-            && header.previous == self.previous
-            && header.segment == self.segment;
-        let body = header.body(rest)?;
-        follows.then_some(Next {
-            header,
-            crc,
-            offset,
-            body,
-        })
-    }
-
-    /// Whether a bad record seems to begin here, and which entry it says it is.
-    fn resembles(
-        &self,
-        salt: u32,
-        segment: u64,
-        bytes: &[u8],
-        offset: u32,
-    ) -> Option<Option<(LogIndex, Term)>> {
-        let rest = bytes.get(offset as usize..)?;
-        let field = |at: usize| {
-            rest.get(at..at + 8)
-                .and_then(|b| b.try_into().ok())
-                .map(u64::from_le_bytes)
-        };
-        let signs = [
-            rest.starts_with(&RECORD_MAGIC.to_le_bytes()),
-            field(16) == Some(segment),
-            field(24) == Some(self.record + 1),
-        ];
-        if signs.iter().filter(|sign| **sign).count() < 2 {
-            return None;
-        }
-        let header = Header::read(salt, rest).ok().map(|(header, _)| header);
-        Some(
-            header
-                .filter(|h| h.kind == Kind::Entry)
-                .map(|h| (h.index, h.term)),
-        )
-    }
-
-    fn accept(&mut self, next: &Next<'_>) -> Result<(), RecoverError> {
-        let Next {
-            header,
-            crc,
-            offset,
-            body,
-        } = next;
-        let impossible = |what| RecoverError::Impossible {
-            segment: header.segment,
-            offset: *offset,
-            record: header.record,
-            what,
-        };
-        if header.durable >= header.record {
-            return Err(impossible("durable before it was written"));
-        }
-        match header.kind {
-            Kind::Entry => {
-                if header.index != self.map.last_index().next() {
-                    return Err(impossible("an entry that does not follow the last one"));
-                }
-                if header.term < self.map.last_term() {
-                    return Err(impossible(
-                        "an entry of an earlier term than the one before it",
-                    ));
-                }
-                let (term, segment, body_bytes) = (header.term, header.segment, header.body_bytes);
-                self.map.push(Place {
-                    term,
-                    segment,
-                    offset: *offset,
-                    body_bytes,
-                });
-            }
-            Kind::HardState | Kind::HardStateCopy => {
-                let state = read_hard_state(header, body)
-                    .ok_or_else(|| impossible("a hard state without a vote field"))?;
-                if !self.hard_state.may_become(&state) {
-                    return Err(impossible("a hard state that takes back a promise"));
-                }
-                self.hard_state = state;
-            }
-            Kind::Truncate => {
-                if header.index > self.map.last_index() {
-                    return Err(impossible("a truncation behind the log"));
-                }
-                if header.index <= self.hard_state.commit {
-                    return Err(impossible("a truncation of what is committed"));
-                }
-                if header.index > self.map.base_index() {
-                    self.map.truncate_from(header.index);
-                } else {
-                    // The files with the entries before it are gone, and this
-                    // file began when the log was longer than it is now.
-                    self.map = LogMap::new(header.index.prev(), header.term);
-                }
-            }
-            Kind::Reset => self.map = LogMap::new(header.index, header.term),
-            Kind::Mark => {}
-            Kind::Segment => return Err(impossible("a segment header inside a segment")),
-        }
-        self.record = header.record;
-        self.previous = *crc;
-        self.durable = self.durable.max(header.durable);
-        let bytes = HEADER_BYTES + header.body_bytes;
-        self.offset = offset + bytes;
-        self.recent.push((
-            header.record,
-            Extent {
-                segment: header.segment,
-                offset: *offset,
-                bytes,
-            },
-        ));
-        // What is vouched for needs no second look; amortised, so that each
-        // record is moved at most once.
-        if self
-            .recent
-            .first()
-            .is_some_and(|(record, _)| *record <= header.durable)
-        {
-            let durable = self.durable;
-            self.recent.retain(|(record, _)| *record > durable);
-        }
-        Ok(())
-    }
-}
-
 /// Adds an extent, as whole blocks, to those before it.
 fn extend(extents: &mut Vec<Extent>, next: Extent) {
     let start = next.offset / BLOCK_BYTES * BLOCK_BYTES;
@@ -763,5 +481,7 @@ fn extend(extents: &mut Vec<Extent>, next: Extent) {
     });
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

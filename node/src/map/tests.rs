@@ -59,6 +59,26 @@ fn what_many_files_use_comes_first() {
 }
 
 #[test]
+fn an_import_tells_which_of_two_is_meant() {
+    let mut user = file("user.py", &["user"], &["run"]);
+    user.imports = vec![precentor_core::context::Import {
+        target: "pkg.second".to_owned(),
+        line: 1,
+    }];
+    let records = [
+        file("first.py", &["run"], &[]),
+        file("pkg/second.py", &["run"], &[]),
+        user,
+    ];
+    let mut builder = MapBuilder::default();
+    records.iter().for_each(|record| builder.add(record));
+    let best = builder
+        .rank(&Address::parse("ucxl://p/").expect("good"))
+        .remove(0);
+    assert_eq!(best.uri.path(), "pkg/second.py");
+}
+
+#[test]
 fn the_order_of_records_does_not_matter() {
     let mut records = vec![
         file("a.rs", &["a"], &["b", "c"]),

@@ -3,6 +3,8 @@
 mod admission;
 mod attempts;
 mod dependencies;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod sessions;
 mod state;
 
@@ -115,6 +117,8 @@ pub(in crate::queue) struct World {
     pub(in crate::queue) queue: QueueManager,
     pub(in crate::queue) index: u64,
     pub(in crate::queue) t: u64,
+    /// Gets the same entries, and must stay equal.
+    pub(in crate::queue) twin: Option<QueueManager>,
 }
 
 impl World {
@@ -127,6 +131,7 @@ impl World {
             queue: QueueManager::new(rules),
             index: 0,
             t: 0,
+            twin: None,
         };
         assert_eq!(world.apply(worker(1, 1, 8)), Outcome::Registered);
         world
@@ -139,7 +144,16 @@ impl World {
 
     pub(in crate::queue) fn enter(&mut self, entry: Entry) -> Applied {
         self.index += 1;
-        let applied = self.queue.apply(LogIndex(self.index), Term(1), entry);
+        let index = LogIndex(self.index);
+        if let Some(twin) = &mut self.twin {
+            let ours = self.queue.apply(index, Term(1), entry.clone());
+            let theirs = twin.apply(index, Term(1), entry);
+            assert_eq!(ours, theirs, "the twin does otherwise");
+            assert_eq!(self.queue.state_hash(), twin.state_hash());
+            twin.check();
+            return ours;
+        }
+        let applied = self.queue.apply(index, Term(1), entry);
         self.queue.check();
         applied
     }
@@ -255,6 +269,7 @@ impl World {
             queue: self.queue.clone(),
             index: self.index,
             t: self.t,
+            twin: None,
         }
     }
 }

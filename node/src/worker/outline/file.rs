@@ -13,8 +13,9 @@ use precentor_core::context::{
 use precentor_core::digest::Digest;
 
 use super::language::{Reader, identify};
+use super::parse::{self, ParseFailure};
 use super::text::{self, TextOutline};
-use super::tree::{self, Outline, ParseFailure, Ready};
+use super::tree::{self, Outline, Ready};
 use super::{commands, prose, provenance};
 use crate::source::digest::{Examined, FileClass, examine};
 use crate::worker::engine::{EngineError, FailureClass};
@@ -196,7 +197,7 @@ fn describe_code(
     content: &[u8],
 ) -> Result<(), EngineError> {
     let compiled = ready.get();
-    let tree = match tree::parse(compiled, content) {
+    let tree = match parse::parse(compiled, content) {
         Ok(tree) => tree,
         Err(failure) => {
             record.warnings.push(match failure {

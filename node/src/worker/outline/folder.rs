@@ -303,7 +303,10 @@ fn rank_by_use(surface: &mut Vec<SurfaceSymbol>, references: &BTreeMap<String, u
     const USES_MAX: u32 = 200;
     let score = |symbol: &SurfaceSymbol| {
         let own = symbol.name.rsplit(['.', ':']).next().unwrap_or_default();
-        symbol.rank + references.get(own).copied().unwrap_or(0).min(USES_MAX)
+        let uses = references.get(own).copied().unwrap_or(0).min(USES_MAX);
+        // A call of a method says its name, not its type: most are of another.
+        let is_member = own.len() < symbol.name.len();
+        symbol.rank + if is_member { uses / 16 } else { uses / 4 }
     };
     surface.sort_by(|a, b| score(b).cmp(&score(a)).then_with(|| by_rank(a, b)));
     surface.truncate(limit);

@@ -15,6 +15,7 @@ mod go;
 mod java;
 mod javascript;
 mod language;
+mod parse;
 mod prose;
 mod python;
 mod rust;
@@ -99,14 +100,14 @@ fn provenance() -> Provenance {
 /// Parsing alone, to measure what everything else costs.
 mod bare {
     use super::language::{Reader, identify};
-    use super::tree;
+    use super::parse;
 
     /// Parses with the grammar for `name`, if there is one, and drops the tree.
     /// Says whether there was one.
     #[must_use]
     pub fn parse_bare(name: &[u8], content: &[u8]) -> bool {
         match identify(name, content).reader {
-            Reader::Tree(ready) => tree::parse(ready.get(), content).is_ok(),
+            Reader::Tree(ready) => parse::parse(ready.get(), content).is_ok(),
             _ => false,
         }
     }

@@ -1,0 +1,63 @@
+//! Each planted bug breaks its rule, and only where it is planted.
+
+use super::*;
+use crate::planted::Bug;
+
+fn planted(bug: Bug) -> World {
+    let mut world = World::new();
+    world.queue.plant(bug);
+    world
+}
+
+#[test]
+fn ignoring_tokens_takes_a_zombie_s_result() {
+    let mut world = planted(Bug::IgnoreToken);
+    let job = world.submit_one(spec("a", 1));
+    let first = world.claim(job);
+    world.expire(job, first);
+    world.claim(job);
+    assert_eq!(world.complete(job, first, "zombie"), Outcome::Completed);
+}
+
+#[test]
+fn completing_twice_shows_a_job_twice_in_the_feed() {
+    let mut world = planted(Bug::CompleteTwice);
+    let job = world.submit_one(spec("a", 1));
+    let token = world.claim(job);
+    world.complete(job, token, "one");
+    assert_eq!(world.complete(job, token, "two"), Outcome::Completed);
+    assert_eq!(world.queue.last_finish(), FinishNumber(2));
+    assert_eq!(world.state(job), done("two"));
+}
+
+#[test]
+fn forgetting_sessions_gives_a_resend_a_second_effect() {
+    let mut world = planted(Bug::ForgetSession);
+    world.apply(Command::OpenSession);
+    let submit = Command::Submit {
+        items: vec![spec("a", 1)],
+    };
+    let first = world.ask(2, 1, 0, submit.clone());
+    assert_ne!(world.ask(2, 1, 0, submit), first);
+}
+
+#[test]
+fn ignoring_dependencies_starts_a_dependent_at_once() {
+    let mut world = planted(Bug::IgnoreDependencies);
+    world.submit_one(spec("a", 1));
+    let dependent = world.submit_one(needs(spec("b", 1), &["a"], Policy::Require));
+    world.claim(dependent);
+}
+
+#[test]
+fn running_a_context_twice_runs_old_and_new_input_at_once() {
+    let mut world = planted(Bug::RunContextTwice);
+    let old = world.submit_one(spec("a", 1));
+    let old_token = world.claim(old);
+    let new = world.submit_one(spec("a", 2));
+    let new_token = world.claim(new);
+    assert_eq!(world.queue.counts().running, 2);
+    world.complete(new, new_token, "new");
+    world.complete(old, old_token, "old");
+    assert_eq!(world.queue.counts().live(), 0);
+}

@@ -1,0 +1,108 @@
+//! The bytes of each format as they were when it was made: a change here is a
+//! change of format, and needs a new version.
+
+use crate::digest::Digest;
+use crate::entry::{HardState, LogEntry, WriteBatch};
+use crate::ids::{ClusterId, LogIndex, NodeId, Term};
+use crate::wire::frame::encode_frame;
+use crate::wire::identity::IdentityFile;
+use crate::wire::log_writer::{LogWriter, SEGMENT_BYTES_MIN, Step};
+use crate::wire::record::LogIdentity;
+use crate::wire::snapshot::{SnapshotEncoder, SnapshotMeta};
+
+const LOG: LogIdentity = LogIdentity {
+    cluster: ClusterId([7; 16]),
+    node: NodeId(1),
+    incarnation: 11,
+};
+
+/// Compares with `golden/NAME.hex`; `BLESS=1` rewrites it.
+fn check(name: &str, bytes: &[u8]) {
+    let path = format!("{}/src/wire/golden/{name}.hex", env!("CARGO_MANIFEST_DIR"));
+    let line = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
+    let end = bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last + 1);
+    let mut text: String = bytes[..end]
+        .chunks(32)
+        .map(|bytes| line(bytes) + "\n")
+        .collect();
+    text += &format!("zeros to {}\n", bytes.len());
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    assert_eq!(
+        std::fs::read_to_string(&path).unwrap(),
+        text,
+        "{name}: the format moved"
+    );
+}
+
+#[test]
+fn a_frame_looks_as_it_did() {
+    let mut frame = Vec::new();
+    encode_frame(b"a message", &mut frame).unwrap();
+    check("frame", &frame);
+}
+
+#[test]
+fn an_identity_looks_as_it_did() {
+    check(
+        "identity",
+        &IdentityFile {
+            log: LOG,
+            name: "linux".to_owned(),
+        }
+        .encode(),
+    );
+}
+
+#[test]
+fn a_segment_and_its_records_look_as_they_did() {
+    let mut writer = LogWriter::create(LOG, SEGMENT_BYTES_MIN);
+    let Some(Step::Begin { header, .. }) = writer.encode_roll().pop() else {
+        panic!("a roll begins a file");
+    };
+    check("segment", &header.encode());
+    let vote = HardState {
+        term: Term(2),
+        vote: Some(NodeId(3)),
+        commit: LogIndex(0),
+    };
+    let body = b"a command"[..].into();
+    let entries = [LogEntry {
+        index: LogIndex(1),
+        term: Term(2),
+        body,
+    }];
+    let batch = WriteBatch {
+        hard_state: Some(vote),
+        truncate_from: None,
+        entries: &entries,
+    };
+    let Some(Step::Write { bytes, .. }) = writer.encode(&batch).unwrap().pop() else {
+        panic!("a batch is a write");
+    };
+    check("records", &bytes);
+}
+
+#[test]
+fn a_snapshot_looks_as_it_did() {
+    let meta = SnapshotMeta {
+        cluster: LOG.cluster,
+        index: LogIndex(40),
+        term: Term(3),
+        state: Digest::ZERO,
+    };
+    let mut bytes = Vec::new();
+    let mut encoder = SnapshotEncoder::begin(&meta, &mut bytes);
+    encoder.state(b"the state", &mut bytes);
+    encoder.finish(&mut bytes);
+    check("snapshot", &bytes);
+}

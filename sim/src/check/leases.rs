@@ -1,0 +1,180 @@
+//! Does a live worker keep what it holds? A new leader owes every lease a
+//! reattach window, and a worker that named a token to it a full lease from
+//! then on (QUEUE L3). Judged by the leader's own clock.
+
+use std::collections::BTreeMap;
+
+use precentor_core::command::Command;
+use precentor_core::config::Knobs;
+use precentor_core::event::Event;
+use precentor_core::ids::{LogIndex, Term, Token, WorkerId, WorkerIncarnation};
+use precentor_core::request::Request;
+use precentor_core::status::RoleName;
+use precentor_core::time::Time;
+use precentor_core::view::View;
+
+use super::logs::Logs;
+use super::{Checker, Moment, Verdict, ensure};
+use crate::marks::{Mark, Marks};
+use crate::network::Place;
+
+/// How many polls of a worker are remembered: those after an expiry was
+/// proposed must not hide the ones before.
+const POLLS: usize = 8;
+
+#[derive(Clone, Debug)]
+struct Polled {
+    place: Place,
+    term: Term,
+    at: Time,
+    held: Vec<Token>,
+}
+
+/// What leaders heard of workers.
+#[derive(Clone, Debug)]
+pub struct Leases {
+    lease_us: u64,
+    reattach_us: u64,
+    polls: BTreeMap<WorkerId, Vec<Polled>>,
+    /// When each leader was first seen to lead.
+    led_since: BTreeMap<(Place, Term), Time>,
+    /// The latest life of each worker, and where it registered.
+    lives: BTreeMap<WorkerId, (WorkerIncarnation, LogIndex)>,
+}
+
+impl Leases {
+    pub(super) fn new(knobs: &Knobs) -> Leases {
+        // A tenth is left for rounding and for what is on its way.
+        Leases {
+            lease_us: knobs.lease_ms * 900,
+            reattach_us: knobs.reattach_ms.min(knobs.lease_ms) * 900,
+            polls: BTreeMap::new(),
+            led_since: BTreeMap::new(),
+            lives: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn on_recovered(&mut self, place: Place) {
+        for polls in self.polls.values_mut() {
+            polls.retain(|poll| poll.place != place);
+        }
+    }
+
+    pub(super) fn on_event(&mut self, moment: Moment, event: &Event, view: &View<'_>) {
+        if view.role() != RoleName::Leader {
+            return;
+        }
+        let (place, term, at) = (moment.place, view.term(), moment.now.time);
+        self.led_since.entry((place, term)).or_insert(at);
+        let Event::Client {
+            request: Request::Poll(poll),
+            ..
+        } = event
+        else {
+            return;
+        };
+        let polls = self.polls.entry(poll.worker).or_default();
+        if polls.len() == POLLS {
+            polls.remove(0);
+        }
+        polls.push(Polled {
+            place,
+            term,
+            at,
+            held: poll.held.clone(),
+        });
+    }
+
+    pub(super) fn on_committed(
+        &mut self,
+        index: LogIndex,
+        logs: &Logs,
+        marks: &mut Marks,
+    ) -> Verdict {
+        let Some(committed) = logs.get(index) else {
+            return Ok(());
+        };
+        match &committed.command.command {
+            Command::Register { worker } => {
+                let life = self
+                    .lives
+                    .entry(worker.worker)
+                    .or_insert((worker.incarnation, index));
+                if worker.incarnation > life.0 {
+                    *life = (worker.incarnation, index);
+                }
+                Ok(())
+            }
+            Command::Expire { leases } => leases.iter().try_for_each(|lease| {
+                marks.hit(Mark::LeaseExpired);
+                self.on_expired(index, lease.token, logs)
+            }),
+            Command::Complete { token, .. } => {
+                let claim_term = logs.get(token.index).map(|claim| claim.entry.term);
+                if claim_term.is_some_and(|term| term < committed.entry.term) {
+                    marks.hit(Mark::LeaseSurvivedTakeover);
+                }
+                Ok(())
+            }
+            Command::TakeOver { .. }
+            | Command::OpenSession
+            | Command::Submit { .. }
+            | Command::Claim { .. }
+            | Command::Fail { .. }
+            | Command::Release { .. }
+            | Command::Tick => Ok(()),
+        }
+    }
+
+    fn on_expired(&self, index: LogIndex, token: Token, logs: &Logs) -> Verdict {
+        let (Some(expiry), Some(claim)) = (logs.get(index), logs.get(token.index)) else {
+            return Ok(());
+        };
+        let Command::Claim { claims } = &claim.command.command else {
+            return Ok(());
+        };
+        let Some(worker) = claims
+            .get(token.position as usize)
+            .map(|claim| claim.worker)
+        else {
+            return Ok(());
+        };
+        if self
+            .lives
+            .get(&worker)
+            .is_some_and(|(_, registered)| *registered > token.index)
+        {
+            // Its holder is gone: a later life of it registered.
+            return Ok(());
+        }
+        let (place, term, at) = (expiry.place, expiry.entry.term, expiry.at);
+        let named = self.polls.get(&worker).and_then(|polls| {
+            polls.iter().rev().find(|p| {
+                p.place == place && p.term == term && p.at <= at && p.held.contains(&token)
+            })
+        });
+        if let Some(poll) = named {
+            return ensure(
+                at.since(poll.at).0 >= self.lease_us,
+                Checker::Reattach,
+                || {
+                    format!(
+                        "{token} of {worker} expires at {index}, {:?} after it named it",
+                        at.since(poll.at)
+                    )
+                },
+            );
+        }
+        let since = self.led_since.get(&(place, term)).copied();
+        let since = since.filter(|_| claim.entry.term < term);
+        ensure(
+            since.is_none_or(|since| at.since(since).0 >= self.reattach_us),
+            Checker::Reattach,
+            || {
+                format!(
+                    "{token} of {worker} expires at {index}, within the reattach window of {term}"
+                )
+            },
+        )
+    }
+}

@@ -1,0 +1,255 @@
+//! One book of all that any node ever appended, and one of all that any node
+//! called committed. Equal index and term must mean equal logs up to there;
+//! what was committed must be on a majority of disks, and never change.
+
+use precentor_core::action::Write;
+use precentor_core::command::Entry;
+use precentor_core::entry::LogEntry;
+use precentor_core::ids::{LogIndex, Term};
+use precentor_core::message::{AppendResult, Body, Message};
+use precentor_core::status::RoleName;
+use precentor_core::time::Time;
+use precentor_core::view::View;
+use precentor_core::wire::command::decode;
+
+use super::{Checker, Failure, Moment, Verdict, ensure};
+use crate::disk::Disk;
+use crate::marks::{Mark, Marks};
+use crate::network::Place;
+
+/// An entry as it was appended first.
+#[derive(Clone, Debug)]
+struct Appended {
+    entry: LogEntry,
+    previous: Term,
+    place: Place,
+    at: Time,
+}
+
+/// An entry that is committed.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// The entry.
+    pub entry: LogEntry,
+    /// What it says.
+    pub command: Entry,
+    /// Who appended it first: the leader.
+    pub place: Place,
+    /// When, by that node's clock.
+    pub at: Time,
+}
+
+/// The books.
+#[derive(Clone, Debug)]
+pub struct Logs {
+    /// By index, from 1: all entries that ever stood there.
+    appended: Vec<Vec<Appended>>,
+    committed: Vec<Committed>,
+    /// Up to here each node's commits were compared.
+    compared: Vec<LogIndex>,
+}
+
+impl Logs {
+    pub(super) fn new(count: usize) -> Logs {
+        Logs {
+            appended: Vec::new(),
+            committed: Vec::new(),
+            compared: vec![LogIndex(0); count],
+        }
+    }
+
+    /// The last entry that any node called committed.
+    #[must_use]
+    pub fn committed(&self) -> LogIndex {
+        LogIndex(self.committed.len() as u64)
+    }
+
+    /// A committed entry.
+    #[must_use]
+    pub fn get(&self, index: LogIndex) -> Option<&Committed> {
+        self.committed.get(index.0.checked_sub(1)? as usize)
+    }
+
+    /// The last committed entry of a term before this one.
+    pub(super) fn tip_before(&self, term: Term) -> (LogIndex, Term) {
+        self.committed
+            .iter()
+            .rev()
+            .find(|committed| committed.entry.term < term)
+            .map_or_else(Default::default, |c| (c.entry.index, c.entry.term))
+    }
+
+    pub(super) fn on_recovered(&mut self, place: Place) {
+        self.compared[place] = LogIndex(0);
+    }
+
+    pub(super) fn on_write(
+        &mut self,
+        moment: Moment,
+        write: &Write,
+        disk: &Disk,
+        marks: &mut Marks,
+    ) -> Verdict {
+        if let Some(from) = write.truncate_from {
+            if disk.last() >= from {
+                marks.hit(Mark::TailCut);
+            }
+            let cut = self
+                .get(from)
+                .is_some_and(|c| disk.entry(from).is_some_and(|e| e.term == c.entry.term));
+            ensure(!cut, Checker::CommittedNeverLost, || {
+                format!(
+                    "n{} cuts its log at committed entry {from}",
+                    moment.place + 1
+                )
+            })?;
+        }
+        let Some(first) = write.entries.first() else {
+            return Ok(());
+        };
+        let mut previous = match disk.entry(LogIndex(first.index.0 - 1)) {
+            Some(entry) => Some(entry.term),
+            // In the snapshot, or in another write of this turn.
+            None if first.index.0 > 1 => None,
+            None => Some(Term(0)),
+        };
+        for entry in &write.entries {
+            let place = entry.index.0 as usize - 1;
+            if self.appended.len() <= place {
+                self.appended.resize_with(place + 1, Vec::new);
+            }
+            let variants = &mut self.appended[place];
+            match variants.iter().find(|known| known.entry.term == entry.term) {
+                Some(known) => {
+                    let holds = known.entry.body == entry.body
+                        && previous.is_none_or(|previous| previous == known.previous);
+                    ensure(holds, Checker::LogMatching, || {
+                        format!(
+                            "n{} appends {} of {} after {previous:?}; n{} appended another of that term after {:?}",
+                            moment.place + 1,
+                            entry.index,
+                            entry.term,
+                            known.place + 1,
+                            known.previous
+                        )
+                    })?;
+                }
+                None => {
+                    if let Some(previous) = previous {
+                        variants.push(Appended {
+                            entry: entry.clone(),
+                            previous,
+                            place: moment.place,
+                            at: moment.now.time,
+                        });
+                    }
+                }
+            }
+            previous = Some(entry.term);
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_commit(
+        &mut self,
+        place: Place,
+        view: &View<'_>,
+        disks: &[Disk],
+        marks: &mut Marks,
+    ) -> Verdict {
+        let commit = view.commit();
+        let compared = std::mem::replace(&mut self.compared[place], commit);
+        if commit <= compared {
+            return Ok(());
+        }
+        for index in compared.0 + 1..=commit.0 {
+            let index = LogIndex(index);
+            let Some(entry) = view.entry_at(index).or_else(|| disks[place].entry(index)) else {
+                continue;
+            };
+            match self.get(index) {
+                Some(known) => ensure(known.entry == *entry, Checker::CommittedNeverLost, || {
+                    format!(
+                        "n{} commits at {index} an entry of {}; committed there is one of {}",
+                        place + 1,
+                        entry.term,
+                        known.entry.term
+                    )
+                })?,
+                None => {
+                    let next = self.committed().next();
+                    ensure(index == next, Checker::CommittedNeverLost, || {
+                        format!("n{} commits {index} where {next} is next", place + 1)
+                    })?;
+                    if entry.term < view.term() {
+                        marks.hit(Mark::BarrierOfOldEntries);
+                    }
+                    self.commit(entry)?;
+                }
+            }
+        }
+        let Some(tip) = self.get(commit) else {
+            return Ok(());
+        };
+        // Raft §5.4.2: a leader commits by counting only what is of its own term.
+        let counted = view.role() == RoleName::Leader && tip.entry.term < view.term();
+        ensure(!counted, Checker::CommittedNeverLost, || {
+            format!(
+                "n{} leads in {} and moves its commit to {commit}, an entry of {}",
+                place + 1,
+                view.term(),
+                tip.entry.term
+            )
+        })?;
+        let holders = disks
+            .iter()
+            .filter(|disk| disk.holds_durably(commit, tip.entry.term))
+            .count();
+        ensure(
+            holders > disks.len() / 2,
+            Checker::CommittedNeverLost,
+            || {
+                format!(
+                    "n{} calls {commit} committed, which {holders} of {} disks hold",
+                    place + 1,
+                    disks.len()
+                )
+            },
+        )
+    }
+
+    /// A follower's match must be on its disk.
+    pub(super) fn on_say(&self, place: Place, message: &Message, disk: &Disk) -> Verdict {
+        let Body::AppendReply(reply) = &message.body else {
+            return Ok(());
+        };
+        let AppendResult::Matched { durable: index, .. } = reply.result else {
+            return Ok(());
+        };
+        let holds = index.0 == 0 || disk.is_durable(index);
+        ensure(holds, Checker::DurableFirst, || {
+            format!(
+                "n{} confirms entries up to {index}, and its disk does not hold that one",
+                place + 1
+            )
+        })
+    }
+
+    fn commit(&mut self, entry: &LogEntry) -> Verdict {
+        let command = decode(&entry.body).map_err(|error| Failure {
+            checker: Checker::Wire,
+            text: format!("committed {} cannot be decoded: {error}", entry.index),
+        })?;
+        let first = self
+            .appended
+            .get(entry.index.0 as usize - 1)
+            .and_then(|variants| variants.iter().find(|known| known.entry.term == entry.term));
+        self.committed.push(Committed {
+            entry: entry.clone(),
+            command,
+            place: first.map_or(usize::MAX, |known| known.place),
+            at: first.map_or(Time(0), |known| known.at),
+        });
+        Ok(())
+    }
+}

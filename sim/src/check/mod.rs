@@ -1,0 +1,221 @@
+//! The judges. They watch every turn of every node: what the node shows of
+//! itself, what it does, and what was asked. They never look inside a
+//! component, so a bug and its check cannot share a mistake.
+
+pub mod elections;
+pub mod history;
+pub mod leases;
+pub mod logs;
+pub mod queue;
+
+use std::fmt;
+
+use precentor_core::action::{Action, Violation};
+use precentor_core::config::Knobs;
+use precentor_core::event::{Event, Now};
+use precentor_core::ids::LogIndex;
+use precentor_core::view::View;
+
+use crate::disk::Disk;
+use crate::marks::Marks;
+use crate::network::Place;
+
+/// Who found something.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Checker {
+    /// At most one leader and one vote of a node in a term; neither goes back.
+    ElectionSafety,
+    /// Nothing is said before what it promises is durable.
+    DurableFirst,
+    /// Equal index and term mean equal logs up to there.
+    LogMatching,
+    /// What is committed stays, and is on a majority of disks.
+    CommittedNeverLost,
+    /// Replicas have equal state at equal index.
+    EqualState,
+    /// A terminal state is reached once and stays.
+    OneTerminalState,
+    /// At most one job of a context runs.
+    OneRunningPerContext,
+    /// Only the last token completes a job.
+    Tokens,
+    /// A job is dispatched after its claim is committed.
+    DispatchAfterCommit,
+    /// Dependencies end before their dependents run.
+    Dependencies,
+    /// A request id has one effect and one reply.
+    OneEffectPerRequest,
+    /// Nothing is called accepted before it is committed.
+    AcceptedIsCommitted,
+    /// A published context never goes back to an older input.
+    PointerForward,
+    /// A live worker keeps its lease through a change of leader.
+    Reattach,
+    /// Workers hold no more than their slots.
+    Slots,
+    /// Replicas keep one chain of audit records.
+    AuditChain,
+    /// The core's own assertions and its reports of broken invariants.
+    CoreAssertion,
+    /// What a client was told does not fit together.
+    ClientView,
+    /// What a message says is what its bytes say.
+    Wire,
+    /// A deadline that has come moves on when the node is woken.
+    Spinning,
+    /// After healing, everything accepted ends and replicas agree.
+    Liveness,
+}
+
+impl Checker {
+    /// Is it about what must happen at last, and not about what never may?
+    #[must_use]
+    pub fn is_liveness(self) -> bool {
+        matches!(self, Checker::Liveness | Checker::Spinning)
+    }
+}
+
+/// Something is wrong with the core.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// Who found it.
+    pub checker: Checker,
+    /// What.
+    pub text: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.checker, self.text)
+    }
+}
+
+/// The verdict on one step.
+pub type Verdict = Result<(), Failure>;
+
+/// A failure, unless the claim holds.
+pub(crate) fn ensure(holds: bool, checker: Checker, text: impl FnOnce() -> String) -> Verdict {
+    if holds {
+        return Ok(());
+    }
+    Err(Failure {
+        checker,
+        text: text(),
+    })
+}
+
+/// Who took the turn, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The node.
+    pub place: Place,
+    /// Its clocks.
+    pub now: Now,
+}
+
+/// All judges of one run.
+#[derive(Clone, Debug)]
+pub struct Checks {
+    elections: elections::Elections,
+    /// The log as all nodes together wrote it.
+    pub logs: logs::Logs,
+    queue: queue::Queue,
+    history: history::History,
+    leases: leases::Leases,
+}
+
+impl Checks {
+    /// Judges of a cluster of `count` nodes.
+    #[must_use]
+    pub fn new(count: usize, knobs: &Knobs) -> Checks {
+        Checks {
+            elections: elections::Elections::new(count),
+            logs: logs::Logs::new(count),
+            queue: queue::Queue::default(),
+            history: history::History::default(),
+            leases: leases::Leases::new(knobs),
+        }
+    }
+
+    /// A node came back.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn on_recovered(&mut self, place: Place, view: &View<'_>, disks: &[Disk]) -> Verdict {
+        self.logs.on_recovered(place);
+        self.leases.on_recovered(place);
+        self.elections.on_recovered(place, view, &disks[place])
+    }
+
+    /// An event is about to be taken.
+    pub fn on_event(&mut self, moment: Moment, event: &Event, view: &View<'_>) {
+        self.leases.on_event(moment, event, view);
+    }
+
+    /// A turn was taken, and none of its actions performed yet.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn on_turn(
+        &mut self,
+        moment: Moment,
+        view: &View<'_>,
+        actions: &[Action],
+        disks: &[Disk],
+        marks: &mut Marks,
+    ) -> Verdict {
+        self.elections
+            .on_turn(moment.place, view, &self.logs, marks)?;
+        for action in actions {
+            if let Action::Write(write) = action {
+                self.logs
+                    .on_write(moment, write, &disks[moment.place], marks)?;
+            }
+        }
+        let before = self.logs.committed();
+        self.logs.on_commit(moment.place, view, disks, marks)?;
+        for index in before.0 + 1..=self.logs.committed().0 {
+            self.leases
+                .on_committed(LogIndex(index), &self.logs, marks)?;
+            self.history.on_committed(LogIndex(index), &self.logs);
+        }
+        self.queue.on_turn(view, &self.logs, marks)?;
+        for action in actions {
+            match action {
+                Action::Say { to, message } => {
+                    self.elections
+                        .on_say(moment.place, *to, message, view.last(), disks)?;
+                    self.logs
+                        .on_say(moment.place, message, &disks[moment.place])?;
+                }
+                Action::Answer { reply, .. } => {
+                    self.history
+                        .on_answer(reply, &self.logs, &self.queue, marks)?;
+                }
+                Action::Audit(record) => self.queue.on_audit(record)?,
+                Action::Halt(violation) => on_halt(violation)?,
+                Action::Write(_)
+                | Action::ReadLog { .. }
+                | Action::PutBlob { .. }
+                | Action::SaveSnapshot(_)
+                | Action::CompactLog { .. } => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn on_halt(violation: &Violation) -> Verdict {
+    let checker = match violation {
+        // The disk's fault, not the core's.
+        Violation::WriteFailed { .. } => return Ok(()),
+        Violation::StateDiverged { .. } => Checker::EqualState,
+        Violation::CommittedConflict { .. } => Checker::CommittedNeverLost,
+        Violation::TwoLeaders { .. } => Checker::ElectionSafety,
+        Violation::Undecodable { .. } => Checker::CoreAssertion,
+    };
+    Err(Failure {
+        checker,
+        text: format!("the core halted: {violation}"),
+    })
+}

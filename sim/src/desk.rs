@@ -1,0 +1,116 @@
+//! What clients and workers have in common: they ask nodes, wait, lose patience
+//! and ask elsewhere. The desk takes their errands; the stage runs them.
+
+use precentor_core::ids::Ticket;
+use precentor_core::principal::Principal;
+use precentor_core::request::Request;
+
+use crate::network::Place;
+use crate::tape::Tape;
+
+/// Workers' lanes begin here; clients' at 0.
+pub const FIRST_WORKER: u32 = 32;
+
+/// Something that a client or worker wants of the stage.
+#[derive(Debug)]
+pub enum Errand {
+    /// Ask a node.
+    Ask {
+        /// Which.
+        place: Place,
+        /// Names the question.
+        ticket: Ticket,
+        /// Who asks.
+        principal: Principal,
+        /// What.
+        request: Request,
+    },
+    /// Wake the actor later.
+    Later {
+        /// Who.
+        lane: u32,
+        /// After how long.
+        in_us: u64,
+        /// What for: the actor knows.
+        alarm: u64,
+    },
+}
+
+/// Where actors put their errands.
+#[derive(Debug)]
+pub struct Desk<'a> {
+    /// Virtual time.
+    pub now_us: u64,
+    /// How many nodes there are.
+    pub nodes: usize,
+    /// Chances.
+    pub tape: &'a mut Tape,
+    /// The errands so far.
+    pub errands: &'a mut Vec<Errand>,
+}
+
+/// An actor's own tickets, and where it believes the leader to be.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Its lane for draws.
+    pub lane: u32,
+    /// Its name.
+    pub principal: Principal,
+    /// Whom it asks next.
+    pub place: Place,
+    asked: u64,
+}
+
+impl Caller {
+    /// An actor that has not asked yet.
+    #[must_use]
+    pub fn new(lane: u32, name: &str) -> Caller {
+        Caller {
+            lane,
+            principal: Principal(format!("{name}{lane}")),
+            place: 0,
+            asked: 0,
+        }
+    }
+
+    /// Asks the node it believes in.
+    pub fn ask(&mut self, desk: &mut Desk<'_>, request: Request) -> Ticket {
+        let place = self.place;
+        self.ask_at(desk, place, request)
+    }
+
+    /// Asks a certain node.
+    pub fn ask_at(&mut self, desk: &mut Desk<'_>, place: Place, request: Request) -> Ticket {
+        self.asked += 1;
+        let ticket = Ticket(u64::from(self.lane) << 48 | self.asked);
+        desk.errands.push(Errand::Ask {
+            place,
+            ticket,
+            principal: self.principal.clone(),
+            request,
+        });
+        ticket
+    }
+
+    /// Wants to be woken.
+    pub fn later(&self, desk: &mut Desk<'_>, in_us: u64, alarm: u64) {
+        desk.errands.push(Errand::Later {
+            lane: self.lane,
+            in_us,
+            alarm,
+        });
+    }
+
+    /// Believes a hint, or tries the next node.
+    pub fn turn_to(&mut self, hint: Option<Place>, nodes: usize) {
+        self.place = hint
+            .filter(|&place| place < nodes)
+            .unwrap_or((self.place + 1) % nodes);
+    }
+}
+
+/// Whose question a ticket names.
+#[must_use]
+pub fn lane_of(ticket: Ticket) -> u32 {
+    (ticket.0 >> 48) as u32
+}

@@ -1,0 +1,330 @@
+//! A node's disk: writes become durable in order and after a while; a crash
+//! keeps some first records of what was not yet synced and loses the rest. A
+//! write is records in a row, as the real log lays them down: hard state, then
+//! truncation, then each entry. Knows nothing of what entries mean.
+
+use std::collections::VecDeque;
+
+use precentor_core::action::{Snapshot, Write};
+use precentor_core::driver::Recovered;
+use precentor_core::entry::{HardState, LogEntry};
+use precentor_core::ids::{LogIndex, Term, WriteId};
+
+use crate::scenario::DiskOptions;
+use crate::tape::{Domain, Tape};
+
+/// A write on its way, with what undoes it.
+#[derive(Clone, Debug)]
+struct Pending {
+    id: WriteId,
+    done_us: u64,
+    hard_state_before: HardState,
+    hard_state: Option<HardState>,
+    /// Entries that the truncation removed, from its index on.
+    removed: Vec<LogEntry>,
+    truncated: bool,
+    /// How many entries were there after the truncation.
+    length_before: usize,
+    entries: Vec<LogEntry>,
+}
+
+/// One node's disk.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    options: DiskOptions,
+    lane: u32,
+    /// As the operating system would read it back: all writes applied.
+    hard_state: HardState,
+    /// The index of the first entry kept.
+    first: LogIndex,
+    entries: Vec<LogEntry>,
+    /// What is durable for certain of term and vote.
+    durable_state: HardState,
+    /// Entries up to here are durable and as `entries` says.
+    durable_last: LogIndex,
+    pending: VecDeque<Pending>,
+    snapshot: Option<Snapshot>,
+    saving: Option<Snapshot>,
+    /// When the sync under way ends.
+    syncing_until_us: u64,
+    /// When the one after it ends, if something waits for one.
+    busy_until_us: u64,
+}
+
+/// How a write will end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WriteEnd {
+    /// It is durable at this time.
+    Durable(u64),
+    /// It fails at this time.
+    Failed(u64),
+}
+
+impl Disk {
+    /// An empty disk.
+    #[must_use]
+    pub fn new(options: DiskOptions, lane: u32) -> Disk {
+        Disk {
+            options,
+            lane,
+            hard_state: HardState::default(),
+            first: LogIndex(1),
+            entries: Vec::new(),
+            durable_state: HardState::default(),
+            durable_last: LogIndex(0),
+            pending: VecDeque::new(),
+            snapshot: None,
+            saving: None,
+            syncing_until_us: 0,
+            busy_until_us: 0,
+        }
+    }
+
+    /// Takes a write. The entries' order is the core's duty and is checked.
+    pub fn write(&mut self, write: Write, now_us: u64, tape: &mut Tape) -> WriteEnd {
+        let done_us = self.latency(now_us, tape);
+        let mut pending = Pending {
+            id: write.id,
+            done_us,
+            hard_state_before: self.hard_state,
+            hard_state: write.hard_state,
+            removed: Vec::new(),
+            truncated: write.truncate_from.is_some(),
+            length_before: 0,
+            entries: write.entries,
+        };
+        if let Some(from) = write.truncate_from {
+            assert!(
+                from >= self.first,
+                "truncation at {from} reaches below the log's start {}",
+                self.first
+            );
+            let keep = ((from.0 - self.first.0) as usize).min(self.entries.len());
+            pending.removed = self.entries.split_off(keep);
+            self.durable_last = self.durable_last.min(LogIndex(from.0 - 1));
+        }
+        pending.length_before = self.entries.len();
+        if let Some(hard_state) = write.hard_state {
+            self.hard_state = hard_state;
+        }
+        for entry in &pending.entries {
+            let expected = self.next_index();
+            assert!(
+                entry.index == expected,
+                "a write appends {} where {expected} comes next",
+                entry.index
+            );
+            self.entries.push(entry.clone());
+        }
+        self.pending.push_back(pending);
+        if tape
+            .fault(Domain::WriteFailed, self.lane, self.options.fail_ppm)
+            .is_some()
+        {
+            return WriteEnd::Failed(done_us);
+        }
+        WriteEnd::Durable(done_us)
+    }
+
+    /// What became durable by now: the latest such write.
+    pub fn complete(&mut self, now_us: u64) -> Option<WriteId> {
+        let mut latest = None;
+        while self.pending.front().is_some_and(|p| p.done_us <= now_us) {
+            let done = self.pending.pop_front().expect("there is a first one");
+            if let Some(hard_state) = done.hard_state {
+                self.durable_state = hard_state;
+            }
+            // Later truncations have lowered the end already: never beyond them.
+            let end = self.first.0 + (done.length_before + done.entries.len()) as u64 - 1;
+            let kept_by_later = self
+                .pending
+                .iter()
+                .filter(|later| later.truncated)
+                .map(|later| self.first.0 + later.length_before as u64 - 1)
+                .min()
+                .unwrap_or(u64::MAX);
+            if done.truncated || !done.entries.is_empty() {
+                self.durable_last = LogIndex(end.min(kept_by_later));
+            }
+            latest = Some(done.id);
+        }
+        latest
+    }
+
+    /// When a snapshot is durable that is saved now.
+    pub fn save(&mut self, snapshot: Snapshot, now_us: u64, tape: &mut Tape) -> u64 {
+        self.saving = Some(snapshot);
+        self.latency(now_us, tape) + 1_000
+    }
+
+    /// The snapshot that was being saved is durable.
+    pub fn saved(&mut self) -> Option<LogIndex> {
+        let snapshot = self.saving.take()?;
+        let index = snapshot.index;
+        self.snapshot = Some(snapshot);
+        Some(index)
+    }
+
+    /// Entries up to here go, as far as a durable snapshot has them.
+    pub fn compact(&mut self, up_to: LogIndex) {
+        let held = self.snapshot.as_ref().map_or(LogIndex(0), |s| s.index);
+        assert!(
+            up_to <= held,
+            "the log is dropped up to {up_to}, the snapshot ends at {held}"
+        );
+        let last_safe = self.durable_last.min(up_to);
+        let count = (last_safe.0 + 1).saturating_sub(self.first.0) as usize;
+        self.entries.drain(..count);
+        self.first = LogIndex(self.first.0 + count as u64);
+        for pending in &mut self.pending {
+            pending.length_before = pending.length_before.saturating_sub(count);
+        }
+    }
+
+    /// Entries of the log, as a file would give them back.
+    #[must_use]
+    pub fn read(&self, from: LogIndex, to: LogIndex, bytes_max: u64) -> Vec<LogEntry> {
+        let mut bytes = 0;
+        let mut read = Vec::new();
+        for index in from.0..=to.0 {
+            let Some(entry) = self.entry(LogIndex(index)) else {
+                break;
+            };
+            bytes += entry.body.count();
+            if bytes > bytes_max && !read.is_empty() {
+                break;
+            }
+            read.push(entry.clone());
+        }
+        read
+    }
+
+    /// The entry at an index, durable or not.
+    #[must_use]
+    pub fn entry(&self, index: LogIndex) -> Option<&LogEntry> {
+        let place = index.0.checked_sub(self.first.0)?;
+        self.entries.get(place as usize)
+    }
+
+    /// The term of a durable entry. What is in a durable snapshot counts as held.
+    #[must_use]
+    pub fn holds_durably(&self, index: LogIndex, term: Term) -> bool {
+        if index > self.durable_last {
+            return self.snapshot.as_ref().is_some_and(|s| index <= s.index);
+        }
+        index < self.first || self.entry(index).is_some_and(|entry| entry.term == term)
+    }
+
+    /// Is the entry at an index, as it stands, durable?
+    #[must_use]
+    pub fn is_durable(&self, index: LogIndex) -> bool {
+        index <= self.durable_last || self.snapshot.as_ref().is_some_and(|s| index <= s.index)
+    }
+
+    /// Term and vote as they are durable.
+    #[must_use]
+    pub fn durable_state(&self) -> HardState {
+        self.durable_state
+    }
+
+    /// The last entry, durable or not.
+    #[must_use]
+    pub fn last(&self) -> LogIndex {
+        LogIndex(self.next_index().0 - 1)
+    }
+
+    /// The node is gone: a first part of what was not synced survives.
+    pub fn crash(&mut self, tape: &mut Tape) {
+        self.saving = None;
+        (self.syncing_until_us, self.busy_until_us) = (0, 0);
+        let pending: Vec<Pending> = self.pending.drain(..).collect();
+        for undone in pending.iter().rev() {
+            self.entries.truncate(undone.length_before);
+            self.entries.extend_from_slice(&undone.removed);
+            self.hard_state = undone.hard_state_before;
+        }
+        let records_of = |p: &Pending| {
+            usize::from(p.hard_state.is_some()) + usize::from(p.truncated) + p.entries.len()
+        };
+        let total: usize = pending.iter().map(records_of).sum();
+        let mut survive = 0;
+        if total > 0 {
+            if let Some(mut roll) =
+                tape.fault(Domain::UnsyncedKept, self.lane, self.options.keep_ppm)
+            {
+                survive = 1 + roll.below(total as u64) as usize;
+            }
+            if survive < total {
+                tape.count(Domain::UnsyncedLost);
+            }
+        }
+        for kept in pending {
+            if survive == 0 {
+                break;
+            }
+            if survive < records_of(&kept) {
+                tape.count(Domain::TornWrite);
+            }
+            survive -= self.redo(kept, survive);
+        }
+        self.durable_state = self.hard_state;
+        self.durable_last = self.last();
+    }
+
+    /// What a restart finds.
+    #[must_use]
+    pub fn recover(&self) -> Recovered {
+        Recovered {
+            hard_state: self.hard_state,
+            snapshot: self.snapshot.clone(),
+            entries: self.entries.clone(),
+        }
+    }
+
+    /// Puts back the first `budget` records of a write; returns how many it took.
+    fn redo(&mut self, write: Pending, budget: usize) -> usize {
+        let mut used = 0;
+        if let Some(hard_state) = write.hard_state {
+            self.hard_state = hard_state;
+            used += 1;
+        }
+        if write.truncated && used < budget {
+            self.entries.truncate(write.length_before);
+            used += 1;
+        }
+        let entries = write.entries.len().min(budget - used);
+        self.entries.extend_from_slice(&write.entries[..entries]);
+        used + entries
+    }
+
+    fn next_index(&self) -> LogIndex {
+        LogIndex(self.first.0 + self.entries.len() as u64)
+    }
+
+    fn latency(&mut self, now_us: u64, tape: &mut Tape) -> u64 {
+        let mut latency_us = tape
+            .roll(Domain::Sync, self.lane)
+            .between(self.options.sync_us_min, self.options.sync_us_max);
+        let stall = tape.fault(Domain::SyncSpike, self.lane, self.options.spike_ppm);
+        if let Some(mut roll) = stall {
+            latency_us += roll.between(10_000, self.options.spike_us_max.max(10_000));
+        }
+        // A write that comes during a sync waits for the next one, and shares
+        // it with all that wait: group commit, as the real disk thread does it.
+        if now_us >= self.busy_until_us {
+            self.syncing_until_us = now_us + latency_us;
+            self.busy_until_us = self.syncing_until_us;
+        } else {
+            if now_us >= self.syncing_until_us {
+                self.syncing_until_us = self.busy_until_us;
+            }
+            if self.busy_until_us == self.syncing_until_us {
+                self.busy_until_us = self.syncing_until_us + latency_us;
+            }
+        }
+        self.busy_until_us
+    }
+}
+
+#[cfg(test)]
+mod tests;

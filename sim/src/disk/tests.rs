@@ -1,0 +1,122 @@
+use precentor_core::bytes::Bytes;
+use precentor_core::ids::NodeId;
+
+use super::*;
+
+fn entries(from: u64, to: u64, term: u64) -> Vec<LogEntry> {
+    (from..=to)
+        .map(|index| LogEntry {
+            index: LogIndex(index),
+            term: Term(term),
+            body: Bytes::default(),
+        })
+        .collect()
+}
+
+fn write(id: u64, truncate_from: Option<u64>, entries: Vec<LogEntry>, term: u64) -> Write {
+    Write {
+        id: WriteId(id),
+        hard_state: Some(HardState {
+            term: Term(term),
+            vote: Some(NodeId(1)),
+            commit: LogIndex(0),
+        }),
+        truncate_from: truncate_from.map(LogIndex),
+        entries,
+    }
+}
+
+fn disk(keep_ppm: u32) -> Disk {
+    let options = DiskOptions {
+        sync_us_min: 100,
+        sync_us_max: 100,
+        keep_ppm,
+        ..DiskOptions::default()
+    };
+    Disk::new(options, 0)
+}
+
+fn terms(disk: &Disk) -> Vec<u64> {
+    disk.recover()
+        .entries
+        .iter()
+        .map(|entry| entry.term.0)
+        .collect()
+}
+
+#[test]
+fn a_crash_loses_what_was_not_synced() {
+    let (mut disk, mut tape) = (disk(0), Tape::of_seed(1));
+    assert_eq!(
+        disk.write(write(1, None, entries(1, 3, 1), 1), 0, &mut tape),
+        WriteEnd::Durable(100)
+    );
+    assert_eq!(disk.complete(100), Some(WriteId(1)));
+    disk.write(write(2, Some(2), entries(2, 4, 2), 2), 200, &mut tape);
+    assert!(
+        !disk.holds_durably(LogIndex(2), Term(1)),
+        "it is being overwritten"
+    );
+    assert_eq!(disk.durable_state().term, Term(1));
+    disk.crash(&mut tape);
+    assert_eq!(terms(&disk), [1, 1, 1]);
+    assert_eq!(disk.recover().hard_state.term, Term(1));
+    assert!(disk.holds_durably(LogIndex(3), Term(1)));
+}
+
+#[test]
+fn what_was_synced_survives_every_crash_and_what_was_not_survives_as_a_first_part() {
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 0..200 {
+        let (mut disk, mut tape) = (disk(1_000_000), Tape::of_seed(seed));
+        disk.write(write(1, None, entries(1, 2, 1), 1), 0, &mut tape);
+        disk.complete(100);
+        disk.write(write(2, None, entries(3, 4, 2), 2), 100, &mut tape);
+        disk.write(write(3, Some(3), entries(3, 3, 3), 3), 100, &mut tape);
+        disk.crash(&mut tape);
+        seen.insert((disk.recover().hard_state.term.0, terms(&disk)));
+    }
+    let legal = [
+        (2, vec![1, 1]),
+        (2, vec![1, 1, 2]),
+        (2, vec![1, 1, 2, 2]),
+        (3, vec![1, 1, 2, 2]),
+        (3, vec![1, 1]),
+        (3, vec![1, 1, 3]),
+    ];
+    assert_eq!(
+        seen,
+        legal.into_iter().collect(),
+        "every first part, and nothing else"
+    );
+}
+
+#[test]
+fn a_completion_does_not_make_durable_what_was_cut_since() {
+    let (mut disk, mut tape) = (disk(0), Tape::of_seed(1));
+    disk.write(write(1, None, entries(1, 3, 1), 1), 0, &mut tape);
+    disk.write(write(2, Some(2), entries(2, 3, 2), 2), 90, &mut tape);
+    assert_eq!(disk.complete(100), Some(WriteId(1)));
+    assert!(disk.holds_durably(LogIndex(1), Term(1)));
+    assert!(!disk.holds_durably(LogIndex(3), Term(2)));
+    assert_eq!(disk.complete(10_000), Some(WriteId(2)));
+    assert!(disk.holds_durably(LogIndex(3), Term(2)));
+}
+
+#[test]
+fn compaction_drops_only_what_a_durable_snapshot_has() {
+    let (mut disk, mut tape) = (disk(0), Tape::of_seed(1));
+    disk.write(write(1, None, entries(1, 9, 1), 1), 0, &mut tape);
+    disk.complete(100);
+    let snapshot = Snapshot {
+        index: LogIndex(5),
+        term: Term(1),
+        image: Bytes::default(),
+    };
+    disk.save(snapshot, 100, &mut tape);
+    assert_eq!(disk.saved(), Some(LogIndex(5)));
+    disk.compact(LogIndex(4));
+    assert_eq!(disk.entry(LogIndex(4)), None);
+    assert_eq!(disk.read(LogIndex(5), LogIndex(20), 1_000).len(), 5);
+    assert!(disk.holds_durably(LogIndex(2), Term(1)));
+}

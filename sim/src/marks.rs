@@ -1,0 +1,80 @@
+//! Interesting states that a campaign must reach: a simulator that never sees
+//! a deposed leader with an unacknowledged tail proves nothing about it.
+
+macro_rules! marks {
+    ($($name:ident $text:literal,)*) => {
+        /// A state worth reaching.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        pub enum Mark {
+            $(#[doc = $text] $name,)*
+        }
+
+        impl Mark {
+            /// All of them, in order.
+            pub const ALL: &[Mark] = &[$(Mark::$name,)*];
+
+            /// What it is called in reports.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Mark::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+marks! {
+    Elected "a leader was elected",
+    SplitVote "a candidacy ended without a leader",
+    LeaderDeposed "a leader stepped down",
+    TailCut "entries were overwritten by another leader's",
+    BarrierOfOldEntries "a new leader committed entries of an older term",
+    Yielding "a leader handed over",
+    SnapshotTaken "a snapshot was saved",
+    LogCompacted "the log was compacted",
+    OldEntriesRead "old entries were read from disk for a follower",
+    RecoveredFromSnapshot "a node restarted from a snapshot",
+    JobDone "a job was done",
+    FromCache "a request was answered from the cache",
+    Attached "a request joined a live job",
+    Parked "a newer input waited behind a running one",
+    Superseded "a job was superseded by a newer input",
+    DependencyFailed "a dependency failed",
+    DeadPermanent "a job died of a permanent failure",
+    DeadFailures "a job died of too many failures",
+    DeadCrashes "a job died of too many lost workers",
+    LateAccepted "a late completion was accepted",
+    StaleRefused "a stale completion was refused",
+    LeaseExpired "a lease expired",
+    LeaseSurvivedTakeover "a job was done under a lease that an older leader gave",
+    CycleRejected "a dependency cycle was rejected",
+    MismatchRejected "a request id with another body was rejected",
+    QueueFull "the queue was full",
+    ReplyRepeated "a resent request got its first reply again",
+    OldIncarnation "an old life of a worker was turned away",
+    RequestUnknown "a request's outcome was unknown",
+}
+
+/// How often each mark was reached, in the order of [`Mark::ALL`].
+#[derive(Clone, Debug)]
+pub struct Marks(Vec<u64>);
+
+impl Default for Marks {
+    fn default() -> Marks {
+        Marks(vec![0; Mark::ALL.len()])
+    }
+}
+
+impl Marks {
+    /// It was reached.
+    pub fn hit(&mut self, mark: Mark) {
+        self.0[mark as usize] += 1;
+    }
+
+    /// The counts.
+    #[must_use]
+    pub fn counts(&self) -> &[u64] {
+        &self.0
+    }
+}

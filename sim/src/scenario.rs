@@ -1,0 +1,490 @@
+//! What a seed draws before anything happens: how large the cluster is, which
+//! faults there are and how strong, what clients and workers do. Swarm testing
+//! (Groce et al., 2012): each seed leaves a random part of the faults out,
+//! since faults hide each other. Printable, so that a run can be understood.
+
+use precentor_core::config::Knobs;
+
+use crate::tape::{Domain, Roll, Tape};
+
+/// How long a message is on its way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Delay {
+    /// Always so long.
+    Constant {
+        /// Microseconds.
+        us: u64,
+    },
+    /// Anything between.
+    Uniform {
+        /// The least, in microseconds.
+        us_min: u64,
+        /// The most.
+        us_max: u64,
+    },
+    /// Mostly short.
+    Exponential {
+        /// The mean, in microseconds.
+        us_mean: u64,
+    },
+    /// Mostly short, rarely very long.
+    HeavyTail {
+        /// The least, in microseconds.
+        us_min: u64,
+    },
+}
+
+impl Delay {
+    /// One delay.
+    pub fn draw(self, roll: &mut Roll) -> u64 {
+        match self {
+            Delay::Constant { us } => us,
+            Delay::Uniform { us_min, us_max } => roll.between(us_min, us_max),
+            Delay::Exponential { us_mean } => 20 + roll.exponential(us_mean),
+            // Pareto with exponent 1, cut at 1,000 times the least.
+            Delay::HeavyTail { us_min } => us_min * 1_000 / roll.between(1, 1_000),
+        }
+    }
+}
+
+/// The wires.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NetworkOptions {
+    /// The delay of a message.
+    pub delay: Delay,
+    /// Each link adds up to so much of its own.
+    pub bias_us_max: u64,
+    /// Messages lost, per million.
+    pub drop_ppm: u32,
+    /// Messages that begin a burst of losses, per million.
+    pub burst_ppm: u32,
+    /// The longest burst.
+    pub burst_us_max: u64,
+    /// Messages doubled, per million.
+    pub duplicate_ppm: u32,
+    /// Messages doubled much later, per million.
+    pub late_duplicate_ppm: u32,
+    /// Messages that overtake, per million of those that could.
+    pub reorder_ppm: u32,
+    /// Messages that are very late, per million.
+    pub spike_ppm: u32,
+    /// How late.
+    pub spike_us_max: u64,
+    /// Messages of a closed connection that still arrive, per million.
+    pub stale_ppm: u32,
+}
+
+impl Default for NetworkOptions {
+    fn default() -> NetworkOptions {
+        NetworkOptions {
+            delay: Delay::Uniform {
+                us_min: 100,
+                us_max: 600,
+            },
+            bias_us_max: 0,
+            drop_ppm: 0,
+            burst_ppm: 0,
+            burst_us_max: 0,
+            duplicate_ppm: 0,
+            late_duplicate_ppm: 0,
+            reorder_ppm: 0,
+            spike_ppm: 0,
+            spike_us_max: 0,
+            stale_ppm: 0,
+        }
+    }
+}
+
+/// The disks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DiskOptions {
+    /// The fastest sync.
+    pub sync_us_min: u64,
+    /// The slowest ordinary one.
+    pub sync_us_max: u64,
+    /// Syncs that stall, per million.
+    pub spike_ppm: u32,
+    /// How long.
+    pub spike_us_max: u64,
+    /// Writes that fail, per million.
+    pub fail_ppm: u32,
+    /// Crashes after which some unsynced records survive, per million.
+    pub keep_ppm: u32,
+}
+
+impl Default for DiskOptions {
+    fn default() -> DiskOptions {
+        DiskOptions {
+            sync_us_min: 100,
+            sync_us_max: 1_000,
+            spike_ppm: 0,
+            spike_us_max: 0,
+            fail_ppm: 0,
+            keep_ppm: 0,
+        }
+    }
+}
+
+/// Faults that come from time to time: the mean time between two, 0 for never.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct NemesisOptions {
+    /// One node crashes.
+    pub crash_us: u64,
+    /// All nodes crash at once.
+    pub power_cut_us: u64,
+    /// A node stands still.
+    pub pause_us: u64,
+    /// A partition begins.
+    pub partition_us: u64,
+    /// A connection breaks.
+    pub break_us: u64,
+    /// An operator orders a hand-over.
+    pub hand_over_us: u64,
+    /// An operator orders a snapshot.
+    pub snapshot_us: u64,
+    /// Turns that end with a crash between two actions, per million.
+    pub mid_turn_ppm: u32,
+    /// The longest a node stays down.
+    pub down_us_max: u64,
+    /// The longest partition.
+    pub partition_us_max: u64,
+    /// The longest pause.
+    pub pause_us_max: u64,
+}
+
+/// What clients do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ClientOptions {
+    /// How many.
+    pub count: usize,
+    /// The mean time between two requests of one client.
+    pub think_us: u64,
+    /// Requests and replies lost, per million.
+    pub loss_ppm: u32,
+    /// Requests sent again although answered, per million.
+    pub resend_ppm: u32,
+    /// Requests whose id is used again with another body, per million.
+    pub mismatch_ppm: u32,
+    /// Requests that must be refused, per million.
+    pub bad_ppm: u32,
+    /// Files of a folder.
+    pub files: u64,
+    /// Folders.
+    pub folders: u64,
+    /// Requests for a newer input, per million.
+    pub newer_ppm: u32,
+}
+
+/// What workers do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WorkerOptions {
+    /// How many.
+    pub count: usize,
+    /// Jobs at a time, at most.
+    pub slots: u32,
+    /// The mean time that a job takes.
+    pub work_us: u64,
+    /// The mean time between two deaths of one worker, 0 for never.
+    pub crash_us: u64,
+    /// The mean time between two pauses of one worker, 0 for never.
+    pub pause_us: u64,
+    /// Jobs that fail, per million.
+    pub fail_ppm: u32,
+    /// Jobs given back, per million.
+    pub release_ppm: u32,
+    /// Completions sent again, per million.
+    pub double_ppm: u32,
+    /// Completions with a token that is not theirs, per million.
+    pub forge_ppm: u32,
+    /// Revoked jobs that are completed all the same, per million.
+    pub zombie_ppm: u32,
+    /// Inputs that can never be generated, per million.
+    pub poison_ppm: u32,
+}
+
+/// Everything that a seed decides beforehand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Scenario {
+    /// Voters.
+    pub nodes: usize,
+    /// How long the chaos lasts.
+    pub chaos_us: u64,
+    /// How long the healed cluster may take to finish everything.
+    pub heal_us_max: u64,
+    /// The longest time between an event's arrival and its turn.
+    pub service_us_max: u64,
+    /// Turns whose actions are performed in another order, per million.
+    pub shuffle_ppm: u32,
+    /// Clocks are off by at most so many parts per million.
+    pub drift: u64,
+    /// Wall clocks jump by at most so much.
+    pub wall_ms_max: u64,
+    /// The wires.
+    pub network: NetworkOptions,
+    /// The disks.
+    pub disk: DiskOptions,
+    /// This node's disk is this many times slower.
+    pub slow_disk: Option<(usize, u64)>,
+    /// What comes from time to time.
+    pub nemesis: NemesisOptions,
+    /// Clients.
+    pub clients: ClientOptions,
+    /// Workers.
+    pub workers: WorkerOptions,
+    /// The core's own knobs.
+    pub knobs: Knobs,
+}
+
+impl Scenario {
+    /// What a seed draws.
+    #[must_use]
+    pub fn of_seed(seed: u64) -> Scenario {
+        let mut tape = Tape::of_seed(seed);
+        let mut roll = tape.roll(Domain::Scenario, 0);
+        let nodes = *roll.pick(&[3, 3, 3, 3, 5, 5, 5, 1]);
+        // Each part draws from its own lane: a new knob moves no other.
+        let mut part = |lane| tape.roll(Domain::Scenario, lane);
+        let service_us_max = *part(1).pick(&[20, 100, 100, 1_000]);
+        let network = network(&mut part(2));
+        let disk = disk(&mut part(3));
+        let nemesis = nemesis(&mut part(4), nodes);
+        let clients = clients(&mut part(5));
+        let workers = workers(&mut part(6));
+        let knobs = knobs(&mut part(7));
+        let mut other = part(8);
+        Scenario {
+            nodes,
+            chaos_us: other.between(2_000_000, 8_000_000),
+            heal_us_max: 60_000_000,
+            service_us_max,
+            shuffle_ppm: some(&mut other, 500_000, 1, 500_000),
+            drift: *other.pick(&[0, 0, 100, 10_000, 50_000]),
+            wall_ms_max: *other.pick(&[0, 0, 5_000, 86_400_000]),
+            network,
+            disk,
+            slow_disk: other
+                .chance(250_000)
+                .then(|| (other.below(nodes as u64) as usize, other.between(2, 50))),
+            nemesis,
+            clients,
+            workers,
+            knobs,
+        }
+    }
+
+    /// The cluster that speed is measured on: five nodes, mild faults.
+    #[must_use]
+    pub fn reference() -> Scenario {
+        let mut tape = Tape::of_seed(1);
+        let mut part = |lane| tape.roll(Domain::Scenario, lane);
+        let (mut clients, mut workers) = (clients(&mut part(5)), workers(&mut part(6)));
+        clients.count = 20;
+        clients.think_us = 20_000;
+        workers.count = 20;
+        workers.work_us = 10_000;
+        workers.crash_us = 0;
+        Scenario {
+            nodes: 5,
+            chaos_us: 20_000_000,
+            heal_us_max: 60_000_000,
+            service_us_max: 20,
+            shuffle_ppm: 0,
+            drift: 0,
+            wall_ms_max: 0,
+            network: NetworkOptions {
+                drop_ppm: 1_000,
+                ..NetworkOptions::default()
+            },
+            disk: DiskOptions::default(),
+            slow_disk: None,
+            nemesis: NemesisOptions {
+                crash_us: 4_000_000,
+                down_us_max: 1_000_000,
+                ..NemesisOptions::default()
+            },
+            clients,
+            workers,
+            knobs: knobs(&mut part(7)),
+        }
+    }
+}
+
+/// A rate between two bounds with a probability of `on_ppm`, else 0. Small
+/// rates are as likely as large ones.
+fn some(roll: &mut Roll, on_ppm: u32, min: u32, max: u32) -> u32 {
+    let on = roll.chance(on_ppm);
+    let octaves = u64::from((max / min.max(1)).max(1).ilog2());
+    let low = u64::from(min) << roll.between(0, octaves);
+    let drawn = roll.between(low, (low * 2).min(u64::from(max)).max(low));
+    if on { drawn as u32 } else { 0 }
+}
+
+fn network(roll: &mut Roll) -> NetworkOptions {
+    let delay = match roll.below(5) {
+        0 => Delay::Constant { us: 300 },
+        1 => Delay::Exponential {
+            us_mean: roll.between(200, 5_000),
+        },
+        2 => Delay::HeavyTail {
+            us_min: roll.between(30, 100),
+        },
+        3 => Delay::Uniform {
+            us_min: 1_000,
+            us_max: 20_000,
+        },
+        _ => Delay::Uniform {
+            us_min: 100,
+            us_max: 600,
+        },
+    };
+    NetworkOptions {
+        delay,
+        bias_us_max: if roll.chance(250_000) { 5_000 } else { 0 },
+        drop_ppm: some(roll, 500_000, 100, 100_000),
+        burst_ppm: some(roll, 250_000, 100, 2_000),
+        burst_us_max: 300_000,
+        duplicate_ppm: some(roll, 400_000, 1_000, 100_000),
+        late_duplicate_ppm: some(roll, 400_000, 1_000, 50_000),
+        reorder_ppm: some(roll, 400_000, 10_000, 1_000_000),
+        spike_ppm: some(roll, 300_000, 100, 10_000),
+        spike_us_max: 1_000_000,
+        stale_ppm: some(roll, 400_000, 10_000, 1_000_000),
+    }
+}
+
+fn disk(roll: &mut Roll) -> DiskOptions {
+    let (sync_us_min, sync_us_max) = *roll.pick(&[
+        (50, 500),
+        (50, 500),
+        (100, 5_000),
+        (1_000, 20_000),
+        (10_000, 60_000),
+    ]);
+    DiskOptions {
+        sync_us_min,
+        sync_us_max,
+        spike_ppm: some(roll, 300_000, 100, 10_000),
+        spike_us_max: 500_000,
+        fail_ppm: some(roll, 250_000, 50, 1_000),
+        keep_ppm: some(roll, 700_000, 100_000, 900_000),
+    }
+}
+
+fn nemesis(roll: &mut Roll, nodes: usize) -> NemesisOptions {
+    let mut every = |on_ppm: u32, min: u64, max: u64| {
+        let (on, mean) = (roll.chance(on_ppm), roll.between(min, max));
+        if on { mean } else { 0 }
+    };
+    let many = if nodes > 1 { 600_000 } else { 0 };
+    NemesisOptions {
+        crash_us: every(600_000, 200_000, 2_000_000),
+        power_cut_us: every(250_000, 1_000_000, 5_000_000),
+        pause_us: every(300_000, 300_000, 3_000_000),
+        partition_us: every(many, 200_000, 2_000_000),
+        break_us: every(many / 2, 100_000, 1_000_000),
+        hand_over_us: every(300_000, 200_000, 2_000_000),
+        snapshot_us: every(300_000, 200_000, 2_000_000),
+        mid_turn_ppm: some(roll, 500_000, 50, 2_000),
+        down_us_max: *roll.pick(&[50_000, 500_000, 3_000_000]),
+        partition_us_max: *roll.pick(&[300_000, 1_000_000, 4_000_000]),
+        pause_us_max: *roll.pick(&[100_000, 500_000, 3_000_000]),
+    }
+}
+
+fn clients(roll: &mut Roll) -> ClientOptions {
+    ClientOptions {
+        count: roll.between(1, 6) as usize,
+        think_us: *roll.pick(&[10_000, 50_000, 200_000]),
+        loss_ppm: some(roll, 400_000, 1_000, 100_000),
+        resend_ppm: some(roll, 600_000, 10_000, 300_000),
+        mismatch_ppm: some(roll, 300_000, 1_000, 50_000),
+        bad_ppm: some(roll, 300_000, 10_000, 100_000),
+        files: roll.between(1, 6),
+        folders: roll.between(1, 4),
+        newer_ppm: *roll.pick(&[50_000, 300_000, 800_000]),
+    }
+}
+
+fn workers(roll: &mut Roll) -> WorkerOptions {
+    WorkerOptions {
+        count: roll.between(1, 6) as usize,
+        slots: roll.between(1, 4) as u32,
+        work_us: *roll.pick(&[2_000, 20_000, 100_000]),
+        crash_us: if roll.chance(400_000) {
+            roll.between(500_000, 4_000_000)
+        } else {
+            0
+        },
+        pause_us: if roll.chance(400_000) {
+            roll.between(500_000, 4_000_000)
+        } else {
+            0
+        },
+        fail_ppm: some(roll, 500_000, 10_000, 200_000),
+        release_ppm: some(roll, 300_000, 10_000, 100_000),
+        double_ppm: some(roll, 600_000, 10_000, 500_000),
+        forge_ppm: some(roll, 500_000, 10_000, 300_000),
+        zombie_ppm: some(roll, 600_000, 100_000, 900_000),
+        poison_ppm: some(roll, 400_000, 10_000, 100_000),
+    }
+}
+
+fn knobs(roll: &mut Roll) -> Knobs {
+    let mut knobs = Knobs {
+        lease_ms: roll.between(400, 1_500),
+        worker_poll_ms: roll.between(50, 150),
+        reattach_ms: roll.between(100, 500),
+        retry_base_ms: roll.between(10, 100),
+        retry_cap_ms: 500,
+        wait_ms_max: roll.between(0, 500),
+        state_hash_every_entries: roll.between(1, 32),
+        ..Knobs::default()
+    };
+    // Quirks: a window of one, batches of one, small bounds.
+    if roll.chance(250_000) {
+        knobs.append_entries_max = roll.between(1, 3);
+    }
+    if roll.chance(250_000) {
+        knobs.appends_in_flight_max = roll.between(1, 3);
+    }
+    if roll.chance(150_000) {
+        knobs.log_window_bytes_max = roll.between(1_024, 16_384);
+    }
+    if roll.chance(300_000) {
+        knobs.snapshot_every_bytes = roll.between(1_024, 65_536);
+    }
+    if roll.chance(150_000) {
+        knobs.jobs_live_max = roll.between(8, 40);
+    }
+    if roll.chance(150_000) {
+        knobs.suspicion_ms_max = roll.between(0, 100);
+    }
+    knobs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_seed_draws_knobs_that_a_node_accepts() {
+        for seed in 0..500 {
+            let scenario = Scenario::of_seed(seed);
+            assert_eq!(scenario.knobs.check(), Ok(()), "seed {seed}");
+            assert_eq!(scenario, Scenario::of_seed(seed));
+        }
+    }
+
+    #[test]
+    fn every_fault_is_on_in_some_seeds_and_off_in_others() {
+        let drops = (0..200)
+            .filter(|&s| Scenario::of_seed(s).network.drop_ppm > 0)
+            .count();
+        let crashes = (0..200)
+            .filter(|&s| Scenario::of_seed(s).nemesis.crash_us > 0)
+            .count();
+        for count in [drops, crashes] {
+            assert!((50..150).contains(&count), "{count} of 200");
+        }
+    }
+}

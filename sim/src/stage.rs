@@ -1,0 +1,587 @@
+//! The cluster, its clients and its workers under one agenda. Runs one
+//! scenario: chaos first, then everything heals and must come to its end.
+//! Moves things and asks the judges; decides nothing about right and wrong.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use precentor_core::config::Config;
+use precentor_core::driver::Driver;
+use precentor_core::entry::LogEntry;
+use precentor_core::event::Event;
+use precentor_core::ids::{ClusterId, NodeId, ReadId, Ticket};
+use precentor_core::message::Message;
+use precentor_core::principal::Principal;
+use precentor_core::request::{Reply, Request};
+use precentor_core::status::RoleName;
+
+use crate::agenda::Agenda;
+use crate::check::{Checker, Checks, Failure, Moment, Verdict, ensure};
+use crate::clock::Clock;
+use crate::desk::{Errand, FIRST_WORKER};
+use crate::disk::Disk;
+use crate::host::{Disks, Machine, Notebook};
+use crate::marks::{Mark, Marks};
+use crate::network::{Network, Place};
+use crate::scenario::Scenario;
+use crate::tape::{Domain, Tape};
+use crate::trace::Trace;
+use crate::workers::Worker;
+use crate::workload::{Client, Tree};
+
+mod actors;
+mod nemesis;
+mod perform;
+
+/// Which planted bug a run has, in a build that has them.
+#[cfg(feature = "planted-bugs")]
+pub type Planted = Option<precentor_core::planted::Bug>;
+/// A build without planted bugs has none to choose.
+#[cfg(not(feature = "planted-bugs"))]
+pub type Planted = Option<std::convert::Infallible>;
+
+/// What is on the agenda.
+#[derive(Debug)]
+enum Happening {
+    Turn {
+        place: Place,
+        life: u32,
+    },
+    Wake {
+        place: Place,
+        life: u32,
+        at_us: u64,
+    },
+    Arrive {
+        from: Place,
+        to: Place,
+        generation: u32,
+        message: Message,
+    },
+    Connect {
+        a: Place,
+        b: Place,
+    },
+    Hangup {
+        place: Place,
+        life: u32,
+        peer: Place,
+    },
+    Synced {
+        place: Place,
+        life: u32,
+    },
+    SyncFailed {
+        place: Place,
+        life: u32,
+        write: precentor_core::ids::WriteId,
+    },
+    Saved {
+        place: Place,
+        life: u32,
+    },
+    Read {
+        place: Place,
+        life: u32,
+        read: ReadId,
+        entries: Vec<LogEntry>,
+    },
+    Ask {
+        place: Place,
+        ticket: Ticket,
+        principal: Principal,
+        request: Request,
+    },
+    Tell {
+        ticket: Ticket,
+        reply: Reply,
+    },
+    Alarm {
+        lane: u32,
+        alarm: u64,
+    },
+    Start {
+        place: Place,
+        life: u32,
+    },
+    Resume {
+        place: Place,
+        life: u32,
+    },
+    Nemesis(nemesis::Kind),
+    Unwall {
+        cuts: Vec<(Place, Place)>,
+    },
+    Heal,
+    Judge,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// What was wrong, if anything.
+    pub failure: Option<Failure>,
+    /// Events that the cores took.
+    pub events: u64,
+    /// Steps of the agenda.
+    pub steps: u64,
+    /// Virtual time, in microseconds.
+    pub virtual_us: u64,
+    /// Entries that were committed.
+    pub committed: u64,
+    /// The faults that happened.
+    pub tape: Tape,
+    /// What was reached.
+    pub marks: Marks,
+    /// The hash and story.
+    pub trace: Trace,
+}
+
+/// The whole simulated world.
+#[derive(Debug)]
+pub struct Stage {
+    scenario: Scenario,
+    #[cfg_attr(not(feature = "planted-bugs"), allow(dead_code))]
+    planted: Planted,
+    now_us: u64,
+    agenda: Agenda<Happening>,
+    machines: Vec<Machine>,
+    disks: Disks,
+    network: Network,
+    clients: Vec<Client>,
+    workers: Vec<Worker>,
+    tree: Tree,
+    tape: Tape,
+    checks: Checks,
+    marks: Marks,
+    trace: Trace,
+    notebook: Notebook,
+    errands: Vec<Errand>,
+    events: u64,
+    steps: u64,
+    messages: u64,
+    healed: bool,
+    content: bool,
+    /// Who was woken last, when, and how often at that moment.
+    woken: (Place, u64),
+    spins: u32,
+}
+
+/// A deadline that is still due after so many turns would burn a real host's core.
+const SPINS_MAX: u32 = 100;
+
+impl Stage {
+    /// A world as a seed draws it.
+    #[must_use]
+    pub fn new(scenario: Scenario, mut tape: Tape, planted: Planted, trace: Trace) -> Stage {
+        let count = scenario.nodes;
+        let network = Network::new(count, scenario.network, &mut tape);
+        let disks = (0..count)
+            .map(|place| {
+                let mut options = scenario.disk;
+                if let Some((slow, factor)) = scenario.slow_disk
+                    && slow == place
+                {
+                    options.sync_us_min *= factor;
+                    options.sync_us_max *= factor;
+                }
+                Disk::new(options, place as u32)
+            })
+            .collect();
+        let knobs = scenario.knobs;
+        Stage {
+            planted,
+            now_us: 0,
+            agenda: Agenda::default(),
+            machines: vec![Machine::new(); count],
+            disks,
+            network,
+            clients: (0..scenario.clients.count)
+                .map(|n| Client::new(n as u32, scenario.clients))
+                .collect(),
+            workers: (0..scenario.workers.count)
+                .map(|n| Worker::new(n as u64, scenario.workers, knobs.worker_poll_ms))
+                .collect(),
+            tree: Tree::default(),
+            tape,
+            checks: Checks::new(count, &knobs),
+            marks: Marks::default(),
+            trace,
+            notebook: Notebook::default(),
+            errands: Vec::new(),
+            events: 0,
+            steps: 0,
+            messages: 0,
+            healed: false,
+            content: false,
+            woken: (0, 0),
+            spins: 0,
+            scenario,
+        }
+    }
+
+    /// Runs to the end, or to the first failure.
+    #[must_use]
+    pub fn run(mut self) -> Ending {
+        let failure = self.play().err();
+        if let Some(failure) = &failure {
+            self.trace
+                .tell(|| format!("{:>10} FAILURE {failure}", self.now_us));
+        }
+        Ending {
+            failure,
+            events: self.events,
+            steps: self.steps,
+            virtual_us: self.now_us,
+            committed: self.checks.logs.committed().0,
+            tape: self.tape,
+            marks: self.marks,
+            trace: self.trace,
+        }
+    }
+
+    fn play(&mut self) -> Verdict {
+        for place in 0..self.scenario.nodes {
+            self.agenda
+                .put(place as u64 * 1_000, Happening::Start { place, life: 0 });
+        }
+        for lane in 0..self.clients.len() as u32 {
+            self.agenda.put(
+                5_000 + u64::from(lane) * 977,
+                Happening::Alarm { lane, alarm: 0 },
+            );
+        }
+        for lane in 0..self.workers.len() as u32 {
+            let lane = FIRST_WORKER + lane;
+            self.agenda.put(
+                3_000 + u64::from(lane) * 877,
+                Happening::Alarm { lane, alarm: 0 },
+            );
+        }
+        self.summon_nemesis();
+        self.agenda.put(self.scenario.chaos_us, Happening::Heal);
+        while let Some((at_us, happening)) = self.agenda.pop() {
+            self.now_us = at_us;
+            self.steps += 1;
+            self.trace.fold(at_us);
+            self.happen(happening)?;
+            self.trace.step();
+            if self.content {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn happen(&mut self, happening: Happening) -> Verdict {
+        match happening {
+            Happening::Turn { place, life } => {
+                if self.lives(place, life) && !self.is_paused(place) {
+                    self.machines[place].turn_due = false;
+                    return self.turn(place);
+                }
+                Ok(())
+            }
+            Happening::Wake { place, life, at_us } => {
+                let machine = &mut self.machines[place];
+                if machine.life != life || machine.wake_us != Some(at_us) {
+                    return Ok(());
+                }
+                machine.wake_us = None;
+                if self.is_paused(place) || self.machines[place].turn_due {
+                    return Ok(());
+                }
+                let now = self.machines[place].clock.now(self.now_us).time;
+                let due = self.machines[place]
+                    .driver
+                    .as_ref()
+                    .and_then(|driver| driver.deadline());
+                if due.is_some_and(|due| due <= now) {
+                    self.spins = if self.woken == (place, self.now_us) {
+                        self.spins + 1
+                    } else {
+                        0
+                    };
+                    self.woken = (place, self.now_us);
+                    ensure(self.spins < SPINS_MAX, Checker::Spinning, || {
+                        format!(
+                            "n{} was woken {SPINS_MAX} times at {now:?} for {due:?}, which does not move",
+                            place + 1
+                        )
+                    })?;
+                    self.machines[place].inbox.push(Event::Wake);
+                    return self.turn(place);
+                }
+                self.set_alarm(place);
+                Ok(())
+            }
+            Happening::Arrive {
+                from,
+                to,
+                generation,
+                message,
+            } => self.arrive(from, to, generation, message),
+            Happening::Connect { a, b } => {
+                self.connect(a, b);
+                Ok(())
+            }
+            Happening::Hangup { place, life, peer } => {
+                if self.lives(place, life) && !self.network.is_open(place, peer) {
+                    self.tell_connected(place, peer, false);
+                }
+                Ok(())
+            }
+            Happening::Synced { place, life } => {
+                if self.machines[place].life == life
+                    && let Some(write) = self.disks[place].complete(self.now_us)
+                {
+                    self.deliver(place, Event::Durable { write });
+                }
+                Ok(())
+            }
+            Happening::SyncFailed { place, life, write } => {
+                if self.machines[place].life == life {
+                    self.deliver(place, Event::WriteFailed { write });
+                }
+                Ok(())
+            }
+            Happening::Saved { place, life } => {
+                if self.machines[place].life == life
+                    && let Some(index) = self.disks[place].saved()
+                {
+                    self.marks.hit(Mark::SnapshotTaken);
+                    self.deliver(place, Event::SnapshotSaved { index });
+                }
+                Ok(())
+            }
+            Happening::Read {
+                place,
+                life,
+                read,
+                entries,
+            } => {
+                if self.machines[place].life == life {
+                    self.marks.hit(Mark::OldEntriesRead);
+                    self.deliver(place, Event::LogRead { read, entries });
+                }
+                Ok(())
+            }
+            Happening::Ask {
+                place,
+                ticket,
+                principal,
+                request,
+            } => {
+                self.deliver(
+                    place,
+                    Event::Client {
+                        ticket,
+                        principal,
+                        request,
+                    },
+                );
+                Ok(())
+            }
+            Happening::Tell { ticket, reply } => self.on_reply(ticket, reply),
+            Happening::Alarm { lane, alarm } => {
+                self.on_alarm(lane, alarm);
+                Ok(())
+            }
+            Happening::Start { place, life } => {
+                if self.machines[place].life == life && self.machines[place].driver.is_none() {
+                    return self.start(place);
+                }
+                Ok(())
+            }
+            Happening::Resume { place, life } => {
+                if self.lives(place, life) && !self.is_paused(place) {
+                    self.machines[place].turn_due = false;
+                    self.machines[place].inbox.push(Event::Wake);
+                    return self.turn(place);
+                }
+                Ok(())
+            }
+            Happening::Nemesis(kind) => self.strike(kind),
+            Happening::Unwall { cuts } => {
+                self.unwall(&cuts);
+                Ok(())
+            }
+            Happening::Heal => {
+                self.heal();
+                Ok(())
+            }
+            Happening::Judge => self.judge(),
+        }
+    }
+
+    /// One turn of a node's core, judged, and then performed.
+    fn turn(&mut self, place: Place) -> Verdict {
+        let mut driver = self.machines[place]
+            .driver
+            .take()
+            .expect("only the living take turns");
+        let now = self.machines[place].clock.now(self.now_us);
+        let moment = Moment { place, now };
+        let mut inbox = std::mem::take(&mut self.machines[place].inbox);
+        self.events += inbox.len() as u64;
+        self.trace.fold(place as u64 | (inbox.len() as u64) << 8);
+        for event in &inbox {
+            self.checks.on_event(moment, event, &driver.view());
+            self.trace
+                .tell(|| format!("{:>10} n{} < {event:?}", self.now_us, place + 1));
+        }
+        let mut notebook = std::mem::take(&mut self.notebook);
+        let taken = catch_unwind(AssertUnwindSafe(|| {
+            driver.turn(now, inbox.drain(..), &mut notebook)
+        }));
+        if let Err(panic) = taken {
+            return Err(Failure {
+                checker: Checker::CoreAssertion,
+                text: format!("n{} panicked: {}", place + 1, panic_text(&*panic)),
+            });
+        }
+        self.machines[place].inbox = inbox;
+        let view = driver.view();
+        self.trace
+            .fold(view.term().0 << 32 ^ view.commit().0 << 8 ^ view.last().index.0);
+        self.checks
+            .on_turn(moment, &view, &notebook.0, &self.disks, &mut self.marks)?;
+        let halted = driver.halted().is_some();
+        self.machines[place].driver = Some(driver);
+        self.perform(place, &mut notebook.0)?;
+        notebook.0.clear();
+        self.notebook = notebook;
+        if halted && self.machines[place].driver.is_some() {
+            // Its disk failed: the process ends, as the contract says.
+            self.stop(place);
+        }
+        self.set_alarm(place);
+        Ok(())
+    }
+
+    /// An event for a node: it is taken in the node's next turn.
+    fn deliver(&mut self, place: Place, event: Event) {
+        let machine = &mut self.machines[place];
+        if machine.driver.is_none() {
+            return;
+        }
+        machine.inbox.push(event);
+        if machine.turn_due || self.now_us < machine.paused_until_us {
+            return;
+        }
+        machine.turn_due = true;
+        let life = machine.life;
+        let wait_us = self
+            .tape
+            .roll(Domain::Service, place as u32)
+            .below(self.scenario.service_us_max + 1);
+        self.agenda
+            .put(self.now_us + wait_us, Happening::Turn { place, life });
+    }
+
+    fn set_alarm(&mut self, place: Place) {
+        let machine = &mut self.machines[place];
+        let Some(deadline) = machine.driver.as_ref().and_then(|driver| driver.deadline()) else {
+            return;
+        };
+        let at_us = machine.clock.when(deadline, self.now_us);
+        if machine.wake_us.is_none_or(|wake_us| at_us < wake_us) {
+            machine.wake_us = Some(at_us);
+            let life = machine.life;
+            self.agenda
+                .put(at_us, Happening::Wake { place, life, at_us });
+        }
+    }
+
+    fn start(&mut self, place: Place) -> Verdict {
+        let mut roll = self.tape.roll(Domain::Clock, place as u32);
+        let drift = self.scenario.drift;
+        let rate = 1_000_000 - drift + roll.below(2 * drift + 1);
+        if drift > 0 && !self.healed {
+            self.tape.count(Domain::ClockDrift);
+        }
+        let wall_ms = roll.below(self.scenario.wall_ms_max + 1);
+        let clock = Clock::start(self.now_us, roll.below(1_000_000_000), rate, wall_ms);
+        let life = self.machines[place].life;
+        let seed = self.tape.roll(Domain::Seed, place as u32).bits();
+        let voters = (1..=self.scenario.nodes as u64).map(NodeId).collect();
+        #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
+        let mut config = Config::new(ClusterId([7; 16]), NodeId(place as u64 + 1), voters, seed);
+        config.knobs = self.scenario.knobs;
+        #[cfg(feature = "planted-bugs")]
+        {
+            config.planted = self.planted;
+        }
+        let recovered = self.disks[place].recover();
+        if recovered.snapshot.is_some() {
+            self.marks.hit(Mark::RecoveredFromSnapshot);
+        }
+        self.trace
+            .tell(|| format!("{:>10} n{} starts", self.now_us, place + 1));
+        let now = clock.now(self.now_us);
+        let started = catch_unwind(AssertUnwindSafe(|| Driver::recover(config, recovered, now)));
+        let driver = match started {
+            Ok(Ok(driver)) => driver,
+            Ok(Err(error)) => {
+                return Err(Failure {
+                    checker: Checker::CoreAssertion,
+                    text: format!("n{} cannot start: {error}", place + 1),
+                });
+            }
+            Err(panic) => {
+                return Err(Failure {
+                    checker: Checker::CoreAssertion,
+                    text: format!(
+                        "n{} panicked at its start: {}",
+                        place + 1,
+                        panic_text(&*panic)
+                    ),
+                });
+            }
+        };
+        self.checks
+            .on_recovered(place, &driver.view(), &self.disks)?;
+        let machine = &mut self.machines[place];
+        machine.driver = Some(Box::new(driver));
+        machine.clock = clock;
+        debug_assert_eq!(machine.life, life);
+        machine.inbox.push(Event::Wake);
+        machine.turn_due = true;
+        self.agenda
+            .put(self.now_us, Happening::Turn { place, life });
+        for peer in 0..self.scenario.nodes {
+            self.network.tell(place, peer, false);
+            if peer != place {
+                self.dial(place, peer, 0);
+            }
+        }
+        Ok(())
+    }
+
+    fn lives(&self, place: Place, life: u32) -> bool {
+        self.machines[place].life == life && self.machines[place].driver.is_some()
+    }
+
+    fn is_paused(&self, place: Place) -> bool {
+        self.now_us < self.machines[place].paused_until_us
+    }
+
+    fn leader(&self) -> Option<Place> {
+        let leads = |machine: &Machine| {
+            let view = machine.driver.as_ref()?.view();
+            (view.role() == RoleName::Leader).then_some(view.term())
+        };
+        (0..self.machines.len())
+            .filter_map(|place| Some((leads(&self.machines[place])?, place)))
+            .max()
+            .map(|(_, place)| place)
+    }
+}
+
+/// What a panic said.
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()))
+        .unwrap_or_else(|| "no text".into())
+}

@@ -1,0 +1,348 @@
+//! What breaks from time to time, and how it heals: crashes, pauses, walls,
+//! broken connections, operators' orders; then the end of all chaos, after
+//! which everything that was accepted must come to its end.
+
+use precentor_core::event::{Event, Order};
+
+use super::{Happening, Stage};
+use crate::check::{Checker, Failure, Verdict};
+use crate::network::{Place, Shape, lane, partition};
+use crate::tape::Domain;
+
+/// Something that comes again and again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Crash,
+    PowerCut,
+    Pause,
+    Partition,
+    Break,
+    HandOver,
+    Snapshot,
+}
+
+const KINDS: [Kind; 7] = [
+    Kind::Crash,
+    Kind::PowerCut,
+    Kind::Pause,
+    Kind::Partition,
+    Kind::Break,
+    Kind::HandOver,
+    Kind::Snapshot,
+];
+
+/// How often the healed cluster is looked at.
+const LOOK_US: u64 = 100_000;
+
+impl Stage {
+    pub(super) fn summon_nemesis(&mut self) {
+        for kind in KINDS {
+            self.summon(kind);
+        }
+    }
+
+    fn summon(&mut self, kind: Kind) {
+        let nemesis = &self.scenario.nemesis;
+        let mean_us = match kind {
+            Kind::Crash => nemesis.crash_us,
+            Kind::PowerCut => nemesis.power_cut_us,
+            Kind::Pause => nemesis.pause_us,
+            Kind::Partition => nemesis.partition_us,
+            Kind::Break => nemesis.break_us,
+            Kind::HandOver => nemesis.hand_over_us,
+            Kind::Snapshot => nemesis.snapshot_us,
+        };
+        if mean_us > 0 {
+            let wait_us = self
+                .tape
+                .roll(Domain::Nemesis, kind as u32)
+                .exponential(mean_us);
+            self.agenda
+                .put(self.now_us + wait_us, Happening::Nemesis(kind));
+        }
+    }
+
+    pub(super) fn strike(&mut self, kind: Kind) -> Verdict {
+        if self.healed {
+            return Ok(());
+        }
+        self.summon(kind);
+        let (nemesis, count) = (self.scenario.nemesis, self.scenario.nodes);
+        let certain = 1_000_000;
+        match kind {
+            Kind::Crash => {
+                if let Some(mut roll) = self.tape.fault(Domain::Crash, 0, certain) {
+                    let leader = self.leader().filter(|_| roll.chance(500_000));
+                    if leader.is_some() {
+                        self.tape.count(Domain::LeaderCrash);
+                    }
+                    let place = leader.unwrap_or(roll.below(count as u64) as usize);
+                    self.stop(place);
+                }
+            }
+            Kind::PowerCut => {
+                if self.tape.fault(Domain::PowerCut, 0, certain).is_some() {
+                    (0..count).for_each(|place| self.stop(place));
+                }
+            }
+            Kind::Pause => {
+                if let Some(mut roll) = self.tape.fault(Domain::Pause, 0, certain) {
+                    let leader = self.leader().filter(|_| roll.chance(500_000));
+                    let place = leader.unwrap_or(roll.below(count as u64) as usize);
+                    let until_us = self.now_us + roll.between(5_000, nemesis.pause_us_max);
+                    let machine = &mut self.machines[place];
+                    machine.paused_until_us = machine.paused_until_us.max(until_us);
+                    let life = machine.life;
+                    self.agenda.put(until_us, Happening::Resume { place, life });
+                }
+            }
+            Kind::Partition => self.wall_up(),
+            Kind::Break => {
+                if let Some(mut roll) = self.tape.fault(Domain::ConnectionBreak, 0, certain) {
+                    let a = roll.below(count as u64) as usize;
+                    let b = (a + 1 + roll.below(count as u64 - 1) as usize) % count;
+                    if self.network.close(a, b) {
+                        self.tell_connected(a, b, false);
+                        self.tell_connected(b, a, false);
+                        self.dial(a, b, 0);
+                    }
+                }
+            }
+            Kind::HandOver => {
+                if self.tape.fault(Domain::HandOver, 0, certain).is_some()
+                    && let Some(place) = self.leader()
+                {
+                    self.deliver(place, Event::Order(Order::HandOver));
+                }
+            }
+            Kind::Snapshot => {
+                if let Some(mut roll) = self.tape.fault(Domain::SnapshotOrder, 0, certain) {
+                    let place = roll.below(count as u64) as usize;
+                    self.deliver(place, Event::Order(Order::Snapshot));
+                }
+            }
+        }
+        if self.scenario.wall_ms_max > 0
+            && let Some(mut roll) = self.tape.fault(Domain::WallJump, 0, 200_000)
+        {
+            let place = roll.below(count as u64) as usize;
+            let offset_ms = roll.below(self.scenario.wall_ms_max);
+            self.machines[place].clock.set_wall_offset_ms(offset_ms);
+        }
+        Ok(())
+    }
+
+    fn wall_up(&mut self) {
+        const SHAPES: [(Shape, Domain); 5] = [
+            (Shape::Halves, Domain::Partition),
+            (Shape::Leader, Domain::IsolateLeader),
+            (Shape::Bridge, Domain::Bridge),
+            (Shape::OneWay, Domain::OneWayCut),
+            (Shape::OneLink, Domain::Flap),
+        ];
+        let count = self.scenario.nodes;
+        let nth = self
+            .tape
+            .roll(Domain::Nemesis, 32)
+            .below(SHAPES.len() as u64) as usize;
+        let (shape, domain) = SHAPES[nth];
+        let Some(mut roll) = self.tape.fault(domain, 0, 1_000_000) else {
+            return;
+        };
+        let cuts = partition(shape, count, self.leader(), &mut roll);
+        let length_us = roll.between(20_000, self.scenario.nemesis.partition_us_max);
+        // A flapping link goes up and down several times; other walls stand once.
+        let rounds = if shape == Shape::OneLink {
+            1 + roll.below(5)
+        } else {
+            1
+        };
+        for &(from, to) in &cuts {
+            self.network.wall(from, to, true);
+        }
+        self.trace.tell(|| {
+            format!(
+                "{:>10} wall {shape:?} {cuts:?} for {length_us} us",
+                self.now_us
+            )
+        });
+        // A connection that carries nothing for long breaks.
+        if length_us > 1_000_000 {
+            for &(from, to) in &cuts {
+                if roll.chance(500_000) && self.network.close(from, to) {
+                    for (node, peer) in [(from, to), (to, from)] {
+                        let life = self.machines[node].life;
+                        let at_us = self.now_us + roll.between(300_000, 1_000_000);
+                        self.agenda.put(
+                            at_us,
+                            Happening::Hangup {
+                                place: node,
+                                life,
+                                peer,
+                            },
+                        );
+                    }
+                }
+            }
+        }
+        self.agenda
+            .put(self.now_us + length_us / rounds, Happening::Unwall { cuts });
+    }
+
+    pub(super) fn unwall(&mut self, cuts: &[(Place, Place)]) {
+        if self.healed {
+            return;
+        }
+        for &(from, to) in cuts {
+            self.network.wall(from, to, false);
+        }
+        for &(from, to) in cuts {
+            self.dial(from, to, 0);
+        }
+    }
+
+    /// A process ends without a warning; its machine starts it again later.
+    pub(super) fn stop(&mut self, place: Place) {
+        if self.machines[place].driver.is_none() {
+            return;
+        }
+        self.trace
+            .tell(|| format!("{:>10} n{} dies", self.now_us, place + 1));
+        self.machines[place].stop();
+        self.disks[place].crash(&mut self.tape);
+        for peer in (0..self.scenario.nodes).filter(|&peer| peer != place) {
+            // Its sockets close: peers that messages reach hear of it at once.
+            if self.network.close(place, peer) && self.network.passes(place, peer) {
+                let life = self.machines[peer].life;
+                let wait_us = self
+                    .tape
+                    .roll(Domain::Connect, lane(place, peer))
+                    .between(100, 1_500);
+                self.agenda.put(
+                    self.now_us + wait_us,
+                    Happening::Hangup {
+                        place: peer,
+                        life,
+                        peer: place,
+                    },
+                );
+            }
+        }
+        let mut roll = self.tape.roll(Domain::Nemesis, 33 + place as u32);
+        let most_us = if self.healed {
+            50_000
+        } else {
+            self.scenario.nemesis.down_us_max.max(50_000)
+        };
+        let down_us = roll.between(5_000, most_us);
+        let life = self.machines[place].life;
+        self.agenda
+            .put(self.now_us + down_us, Happening::Start { place, life });
+    }
+
+    pub(super) fn dial(&mut self, a: Place, b: Place, least_us: u64) {
+        if self.network.dial(a, b) {
+            let wait_us = self
+                .tape
+                .roll(Domain::Connect, lane(a, b))
+                .between(200, 3_000);
+            self.agenda.put(
+                self.now_us + least_us + wait_us,
+                Happening::Connect { a, b },
+            );
+        }
+    }
+
+    pub(super) fn connect(&mut self, a: Place, b: Place) {
+        let live = |place: Place| self.machines[place].driver.is_some();
+        let both_live = live(a) && live(b);
+        if self.network.connect(a, b, both_live) {
+            self.tell_connected(a, b, true);
+            self.tell_connected(b, a, true);
+        } else if both_live && !self.network.is_open(a, b) {
+            self.dial(a, b, 100_000);
+        }
+    }
+
+    /// Tells a node of a connection; a new one implies that the old one closed.
+    pub(super) fn tell_connected(&mut self, place: Place, peer: Place, connected: bool) {
+        let before = self.network.tell(place, peer, connected);
+        let peer = precentor_core::ids::NodeId(peer as u64 + 1);
+        if before {
+            self.deliver(place, Event::PeerDown { peer });
+        }
+        if connected {
+            self.deliver(place, Event::PeerUp { peer });
+        }
+    }
+
+    /// All chaos ends.
+    pub(super) fn heal(&mut self) {
+        self.trace
+            .tell(|| format!("{:>10} everything heals", self.now_us));
+        self.healed = true;
+        self.tape.calm_down();
+        self.network.heal();
+        for client in &mut self.clients {
+            client.retire();
+        }
+        for place in 0..self.scenario.nodes {
+            let life = self.machines[place].life;
+            if self.machines[place].driver.is_none() {
+                self.agenda
+                    .put(self.now_us + 1_000, Happening::Start { place, life });
+            } else if self.is_paused(place) {
+                self.machines[place].paused_until_us = self.now_us;
+                self.agenda
+                    .put(self.now_us, Happening::Resume { place, life });
+            }
+            for peer in place + 1..self.scenario.nodes {
+                self.dial(place, peer, 0);
+            }
+        }
+        self.agenda.put(self.now_us + LOOK_US, Happening::Judge);
+    }
+
+    /// Has everything come to its end?
+    pub(super) fn judge(&mut self) -> Verdict {
+        let unsettled = self.unsettled();
+        let Some(reason) = unsettled else {
+            self.content = true;
+            return Ok(());
+        };
+        if self.now_us < self.scenario.chaos_us + self.scenario.heal_us_max {
+            self.agenda.put(self.now_us + LOOK_US, Happening::Judge);
+            return Ok(());
+        }
+        Err(Failure {
+            checker: Checker::Liveness,
+            text: format!(
+                "{} ms after everything healed: {reason}",
+                self.scenario.heal_us_max / 1_000
+            ),
+        })
+    }
+
+    fn unsettled(&self) -> Option<String> {
+        if let Some(client) = self.clients.iter().find(|client| !client.is_content()) {
+            return Some(client.wants());
+        }
+        let mut states = Vec::new();
+        for (place, machine) in self.machines.iter().enumerate() {
+            let Some(driver) = &machine.driver else {
+                return Some(format!("n{} is down", place + 1));
+            };
+            let view = driver.view();
+            if view.queue().counts().live() > 0 {
+                return Some(format!(
+                    "n{} has unfinished jobs: {:?}",
+                    place + 1,
+                    view.queue().counts()
+                ));
+            }
+            states.push((view.applied(), view.last().index, view.state_hash().hash));
+        }
+        let equal = states.windows(2).all(|pair| pair[0] == pair[1]);
+        (!equal).then(|| format!("the replicas are not equal: {states:?}"))
+    }
+}

@@ -1,0 +1,205 @@
+//! Performs what a turn asked for: writes to the disk, messages to the wires,
+//! answers to those who asked. May die between any two actions.
+
+use precentor_core::action::Action;
+use precentor_core::event::Event;
+use precentor_core::ids::NodeId;
+use precentor_core::message::Message;
+use precentor_core::wire::message::{decode, encode};
+
+use super::{Happening, Stage};
+use crate::check::{Checker, Verdict, ensure};
+use crate::disk::WriteEnd;
+use crate::marks::Mark;
+use crate::network::{Place, lane};
+use crate::tape::Domain;
+
+/// One message in so many goes through its bytes.
+const ENCODED_ONE_IN: u64 = 16;
+
+impl Stage {
+    pub(super) fn perform(&mut self, place: Place, actions: &mut Vec<Action>) -> Verdict {
+        let shuffle = self.scenario.shuffle_ppm;
+        if actions.len() > 1
+            && let Some(mut roll) = self
+                .tape
+                .fault(Domain::ActionsShuffled, place as u32, shuffle)
+        {
+            roll.shuffle(actions);
+            // Writes keep their order among themselves.
+            let mut writes: Vec<Action> = Vec::new();
+            actions.retain(|action| {
+                let is_write = matches!(action, Action::Write(_));
+                if is_write {
+                    writes.push(action.clone());
+                }
+                !is_write
+            });
+            writes.sort_by_key(|action| match action {
+                Action::Write(write) => write.id,
+                _ => precentor_core::ids::WriteId(0),
+            });
+            let at = roll.below(actions.len() as u64 + 1) as usize;
+            actions.splice(at..at, writes);
+        }
+        let mid_turn = self.scenario.nemesis.mid_turn_ppm;
+        let mut stop_at = usize::MAX;
+        if !actions.is_empty()
+            && let Some(mut roll) = self
+                .tape
+                .fault(Domain::CrashMidTurn, place as u32, mid_turn)
+        {
+            stop_at = roll.below(actions.len() as u64) as usize;
+        }
+        for (nth, action) in actions.drain(..).enumerate() {
+            if nth == stop_at {
+                self.stop(place);
+                return Ok(());
+            }
+            self.act(place, action)?;
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, place: Place, action: Action) -> Verdict {
+        let (now_us, life) = (self.now_us, self.machines[place].life);
+        self.trace.fold(code(&action));
+        self.trace
+            .tell(|| format!("{now_us:>10} n{} > {action:?}", place + 1));
+        match action {
+            Action::Write(write) => {
+                let id = write.id;
+                match self.disks[place].write(write, now_us, &mut self.tape) {
+                    WriteEnd::Durable(at_us) => {
+                        self.agenda.put(at_us, Happening::Synced { place, life })
+                    }
+                    WriteEnd::Failed(at_us) => {
+                        self.agenda.put(
+                            at_us,
+                            Happening::SyncFailed {
+                                place,
+                                life,
+                                write: id,
+                            },
+                        );
+                    }
+                }
+            }
+            Action::Say { to, message } => return self.say(place, to, message),
+            Action::Answer { ticket, reply } => {
+                let lane = crate::desk::lane_of(ticket);
+                if let Some(at_us) = self.client_arrival(lane) {
+                    self.agenda.put(at_us, Happening::Tell { ticket, reply });
+                }
+            }
+            Action::ReadLog {
+                read,
+                from,
+                to,
+                bytes_max,
+            } => {
+                let entries = self.disks[place].read(from, to, bytes_max);
+                self.agenda.put(
+                    now_us + 200,
+                    Happening::Read {
+                        place,
+                        life,
+                        read,
+                        entries,
+                    },
+                );
+            }
+            Action::SaveSnapshot(snapshot) => {
+                let at_us = self.disks[place].save(snapshot, now_us, &mut self.tape);
+                self.agenda.put(at_us, Happening::Saved { place, life });
+            }
+            Action::CompactLog { up_to } => {
+                self.marks.hit(Mark::LogCompacted);
+                self.disks[place].compact(up_to);
+            }
+            // Bodies are in the log too; audit and halts were judged already.
+            Action::PutBlob { .. } | Action::Audit(_) | Action::Halt(_) => {}
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, from: Place, to: NodeId, message: Message) -> Verdict {
+        let to = to.0 as usize - 1;
+        self.messages += 1;
+        if self.messages.is_multiple_of(ENCODED_ONE_IN) {
+            let decoded = decode(&encode(&message));
+            ensure(
+                decoded.as_ref().is_ok_and(|d| *d == message),
+                Checker::Wire,
+                || format!("{message:?} came back from its bytes as {decoded:?}"),
+            )?;
+        }
+        if !self.network.is_open(from, to) {
+            return Ok(());
+        }
+        let generation = self.network.generation(from, to);
+        let arrivals = self.network.send(from, to, self.now_us, &mut self.tape);
+        if let Some(at_us) = arrivals.second_us {
+            let message = message.clone();
+            self.agenda.put(
+                at_us,
+                Happening::Arrive {
+                    from,
+                    to,
+                    generation,
+                    message,
+                },
+            );
+        }
+        if let Some(at_us) = arrivals.first_us {
+            self.agenda.put(
+                at_us,
+                Happening::Arrive {
+                    from,
+                    to,
+                    generation,
+                    message,
+                },
+            );
+        }
+        Ok(())
+    }
+
+    pub(super) fn arrive(
+        &mut self,
+        from: Place,
+        to: Place,
+        generation: u32,
+        message: Message,
+    ) -> Verdict {
+        let current =
+            self.network.is_open(from, to) && self.network.generation(from, to) == generation;
+        let stale_ppm = self.scenario.network.stale_ppm;
+        if !current
+            && self
+                .tape
+                .fault(Domain::StaleDelivery, lane(from, to), stale_ppm)
+                .is_none()
+        {
+            return Ok(());
+        }
+        let from = NodeId(from as u64 + 1);
+        self.deliver(to, Event::Peer { from, message });
+        Ok(())
+    }
+}
+
+/// What the hash of a run remembers of an action.
+fn code(action: &Action) -> u64 {
+    match action {
+        Action::Write(write) => write.id.0 << 8 | write.entries.len() as u64,
+        Action::Say { to, message } => 1 << 60 | to.0 << 40 | message.term.0,
+        Action::Answer { ticket, .. } => 2 << 60 ^ ticket.0,
+        Action::ReadLog { from, .. } => 3 << 60 | from.0,
+        Action::PutBlob { .. } => 4 << 60,
+        Action::SaveSnapshot(snapshot) => 5 << 60 | snapshot.index.0,
+        Action::CompactLog { up_to } => 6 << 60 | up_to.0,
+        Action::Audit(record) => 7 << 60 ^ u64::from(record.digest.0[0]) << 32 ^ record.index.0,
+        Action::Halt(_) => 8 << 60,
+    }
+}

@@ -1,0 +1,289 @@
+//! Where every chance in a run comes from. A draw is a pure function of
+//! (seed, domain, lane, nth), so taking one fault away leaves all other draws
+//! as they were; and every fault that fires is written on the tape, so a run
+//! can be told again from its tape alone. Knows nothing of what the chances mean.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+/// How many lanes a domain has: enough for each link of seven nodes, and for
+/// each client or worker.
+pub const LANES: u32 = 64;
+
+macro_rules! domains {
+    ($($name:ident $kind:ident $text:literal,)*) => {
+        /// What a chance is about. Faults have a counter that proves that they happen.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+        pub enum Domain {
+            $(#[doc = $text] $name,)*
+        }
+
+        impl Domain {
+            /// All of them, in order.
+            pub const ALL: &[Domain] = &[$(Domain::$name,)*];
+
+            /// What it is called in reports.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Domain::$name => $text,)*
+                }
+            }
+
+            /// Is it a fault, which a campaign must have seen?
+            #[must_use]
+            pub fn is_fault(self) -> bool {
+                match self {
+                    $(Domain::$name => domains!(@ $kind),)*
+                }
+            }
+        }
+    };
+    (@ fault) => { true };
+    (@ plain) => { false };
+}
+
+domains! {
+    Scenario plain "scenario",
+    Seed plain "seeds of nodes",
+    Delay plain "message delay",
+    Connect plain "connection delay",
+    Service plain "turn delay",
+    Sync plain "disk latency",
+    Nemesis plain "times of faults",
+    Client plain "client decisions",
+    ClientDelay plain "client delay",
+    Worker plain "worker decisions",
+    Clock plain "clocks",
+    Drop fault "message dropped",
+    Burst fault "burst of drops begun",
+    Duplicate fault "message duplicated",
+    LateDuplicate fault "message duplicated very late",
+    Reorder fault "message overtook another",
+    DelaySpike fault "message delayed long",
+    OneWayCut fault "link cut one way",
+    Partition fault "partition",
+    IsolateLeader fault "leader isolated",
+    Bridge fault "partition with a bridge node",
+    Flap fault "link flapping",
+    ConnectionBreak fault "connection broken",
+    StaleDelivery fault "message of a closed connection delivered",
+    Crash fault "node crashed",
+    CrashMidTurn fault "node crashed between two actions",
+    PowerCut fault "all nodes crashed at once",
+    LeaderCrash fault "leader crashed",
+    Pause fault "node paused",
+    SyncSpike fault "disk stalled",
+    WriteFailed fault "write failed",
+    UnsyncedLost fault "unsynced write lost",
+    UnsyncedKept fault "unsynced write survived a crash",
+    TornWrite fault "write torn by a crash",
+    ActionsShuffled fault "actions performed in another order",
+    WallJump fault "wall clock jumped",
+    ClockDrift fault "clock ran fast or slow",
+    ClientLoss fault "client message lost",
+    Resend fault "request resent without need",
+    Mismatch fault "request id reused with another body",
+    BadRequest fault "bad request sent",
+    WorkerCrash fault "worker died",
+    WorkerPause fault "worker paused",
+    WorkerFail fault "worker failed a job",
+    WorkerRelease fault "worker released a job",
+    DoubleComplete fault "completion sent twice",
+    ForgedToken fault "completion with a forged token",
+    ZombieComplete fault "completion of a revoked job",
+    OtherResult fault "second completion with another result",
+    HandOver fault "hand-over ordered",
+    SnapshotOrder fault "snapshot ordered",
+}
+
+/// One fault that happened: the `nth` decision of a lane went the unusual way.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct Choice {
+    /// What about.
+    pub domain: Domain,
+    /// On which link, node, client or worker.
+    pub lane: u32,
+    /// Which decision of that lane.
+    pub nth: u64,
+}
+
+/// A small stream of numbers that belongs to one decision.
+#[derive(Clone, Copy, Debug)]
+pub struct Roll(u64);
+
+impl Roll {
+    /// The stream of a number.
+    #[must_use]
+    pub fn new(seed: u64) -> Roll {
+        Roll(finish(seed))
+    }
+
+    /// The next 64 bits (SplitMix64).
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(GOLDEN);
+        finish(self.0)
+    }
+
+    /// A number below `count`; 0 if there is none.
+    pub fn below(&mut self, count: u64) -> u64 {
+        ((u128::from(self.bits()) * u128::from(count)) >> 64) as u64
+    }
+
+    /// A number from `min` to `max`, both included.
+    pub fn between(&mut self, min: u64, max: u64) -> u64 {
+        min + self.below(max.saturating_sub(min) + 1)
+    }
+
+    /// True with a probability of `per_million` in a million.
+    pub fn chance(&mut self, per_million: u32) -> bool {
+        self.below(1_000_000) < u64::from(per_million)
+    }
+
+    /// One of a list that is not empty.
+    pub fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
+        &list[self.below(list.len() as u64) as usize]
+    }
+
+    /// About exponentially distributed with this mean, in whole numbers: the
+    /// count of leading zeros gives the octave, the rest the place in it.
+    pub fn exponential(&mut self, mean: u64) -> u64 {
+        let bits = self.bits();
+        let octaves = u64::from(bits.leading_zeros().min(16));
+        let fraction = self.below(1_024);
+        // ln 2 = 710 / 1024: each octave adds so much of the mean.
+        mean * (octaves * 1_024 + fraction) * 710 / 1_048_576
+    }
+
+    /// Swaps a list into a random order.
+    pub fn shuffle<T>(&mut self, list: &mut [T]) {
+        for i in (1..list.len()).rev() {
+            list.swap(i, self.below(i as u64 + 1) as usize);
+        }
+    }
+}
+
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+
+fn finish(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    x ^ (x >> 31)
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Lane {
+    base: u64,
+    nth: u64,
+}
+
+/// All chances of one run.
+#[derive(Clone, Debug)]
+pub struct Tape {
+    lanes: Vec<Lane>,
+    counters: Vec<u64>,
+    recorded: Vec<Choice>,
+    /// Only these faults happen, whatever the seed would say.
+    only: Option<BTreeSet<Choice>>,
+    /// No faults any more: the world heals.
+    calm: bool,
+}
+
+impl Tape {
+    /// The tape that a seed writes.
+    #[must_use]
+    pub fn of_seed(seed: u64) -> Tape {
+        let base_of = |domain: usize, lane: u64| {
+            finish(finish(seed ^ GOLDEN).wrapping_add((domain as u64) << 32 | lane))
+        };
+        let lanes = (0..Domain::ALL.len())
+            .flat_map(|domain| {
+                (0..u64::from(LANES)).map(move |lane| Lane {
+                    base: base_of(domain, lane),
+                    nth: 0,
+                })
+            })
+            .collect();
+        Tape {
+            lanes,
+            counters: vec![0; Domain::ALL.len()],
+            recorded: Vec::new(),
+            only: None,
+            calm: false,
+        }
+    }
+
+    /// A recorded run: of the seed's faults only these happen.
+    #[must_use]
+    pub fn replay(seed: u64, faults: impl IntoIterator<Item = Choice>) -> Tape {
+        Tape {
+            only: Some(faults.into_iter().collect()),
+            ..Tape::of_seed(seed)
+        }
+    }
+
+    /// The stream of the next decision of a lane.
+    pub fn roll(&mut self, domain: Domain, lane: u32) -> Roll {
+        self.next(domain, lane).1
+    }
+
+    /// Does a fault happen here? If so, its stream says how.
+    pub fn fault(&mut self, domain: Domain, lane: u32, per_million: u32) -> Option<Roll> {
+        if per_million == 0 {
+            return None;
+        }
+        let (nth, mut roll) = self.next(domain, lane);
+        let choice = Choice { domain, lane, nth };
+        let happens = roll.chance(per_million)
+            && !self.calm
+            && self.only.as_ref().is_none_or(|only| only.contains(&choice));
+        happens.then(|| {
+            self.counters[domain as usize] += 1;
+            self.recorded.push(choice);
+            roll
+        })
+    }
+
+    /// From now on no fault happens.
+    pub fn calm_down(&mut self) {
+        self.calm = true;
+    }
+
+    /// Did the world heal?
+    #[must_use]
+    pub fn is_calm(&self) -> bool {
+        self.calm
+    }
+
+    /// Counts a fault that follows from others instead of a chance of its own.
+    pub fn count(&mut self, domain: Domain) {
+        self.counters[domain as usize] += 1;
+    }
+
+    /// How often each domain's faults happened, in the order of [`Domain::ALL`].
+    #[must_use]
+    pub fn counters(&self) -> &[u64] {
+        &self.counters
+    }
+
+    /// The faults that happened, in order.
+    #[must_use]
+    pub fn recorded(&self) -> &[Choice] {
+        &self.recorded
+    }
+
+    fn next(&mut self, domain: Domain, lane: u32) -> (u64, Roll) {
+        let place = domain as usize * LANES as usize + (lane % LANES) as usize;
+        let lane = &mut self.lanes[place];
+        let nth = lane.nth;
+        lane.nth += 1;
+        (
+            nth,
+            Roll(lane.base.wrapping_add(nth.wrapping_mul(GOLDEN << 1))),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,515 @@
+//! Clients: each opens a session, submits contexts of a small tree in batches,
+//! resends through other nodes until it is answered, and follows the feed of
+//! finished jobs. Keeps its own record of what it was promised; knows nothing
+//! of how the cluster keeps the promise.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use precentor_core::address::Address;
+use precentor_core::command::{Command, Outcome, Rejection};
+use precentor_core::context::ContextKind;
+use precentor_core::digest::Digest;
+use precentor_core::ids::{FinishNumber, JobId, RequestId, Sequence, SessionId, Ticket};
+use precentor_core::job::{Class, Dependency, Finished, Generator, JobSpec, Policy};
+use precentor_core::request::{Reply, Request};
+
+use crate::desk::{Caller, Desk};
+use crate::scenario::ClientOptions;
+use crate::tape::{Domain, Roll};
+
+const PATIENCE_US: u64 = 700_000;
+const OPEN_MAX: usize = 4;
+/// The one engine of the simulated workers.
+pub const ENGINE: &str = "outline";
+
+/// The tree that all clients share: what its files contain by now.
+#[derive(Clone, Debug, Default)]
+pub struct Tree {
+    versions: BTreeMap<(u64, u64), u64>,
+}
+
+/// A request on its way, or answered and not yet acknowledged.
+#[derive(Clone, Debug)]
+struct Asked {
+    command: Command,
+    ticket: Option<Ticket>,
+    at_us: u64,
+    answered: bool,
+    /// A copy with another body is on its way too: that one's answer does not count.
+    resent: bool,
+}
+
+/// One client.
+#[derive(Clone, Debug)]
+pub struct Client {
+    options: ClientOptions,
+    caller: Caller,
+    session: Option<SessionId>,
+    opening: Option<(Ticket, u64)>,
+    sequence: Sequence,
+    acknowledged: Sequence,
+    asked: BTreeMap<Sequence, Asked>,
+    feed: Option<(Ticket, u64)>,
+    feed_after: FinishNumber,
+    /// No new requests.
+    retiring: bool,
+    /// Jobs that it was promised and has not seen finished.
+    pub promised: BTreeSet<JobId>,
+    seen: BTreeSet<JobId>,
+    thought_us: u64,
+}
+
+/// What a client found wrong.
+pub type Complaint = String;
+
+impl Client {
+    /// A client that has done nothing yet.
+    #[must_use]
+    pub fn new(lane: u32, options: ClientOptions) -> Client {
+        Client {
+            options,
+            caller: Caller::new(lane, "client"),
+            session: None,
+            opening: None,
+            sequence: Sequence(0),
+            acknowledged: Sequence(1),
+            asked: BTreeMap::new(),
+            feed: None,
+            feed_after: FinishNumber(0),
+            retiring: false,
+            promised: BTreeSet::new(),
+            seen: BTreeSet::new(),
+            thought_us: 0,
+        }
+    }
+
+    /// From now on it only waits for what it asked.
+    pub fn retire(&mut self) {
+        self.retiring = true;
+    }
+
+    /// Is everything answered, and every promise kept?
+    #[must_use]
+    pub fn is_content(&self) -> bool {
+        self.asked.values().all(|asked| asked.answered) && self.promised.is_empty()
+    }
+
+    /// What it waits for, in words.
+    #[must_use]
+    pub fn wants(&self) -> String {
+        let open: Vec<_> = self
+            .asked
+            .iter()
+            .filter(|(_, a)| !a.answered)
+            .map(|(s, _)| s)
+            .collect();
+        format!(
+            "{} waits for the answers to {open:?} and for the jobs {:?}",
+            self.caller.principal, self.promised
+        )
+    }
+
+    /// Time passes.
+    pub fn on_alarm(&mut self, desk: &mut Desk<'_>, tree: &mut Tree) {
+        let pause_us = (self.options.think_us / 2).clamp(10_000, 50_000);
+        self.caller.later(desk, pause_us, 0);
+        let now_us = desk.now_us;
+        let late = |at_us: u64| now_us >= at_us + PATIENCE_US;
+        let Some(session) = self.session else {
+            if self.opening.is_none_or(|(_, at_us)| late(at_us)) {
+                if self.opening.is_some() {
+                    self.caller.turn_to(None, desk.nodes);
+                }
+                let ticket = self
+                    .caller
+                    .ask(desk, propose(None, Sequence(0), Command::OpenSession));
+                self.opening = Some((ticket, now_us));
+            }
+            return;
+        };
+        if self.feed.is_none_or(|(_, at_us)| late(at_us)) {
+            let place = desk
+                .tape
+                .roll(Domain::Client, self.caller.lane)
+                .below(desk.nodes as u64);
+            let request = Request::FinishedAfter {
+                after: self.feed_after,
+                count_max: 16,
+            };
+            let ticket = self.caller.ask_at(desk, place as usize, request);
+            self.feed = Some((ticket, now_us));
+        }
+        let overdue: Vec<Sequence> = self
+            .asked
+            .iter()
+            .filter(|(_, asked)| !asked.answered && late(asked.at_us))
+            .map(|(&sequence, _)| sequence)
+            .collect();
+        // Turn away only from a node that did not answer.
+        if overdue
+            .iter()
+            .any(|sequence| self.asked[sequence].ticket.is_some())
+        {
+            self.caller.turn_to(None, desk.nodes);
+        }
+        for sequence in overdue {
+            self.send(desk, session, sequence);
+        }
+        if !self.retiring && now_us >= self.thought_us && self.asked.len() < OPEN_MAX {
+            let mut roll = desk.tape.roll(Domain::Client, self.caller.lane);
+            self.thought_us = now_us + roll.exponential(self.options.think_us);
+            self.sequence = self.sequence.next();
+            let bad = desk
+                .tape
+                .fault(Domain::BadRequest, self.caller.lane, self.options.bad_ppm);
+            let items = match bad {
+                Some(_) => bad_batch(roll.below(3)),
+                None => self.batch(tree, &mut roll),
+            };
+            let asked = Asked {
+                command: Command::Submit { items },
+                ticket: None,
+                at_us: now_us,
+                answered: false,
+                resent: false,
+            };
+            self.asked.insert(self.sequence, asked);
+            self.send(desk, session, self.sequence);
+        }
+    }
+
+    /// A node answers.
+    ///
+    /// # Errors
+    /// If the answer breaks a promise.
+    pub fn on_reply(
+        &mut self,
+        ticket: Ticket,
+        reply: Reply,
+        desk: &mut Desk<'_>,
+    ) -> Result<(), Complaint> {
+        if self.opening.is_some_and(|(open, _)| open == ticket) {
+            self.opening = None;
+            match reply {
+                Reply::Applied {
+                    outcome: Outcome::SessionOpened(session),
+                    ..
+                } => self.session = Some(session),
+                other => self.follow_hint(&other, desk),
+            }
+            return Ok(());
+        }
+        if self.feed.is_some_and(|(feed, _)| feed == ticket) {
+            self.feed = None;
+            if let Reply::Finished { jobs, .. } = reply {
+                return self.on_finished(&jobs);
+            }
+            return Ok(());
+        }
+        let found = self
+            .asked
+            .iter()
+            .find(|(_, asked)| asked.ticket == Some(ticket));
+        let Some((&sequence, _)) = found else {
+            return Ok(());
+        };
+        match reply {
+            Reply::Applied { outcome, .. } => self.on_outcome(sequence, outcome, desk),
+            Reply::Invalid { message } => Err(format!(
+                "a well-formed request was called invalid: {message}"
+            )),
+            other => {
+                self.follow_hint(&other, desk);
+                // Ask again soon, not at once: there may be no leader.
+                let asked = self.asked.get_mut(&sequence).expect("it was just found");
+                asked.ticket = None;
+                asked.at_us = (desk.now_us + 20_000).saturating_sub(PATIENCE_US);
+                Ok(())
+            }
+        }
+    }
+
+    fn on_outcome(
+        &mut self,
+        sequence: Sequence,
+        outcome: Outcome,
+        desk: &mut Desk<'_>,
+    ) -> Result<(), Complaint> {
+        let asked = self.asked.get_mut(&sequence).expect("the caller found it");
+        match outcome {
+            Outcome::Submitted(items) => {
+                for item in items {
+                    if !self.seen.contains(&item.job) {
+                        self.promised.insert(item.job);
+                    }
+                }
+            }
+            Outcome::Rejected(
+                Rejection::UnknownSession { .. }
+                | Rejection::SequenceForgotten { .. }
+                | Rejection::IdempotencyMismatch { .. },
+            ) => {
+                return Err(format!(
+                    "{} was told of its own request {sequence}: {outcome:?}",
+                    self.caller.principal
+                ));
+            }
+            Outcome::Rejected(_) => {}
+            other => return Err(format!("a submit came to {other:?}")),
+        }
+        asked.ticket = None;
+        asked.answered = true;
+        if !asked.resent {
+            asked.resent = true;
+            let session = self
+                .session
+                .expect("a request was sent, so there is a session");
+            let lane = self.caller.lane;
+            if desk
+                .tape
+                .fault(Domain::Resend, lane, self.options.resend_ppm)
+                .is_some()
+            {
+                self.send(desk, session, sequence);
+                return Ok(());
+            }
+            if desk
+                .tape
+                .fault(Domain::Mismatch, lane, self.options.mismatch_ppm)
+                .is_some()
+            {
+                let other = Command::Submit {
+                    items: bad_batch(3),
+                };
+                self.caller.ask(
+                    desk,
+                    propose(
+                        Some(RequestId { session, sequence }),
+                        self.acknowledged,
+                        other,
+                    ),
+                );
+                return Ok(());
+            }
+        }
+        // What is answered without a gap is acknowledged, unless it is kept for a while.
+        while self
+            .asked
+            .first_key_value()
+            .is_some_and(|(_, a)| a.answered && a.ticket.is_none())
+        {
+            let (done, _) = self.asked.pop_first().expect("there is a first one");
+            self.acknowledged = done.next();
+        }
+        Ok(())
+    }
+
+    fn on_finished(&mut self, jobs: &[Finished]) -> Result<(), Complaint> {
+        for finished in jobs {
+            if finished.number != self.feed_after.next() {
+                return Err(format!(
+                    "the feed went from {} to {}",
+                    self.feed_after, finished.number
+                ));
+            }
+            if !finished.state.is_terminal() {
+                return Err(format!(
+                    "{} is in the feed as {:?}",
+                    finished.job, finished.state
+                ));
+            }
+            if !self.seen.insert(finished.job) {
+                return Err(format!("{} is in the feed twice", finished.job));
+            }
+            self.feed_after = finished.number;
+            self.promised.remove(&finished.job);
+        }
+        Ok(())
+    }
+
+    fn follow_hint(&mut self, reply: &Reply, desk: &mut Desk<'_>) {
+        let hint = match reply {
+            Reply::NotLeader { leader } => leader.map(|node| node.0 as usize - 1),
+            _ => None,
+        };
+        self.caller.turn_to(hint, desk.nodes);
+    }
+
+    fn send(&mut self, desk: &mut Desk<'_>, session: SessionId, sequence: Sequence) {
+        let asked = self
+            .asked
+            .get_mut(&sequence)
+            .expect("a request that is sent is known");
+        let request = propose(
+            Some(RequestId { session, sequence }),
+            self.acknowledged,
+            asked.command.clone(),
+        );
+        asked.ticket = Some(self.caller.ask(desk, request));
+        asked.at_us = desk.now_us;
+    }
+
+    /// A folder with its files, some files, or the project with its folders.
+    fn batch(&self, tree: &mut Tree, roll: &mut Roll) -> Vec<JobSpec> {
+        let options = &self.options;
+        let folder = roll.below(options.folders);
+        if roll.chance(options.newer_ppm) {
+            let file = roll.below(options.files);
+            *tree.versions.entry((folder, file)).or_default() += 1;
+        }
+        let class = *roll.pick(&Class::ALL);
+        let mut items = Vec::new();
+        match roll.below(4) {
+            0 | 1 => tree.add_folder(folder, options, class, &mut items),
+            2 => items.push(tree.file(folder, roll.below(options.files), class)),
+            _ => {
+                for folder in 0..options.folders {
+                    tree.add_folder(folder, options, class, &mut items);
+                }
+                items.push(tree.project(options, class));
+            }
+        }
+        if roll.chance(100_000) {
+            // The same item twice in a batch.
+            items.push(items[0].clone());
+        }
+        if roll.chance(50_000) {
+            items[0].delay_ms = roll.between(1, 300);
+        }
+        roll.shuffle(&mut items);
+        items
+    }
+}
+
+impl Tree {
+    fn file(&self, folder: u64, file: u64, class: Class) -> JobSpec {
+        let version = self.versions.get(&(folder, file)).copied().unwrap_or(0);
+        let subject = format!("{folder}/{file}@{version}");
+        spec(
+            &format!("f{folder}/a{file}"),
+            ContextKind::File,
+            &subject,
+            class,
+            Vec::new(),
+        )
+    }
+
+    fn add_folder(
+        &self,
+        folder: u64,
+        options: &ClientOptions,
+        class: Class,
+        items: &mut Vec<JobSpec>,
+    ) {
+        let files = (0..options.files).map(|file| self.file(folder, file, class));
+        items.extend(files);
+        // Odd folders need all their files, even ones live with gaps.
+        let policy = if folder % 2 == 1 {
+            Policy::Require
+        } else {
+            Policy::Optional
+        };
+        let dependencies = (0..options.files)
+            .map(|file| Dependency {
+                address: address(&format!("f{folder}/a{file}")),
+                policy,
+            })
+            .collect();
+        items.push(spec(
+            &format!("f{folder}"),
+            ContextKind::Folder,
+            &self.of_folder(folder),
+            class,
+            dependencies,
+        ));
+    }
+
+    fn project(&self, options: &ClientOptions, class: Class) -> JobSpec {
+        let subject: Vec<String> = (0..options.folders).map(|f| self.of_folder(f)).collect();
+        let dependencies = (0..options.folders)
+            .map(|folder| Dependency {
+                address: address(&format!("f{folder}")),
+                policy: Policy::Optional,
+            })
+            .collect();
+        spec(
+            "",
+            ContextKind::Project,
+            &subject.join(","),
+            class,
+            dependencies,
+        )
+    }
+
+    fn of_folder(&self, folder: u64) -> String {
+        let sum: u64 = self
+            .versions
+            .range((folder, 0)..(folder + 1, 0))
+            .map(|(_, version)| version)
+            .sum();
+        format!("folder {folder}@{sum}")
+    }
+}
+
+fn address(path: &str) -> Address {
+    format!("ucxl://p/{path}")
+        .parse()
+        .expect("the tree's addresses are canonical")
+}
+
+fn spec(
+    path: &str,
+    kind: ContextKind,
+    subject: &str,
+    class: Class,
+    dependencies: Vec<Dependency>,
+) -> JobSpec {
+    JobSpec {
+        address: address(path),
+        kind,
+        subject: Digest::of(subject.as_bytes()),
+        generator: Generator {
+            engine: ENGINE.into(),
+            version: 1,
+            parameters: Digest::ZERO,
+        },
+        class,
+        tenant: "t".into(),
+        dependencies,
+        delay_ms: 0,
+    }
+}
+
+/// A batch that must be refused: a cycle, an unknown dependency, nothing; or
+/// (3) one that is only another than any before.
+fn bad_batch(kind: u64) -> Vec<JobSpec> {
+    let needs = |path: &str| {
+        vec![Dependency {
+            address: address(path),
+            policy: Policy::Require,
+        }]
+    };
+    let file = |path: &str, needed: &str| {
+        spec(path, ContextKind::File, path, Class::Normal, needs(needed))
+    };
+    match kind {
+        0 => vec![file("x", "y"), file("y", "x")],
+        1 => vec![file("z", "nowhere")],
+        2 => Vec::new(),
+        _ => vec![spec(
+            "other",
+            ContextKind::File,
+            "other",
+            Class::Idle,
+            Vec::new(),
+        )],
+    }
+}
+
+fn propose(request: Option<RequestId>, acknowledged: Sequence, command: Command) -> Request {
+    Request::Propose {
+        request,
+        acknowledged,
+        command,
+    }
+}

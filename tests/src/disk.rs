@@ -1,0 +1,125 @@
+//! A disk that a script moves by hand: what is written is durable when the
+//! script says so, and a crash keeps only that. Knows nothing of what entries
+//! mean.
+
+use std::collections::VecDeque;
+
+use precentor_core::action::{Snapshot, Write};
+use precentor_core::driver::Recovered;
+use precentor_core::entry::{HardState, LogEntry};
+use precentor_core::ids::{LogIndex, WriteId};
+
+/// One node's disk.
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    hard_state: HardState,
+    snapshot: Option<Snapshot>,
+    entries: Vec<LogEntry>,
+    /// Handed out and not durable, in order.
+    waiting: VecDeque<Write>,
+}
+
+impl Disk {
+    /// A disk that holds this already.
+    #[must_use]
+    pub fn holding(recovered: Recovered) -> Disk {
+        Disk {
+            hard_state: recovered.hard_state,
+            snapshot: recovered.snapshot,
+            entries: recovered.entries,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Takes a write; it is not durable yet.
+    pub fn write(&mut self, write: Write) {
+        self.waiting.push_back(write);
+    }
+
+    /// Makes the next write durable.
+    pub fn sync_one(&mut self) -> Option<WriteId> {
+        let write = self.waiting.pop_front()?;
+        if let Some(hard_state) = write.hard_state {
+            assert!(
+                self.hard_state.may_become(&hard_state),
+                "term, vote and commit never go back: {:?} then {hard_state:?}",
+                self.hard_state
+            );
+            self.hard_state = hard_state;
+        }
+        if let Some(from) = write.truncate_from {
+            self.entries.retain(|entry| entry.index < from);
+        }
+        for entry in write.entries {
+            if let Some(last) = self.entries.last() {
+                assert_eq!(entry.index, last.index.next(), "a disk's log has no gap");
+            }
+            self.entries.push(entry);
+        }
+        Some(write.id)
+    }
+
+    /// Writes that are not durable.
+    #[must_use]
+    pub fn waiting_count(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The next write that is not durable, taken off the disk as failed.
+    pub fn fail_one(&mut self) -> Option<WriteId> {
+        self.waiting.pop_front().map(|write| write.id)
+    }
+
+    /// Power is lost: of what is not durable, the first `keep` writes happen to
+    /// have reached the disk.
+    pub fn crash(&mut self, keep: usize) {
+        for _ in 0..keep {
+            self.sync_one();
+        }
+        self.waiting.clear();
+    }
+
+    /// Keeps a snapshot.
+    pub fn save(&mut self, snapshot: Snapshot) {
+        self.snapshot = Some(snapshot);
+    }
+
+    /// Drops old entries.
+    pub fn compact(&mut self, up_to: LogIndex) {
+        let kept = self.snapshot.as_ref().map_or(LogIndex(0), |s| s.index);
+        assert!(up_to <= kept, "{up_to} is dropped, and no snapshot has it");
+        self.entries.retain(|entry| entry.index > up_to);
+    }
+
+    /// Entries, durable or not, as an operating system reads them back.
+    #[must_use]
+    pub fn read(&self, from: LogIndex, to: LogIndex, bytes_max: u64) -> Vec<LogEntry> {
+        let mut all = self.entries.clone();
+        for write in &self.waiting {
+            if let Some(from) = write.truncate_from {
+                all.retain(|entry| entry.index < from);
+            }
+            all.extend(write.entries.iter().cloned());
+        }
+        let mut bytes = 0;
+        all.into_iter()
+            .filter(|entry| entry.index >= from && entry.index <= to)
+            .enumerate()
+            .take_while(|(position, entry)| {
+                bytes += entry.body.count();
+                *position == 0 || bytes <= bytes_max
+            })
+            .map(|(_, entry)| entry)
+            .collect()
+    }
+
+    /// What a restart finds.
+    #[must_use]
+    pub fn recovered(&self) -> Recovered {
+        Recovered {
+            hard_state: self.hard_state,
+            snapshot: self.snapshot.clone(),
+            entries: self.entries.clone(),
+        }
+    }
+}

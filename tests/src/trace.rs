@@ -1,0 +1,414 @@
+//! One line per action that matters, in words that stay the same from run to
+//! run. Heartbeats that say nothing new are left out unless asked for.
+
+use std::collections::BTreeMap;
+
+use precentor_core::action::{Action, Write};
+use precentor_core::command::{AfterFailure, Command, Outcome};
+use precentor_core::driver::Driver;
+use precentor_core::entry::LogEntry;
+use precentor_core::ids::{JobId, LogIndex, NodeId, Term, Ticket};
+use precentor_core::job::{JobState, JobView};
+use precentor_core::message::{AppendResult, Body, LogPosition, Message};
+use precentor_core::request::{Reply, Work};
+use precentor_core::status::{PhaseName, RoleName};
+use precentor_core::wire;
+
+/// What is left out unless a script asks for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Show {
+    /// Heartbeats and answers that say nothing new.
+    pub heartbeats: bool,
+    /// The audit chain's words.
+    pub audit: bool,
+}
+
+/// What an observer last saw of a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Seen {
+    role: RoleName,
+    phase: PhaseName,
+    term: Term,
+    leader: Option<NodeId>,
+    commit: LogIndex,
+}
+
+impl Seen {
+    /// A node as it is now.
+    #[must_use]
+    pub fn of(driver: &Driver) -> Seen {
+        let view = driver.view();
+        Seen {
+            role: view.role(),
+            phase: view.phase(),
+            term: view.term(),
+            leader: view.leader(),
+            commit: view.commit(),
+        }
+    }
+}
+
+/// Takes down what happens.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    /// The lines since they were taken last.
+    pub lines: Vec<String>,
+    /// What is shown.
+    pub show: Show,
+    /// What each open ticket asked.
+    pub asked: BTreeMap<Ticket, String>,
+    appended: BTreeMap<(NodeId, NodeId), (Term, LogPosition, LogIndex)>,
+    answered: BTreeMap<(NodeId, NodeId), (Term, AppendResult)>,
+}
+
+impl Trace {
+    /// Adds a line.
+    pub fn line(&mut self, line: impl Into<String>) {
+        self.lines.push(line.into());
+    }
+
+    /// What became of a node.
+    pub fn node(&mut self, node: NodeId, before: Option<Seen>, now: Seen) {
+        let role = |seen: &Seen| (seen.role, seen.term, seen.leader);
+        if before.as_ref().map(role) != Some(role(&now)) {
+            let term = now.term;
+            self.line(match (now.role, now.leader) {
+                (RoleName::Follower, Some(leader)) => format!("{node} follows {leader} in {term}"),
+                (RoleName::Follower, None) => format!("{node} follows nobody in {term}"),
+                (RoleName::PreCandidate, _) => format!("{node} is pre-candidate in {term}"),
+                (RoleName::Candidate, _) => format!("{node} is candidate in {term}"),
+                (RoleName::Leader, _) => format!("{node} leads {term}"),
+            });
+        }
+        if before.is_some_and(|before| before.commit != now.commit) {
+            self.line(format!("{node} knows {} as committed", now.commit));
+        }
+        let phase = |seen: Seen| seen.phase;
+        if before.map_or(PhaseName::Following, phase) != now.phase {
+            self.line(match now.phase {
+                PhaseName::Following => format!("{node} no longer leads"),
+                PhaseName::Barrier => format!("{node} waits for its barrier"),
+                PhaseName::Reclaiming => format!("{node} takes requests, and waits for workers"),
+                PhaseName::Serving => format!("{node} serves"),
+                PhaseName::Yielding => format!("{node} hands over"),
+            });
+        }
+    }
+
+    /// What a node does; `suffix` says what becomes of a message.
+    pub fn action(&mut self, node: NodeId, action: &Action, suffix: &str) {
+        match action {
+            Action::Write(write) => self.line(format!("{node} {}", words_of_write(write))),
+            Action::Say { to, message } => {
+                if self.is_news(node, *to, message) {
+                    let words = words_of_message(message);
+                    self.line(format!("{node}->{to} {words}{suffix}"));
+                }
+            }
+            Action::Answer { ticket, reply } => {
+                let asked = self.asked.remove(ticket);
+                let asked = asked.expect("each ticket is answered once");
+                self.line(format!(
+                    "{node} answers `{asked}`: {}",
+                    words_of_reply(reply)
+                ));
+            }
+            Action::ReadLog { from, to, .. } => {
+                self.line(format!("{node} reads {from} to {to} from disk"));
+            }
+            Action::PutBlob { digest, body } => {
+                self.line(format!("{node} keeps body {digest:?}, {body:?}"));
+            }
+            Action::SaveSnapshot(snapshot) => {
+                self.line(format!("{node} saves a snapshot of {}", snapshot.index));
+            }
+            Action::CompactLog { up_to } => {
+                self.line(format!("{node} drops its log up to {up_to}"));
+            }
+            Action::Audit(record) if self.show.audit => {
+                self.line(format!("{node} audit {}: {}", record.index, record.text));
+            }
+            Action::Audit(_) => {}
+            Action::Halt(violation) => self.line(format!("{node} halts: {violation}")),
+        }
+    }
+
+    fn is_news(&mut self, from: NodeId, to: NodeId, message: &Message) -> bool {
+        let link = (from, to);
+        match &message.body {
+            Body::Append(append) => {
+                let end = append
+                    .entries
+                    .last()
+                    .map_or(append.previous, |last| LogPosition {
+                        term: last.term,
+                        index: last.index,
+                    });
+                let now = (message.term, end, append.commit);
+                let old = self.appended.insert(link, now) == Some(now);
+                self.show.heartbeats || !old || !append.entries.is_empty()
+            }
+            Body::AppendReply(reply) => {
+                let now = (message.term, reply.result);
+                let old = self.answered.insert(link, now) == Some(now);
+                self.show.heartbeats || !old
+            }
+            Body::PreVote { .. }
+            | Body::PreVoteReply { .. }
+            | Body::Vote { .. }
+            | Body::VoteReply { .. }
+            | Body::TimeoutNow => true,
+        }
+    }
+}
+
+fn position(at: LogPosition) -> String {
+    format!("{}@{}", at.index, at.term)
+}
+
+/// A message in words.
+#[must_use]
+pub fn words_of_message(message: &Message) -> String {
+    let term = message.term;
+    match &message.body {
+        Body::PreVote { last } => format!("pre-vote for {term}? log ends {}", position(*last)),
+        Body::PreVoteReply { granted: true } => format!("pre-vote for {term}: yes"),
+        Body::PreVoteReply { granted: false } => format!("pre-vote: no, in {term}"),
+        Body::Vote { last, transfer } => {
+            let by = if *transfer { ", by hand-over" } else { "" };
+            format!("vote in {term}? log ends {}{by}", position(*last))
+        }
+        Body::VoteReply { granted: true } => format!("vote in {term}: yes"),
+        Body::VoteReply { granted: false } => format!("vote: no, in {term}"),
+        Body::Append(append) => {
+            let entries: Vec<_> = append.entries.iter().map(|e| entry(e, term)).collect();
+            let hash = append
+                .state_hash
+                .map_or(String::new(), |at| format!(", state of {}", at.index));
+            format!(
+                "append {term}: after {} [{}] commit {}{hash}",
+                position(append.previous),
+                entries.join(", "),
+                append.commit
+            )
+        }
+        Body::AppendReply(reply) => match reply.result {
+            AppendResult::Matched { verified, durable } => {
+                format!("append {term}: equal up to {verified}, durable {durable}")
+            }
+            AppendResult::Conflict { previous, hint } => format!(
+                "append {term}: differs at {previous}, try after {}",
+                position(hint)
+            ),
+        },
+        Body::TimeoutNow => format!("stand for election now, says the leader of {term}"),
+    }
+}
+
+fn entry(entry: &LogEntry, term: Term) -> String {
+    let words = words_of_body(entry);
+    if entry.term == term {
+        format!("{} {words}", entry.index)
+    } else {
+        format!("{}@{} {words}", entry.index, entry.term)
+    }
+}
+
+/// An entry's command, in few words.
+#[must_use]
+pub fn words_of_body(entry: &LogEntry) -> String {
+    let Ok(decoded) = wire::command::decode(&entry.body) else {
+        return format!("{} bytes", entry.body.count());
+    };
+    let list = |jobs: Vec<String>| jobs.join(" ");
+    match &decoded.command {
+        Command::TakeOver { node, .. } => format!("take-over by {node}"),
+        Command::OpenSession => "open session".into(),
+        Command::Submit { items } => {
+            let names = items.iter().map(|item| item.address.path().to_owned());
+            format!("submit {}", list(names.collect()))
+        }
+        Command::Register { worker } => format!("register {}", worker.worker),
+        Command::Claim { claims } => {
+            let claims = claims.iter().map(|c| format!("{} for {}", c.job, c.worker));
+            format!("claim {}", list(claims.collect()))
+        }
+        Command::Complete { job, token, .. } => format!("complete {job} by {token}"),
+        Command::Fail { job, token, .. } => format!("fail {job} by {token}"),
+        Command::Release { job, token } => format!("release {job} by {token}"),
+        Command::Expire { leases } => {
+            let leases = leases.iter().map(|l| format!("{} by {}", l.job, l.token));
+            format!("expire {}", list(leases.collect()))
+        }
+        Command::Tick => "tick".into(),
+    }
+}
+
+fn words_of_write(write: &Write) -> String {
+    let mut words = format!("{}:", write.id);
+    if let Some(hard_state) = write.hard_state {
+        let vote = hard_state
+            .vote
+            .map_or("none".into(), |vote| vote.to_string());
+        words += &format!(" term {} vote {vote}", hard_state.term);
+        if hard_state.commit > LogIndex(0) {
+            words += &format!(" commit {}", hard_state.commit);
+        }
+    }
+    if let Some(from) = write.truncate_from {
+        words += &format!(" cut from {from}");
+    }
+    if let (Some(first), Some(last)) = (write.entries.first(), write.entries.last()) {
+        words += &match first.index == last.index {
+            true => format!(" append {}@{}", first.index, first.term),
+            false => format!(" append {} to {}@{}", first.index, last.index, last.term),
+        };
+    }
+    words
+}
+
+/// A reply in words.
+#[must_use]
+pub fn words_of_reply(reply: &Reply) -> String {
+    match reply {
+        Reply::Applied { index, outcome } => format!("{index}, {}", words_of_outcome(outcome)),
+        Reply::NotLeader { leader: Some(n) } => format!("ask {n}, it leads"),
+        Reply::NotLeader { leader: None } => "not done, this node does not lead".into(),
+        Reply::Refused {
+            reason,
+            retry_after_ms,
+        } => format!("not done, {reason}; again in {retry_after_ms} ms"),
+        Reply::Unknown => "outcome unknown, send it again".into(),
+        Reply::Invalid { message } => format!("invalid, {message}"),
+        Reply::Work(work) => words_of_work(work),
+        Reply::Finished { jobs, applied } => {
+            let jobs: Vec<_> = jobs
+                .iter()
+                .map(|job| format!("{} {} {}", job.number, job.job, words_of_state(&job.state)))
+                .collect();
+            format!("finished [{}] as of {applied}", jobs.join(", "))
+        }
+        Reply::Job(Some(job)) => words_of_job(job),
+        Reply::Job(None) => "no such job here".into(),
+        Reply::Context(Some(context)) => format!(
+            "input {:?}, result {:?}, by {}",
+            context.subject, context.result, context.job
+        ),
+        Reply::Context(None) => "no context here".into(),
+        Reply::Status(status) => format!(
+            "{:?}, {:?}, {}, leader {:?}",
+            status.role, status.phase, status.term, status.leader
+        ),
+    }
+}
+
+fn words_of_work(work: &Work) -> String {
+    let mut parts: Vec<String> = work
+        .assignments
+        .iter()
+        .map(|a| {
+            let gaps: Vec<_> = a
+                .dependencies
+                .iter()
+                .map(|d| match d.result {
+                    Some(result) => format!("{} is {result:?}", d.address.path()),
+                    None => format!("{} is missing", d.address.path()),
+                })
+                .collect();
+            let with = match gaps.is_empty() {
+                true => String::new(),
+                false => format!(" ({})", gaps.join(", ")),
+            };
+            format!(
+                "run {} {} by {}, attempt {}{with}",
+                a.job,
+                a.address.path(),
+                a.token,
+                a.attempt
+            )
+        })
+        .collect();
+    parts.extend(work.revoked.iter().map(|token| format!("drop {token}")));
+    if work.unknown {
+        parts.push("register first".into());
+    }
+    if parts.is_empty() {
+        parts.push("nothing to do".into());
+    }
+    format!("{}; says {}", parts.join(", "), work.term)
+}
+
+fn words_of_outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::TookOver => "took over".into(),
+        Outcome::SessionOpened(session) => format!("session {session}"),
+        Outcome::Submitted(items) => {
+            let items: Vec<_> = items
+                .iter()
+                .map(|item| format!("{} {:?}", item.job, item.how).to_lowercase())
+                .collect();
+            items.join(", ")
+        }
+        Outcome::Registered => "registered".into(),
+        Outcome::Claimed(claims) => format!("{} claims", claims.len()),
+        Outcome::Completed => "completed".into(),
+        Outcome::Failed(AfterFailure::Retry { at }) => format!("again at {at:?}"),
+        Outcome::Failed(AfterFailure::Dead) => "dead".into(),
+        Outcome::Failed(AfterFailure::Superseded { by }) => format!("superseded by {by}"),
+        Outcome::Released => "released".into(),
+        Outcome::Expired { count } => format!("{count} expired"),
+        Outcome::Ticked { count } => format!("{count} moved"),
+        Outcome::Rejected(rejection) => format!("rejected: {rejection}"),
+    }
+}
+
+fn words_of_state(state: &JobState) -> String {
+    match state {
+        JobState::Waiting { open } => format!("waiting for {open}"),
+        JobState::Delayed { until } => format!("delayed until {until:?}"),
+        JobState::Ready => "ready".into(),
+        JobState::Running(lease) => format!("running at {} by {}", lease.worker, lease.token),
+        JobState::Parked => "parked".into(),
+        JobState::Done { result, from_cache } => {
+            let how = if *from_cache { " from cache" } else { "" };
+            format!("done{how}, result {result:?}")
+        }
+        JobState::Dead(reason) => format!("dead, {reason:?}"),
+        JobState::Cancelled => "cancelled".into(),
+        JobState::DependencyFailed { dependency } => format!("failed with {dependency}"),
+        JobState::Superseded { by } => format!("superseded by {by}"),
+    }
+}
+
+fn words_of_job(job: &JobView) -> String {
+    format!(
+        "{} {} {}; attempts {}, failures {}, crashes {}, waiters {}",
+        job.job,
+        job.address.path(),
+        words_of_state(&job.state),
+        job.attempts,
+        job.failures,
+        job.crashes,
+        job.waiters
+    )
+}
+
+/// All jobs that a node knows, a line each.
+#[must_use]
+pub fn words_of_queue(driver: &Driver) -> Vec<String> {
+    let queue = driver.view().queue();
+    let counts = queue.counts();
+    let known = counts.live()
+        + counts.done
+        + counts.dead
+        + counts.cancelled
+        + counts.dependency_failed
+        + counts.superseded;
+    let mut lines = Vec::new();
+    let mut id = JobId(0);
+    while (lines.len() as u64) < known && id.0 < 10_000 {
+        id = id.next();
+        lines.extend(queue.job(id).map(|job| words_of_job(&job)));
+    }
+    lines
+}

@@ -1,0 +1,518 @@
+//! What a script can do, verb by verb. Each is a few words to the world; what
+//! happens is in the trace.
+
+use anyhow::{Context, Result, anyhow, bail};
+use precentor_core::bytes::Bytes;
+use precentor_core::command::{Command, Entry};
+use precentor_core::digest::Digest;
+use precentor_core::driver::Recovered;
+use precentor_core::entry::{HardState, LogEntry};
+use precentor_core::event::{Event, Order};
+use precentor_core::ids::{
+    FinishNumber, LogIndex, NodeId, RequestId, Sequence, SessionId, Term, WorkerIncarnation,
+};
+use precentor_core::job::WorkerSpec;
+use precentor_core::principal::Principal;
+use precentor_core::request::{Poll, Request};
+use precentor_core::time::Stamp;
+use precentor_core::wire;
+
+use crate::trace::{words_of_body, words_of_message, words_of_queue};
+use crate::words::{Words, address, failure_class, items, token};
+use crate::world::{Flight, World};
+
+/// Does what a line says.
+pub fn run(world: &mut World, line: &str) -> Result<()> {
+    world.begin_command();
+    if let Some(line) = line.strip_prefix("quietly ") {
+        let before = world.trace.lines.len();
+        run(world, line)?;
+        world.trace.lines.truncate(before);
+        return Ok(());
+    }
+    let mut words = Words::new(line);
+    match words.need("a verb")? {
+        "nodes" => {
+            let count = words.number("")?;
+            world.found(count)?;
+        }
+        "seed" => world.seed = words.number("")?,
+        "knob" => knob(world, &mut words)?,
+        "given" => given(world, &mut words)?,
+        "show" => match words.need("what to show")? {
+            "heartbeats" => world.trace.show.heartbeats = true,
+            "audit" => world.trace.show.audit = true,
+            other => bail!("{other:?} cannot be shown"),
+        },
+        "hide" => world.trace.show = Default::default(),
+        "tick" => {
+            let node = words.node()?;
+            world.tick(node, words.span()?)?;
+        }
+        "stall" => {
+            let node = words.node()?;
+            world.stall(node, words.span()?)?;
+        }
+        "elapse" => world.elapse(words.span()?)?,
+        "deliver" | "drop" | "copy" | "replay" | "wires" | "cut" | "heal" | "down" | "up" => {
+            network(world, line)?;
+            return Ok(());
+        }
+        "disk" => {
+            let node = words.node()?;
+            let by_hand = match words.need("manual or auto")? {
+                "manual" => true,
+                "auto" => false,
+                other => bail!("{other:?} is neither manual nor auto"),
+            };
+            world.machine(node)?.disk_by_hand = by_hand;
+        }
+        "durable" => {
+            let node = words.node()?;
+            let most = words.next().map_or(Ok(usize::MAX), str::parse)?;
+            for _ in 0..most {
+                let Some(write) = world.machine(node)?.disk.sync_one() else {
+                    break;
+                };
+                world.trace.line(format!("{node} {write} is durable"));
+                world.turn(node, vec![Event::Durable { write }])?;
+            }
+        }
+        "fail-write" => {
+            let node = words.node()?;
+            let failed = world.machine(node)?.disk.fail_one();
+            let write = failed.context("no write is on its way")?;
+            world.turn(node, vec![Event::WriteFailed { write }])?;
+        }
+        "crash" | "kill" => return stop(world, line),
+        "restart" => {
+            let node = words.node()?;
+            match world.start(node) {
+                Ok(()) => {
+                    let view = world.machine(node)?.driver.as_ref().expect("just started");
+                    let view = view.view();
+                    let (term, last) = (view.term(), view.last().index);
+                    world
+                        .trace
+                        .line(format!("{node} starts in {term}, log ends {last}"));
+                    world.connect(node)?;
+                }
+                Err(error) => world.trace.line(format!("{node} does not start: {error}")),
+            }
+        }
+        "handover" => {
+            let node = words.node()?;
+            world.turn(node, vec![Event::Order(Order::HandOver)])?;
+        }
+        "snapshot" => {
+            let node = words.node()?;
+            world.turn(node, vec![Event::Order(Order::Snapshot)])?;
+        }
+        "open" | "session" | "submit" | "register" | "poll" | "complete" | "fail" | "release"
+        | "propose" | "ask" => return client(world, line),
+        "status" | "log" | "queue" | "promises" | "same" | "leases" => return report(world, line),
+        other => bail!("{other:?} is no verb"),
+    }
+    words.end()
+}
+
+fn knob(world: &mut World, words: &mut Words<'_>) -> Result<()> {
+    let word = words.need("a knob")?;
+    if word.starts_with('n') && word[1..].parse::<u64>().is_ok() {
+        let node = NodeId(word[1..].parse()?);
+        let name = words.need("a knob")?.to_owned();
+        world.knobs.get(&name)?;
+        world.own_knobs.push((node, name, words.number("")?));
+    } else {
+        world.knobs.set(word, words.number("")?)?;
+    }
+    Ok(())
+}
+
+/// `given n1 log 1 1 2 [term 3] [vote n2] [commit 2]`: what a disk holds before
+/// the first start. The entries open sessions: they do no harm anywhere.
+fn given(world: &mut World, words: &mut Words<'_>) -> Result<()> {
+    let node = words.node()?;
+    let mut recovered = Recovered::default();
+    let mut hard_state = HardState::default();
+    let mut in_log = false;
+    while let Some(word) = words.next() {
+        match word {
+            "log" => in_log = true,
+            "term" => hard_state.term = Term(words.number("")?),
+            "vote" => hard_state.vote = Some(words.node()?),
+            "commit" => hard_state.commit = LogIndex(words.number("")?),
+            term if in_log => {
+                let term = Term(term.parse().with_context(|| format!("{term:?} no term"))?);
+                let index = LogIndex(recovered.entries.len() as u64 + 1);
+                let entry = Entry {
+                    t: Stamp(0),
+                    // Tells entries of one index and other terms apart.
+                    wall_ms: term.0,
+                    principal: Principal::cluster(),
+                    request: None,
+                    acknowledged: Sequence(0),
+                    command: Command::OpenSession,
+                };
+                let body = wire::command::encode(&entry);
+                recovered.entries.push(LogEntry { index, term, body });
+                hard_state.term = hard_state.term.max(term);
+            }
+            other => bail!("{other:?} is not known in `given`"),
+        }
+    }
+    recovered.hard_state = hard_state;
+    world.given.insert(node, recovered);
+    Ok(())
+}
+
+fn stop(world: &mut World, line: &str) -> Result<()> {
+    let mut words = Words::new(line);
+    let killed = words.need("a verb")? == "kill";
+    let node = words.node()?;
+    // Power is lost with a crash; a killed process leaves its writes to the system.
+    let keep = match words.has("keeping") {
+        true => usize::try_from(words.number("")?)?,
+        false if killed => world.machine(node)?.disk.waiting_count(),
+        false => 0,
+    };
+    words.end()?;
+    world.stop(node, keep)?;
+    world.take(|flight| flight.to == node, usize::MAX);
+    if killed {
+        // Its sockets close: its peers notice at once.
+        let peers: Vec<_> = world.machines.keys().copied().collect();
+        for peer in peers {
+            if world.machine(peer)?.driver.is_some() && !world.cuts.contains(&(node, peer)) {
+                world.turn(peer, vec![Event::PeerDown { peer: node }])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn network(world: &mut World, line: &str) -> Result<()> {
+    let mut words = Words::new(line);
+    match words.need("a verb")? {
+        "deliver" => deliver(world, &mut words)?,
+        "drop" => {
+            for flight in chosen(world, &mut words)? {
+                let Flight { from, to, message } = flight;
+                let message = words_of_message(&message);
+                world.trace.line(format!("lost: {from}->{to} {message}"));
+            }
+        }
+        "copy" => {
+            let (from, to) = words.link()?;
+            let name = words.need("a name for the copy")?.to_owned();
+            let mut on_link = world.wires.iter().filter(|f| (f.from, f.to) == (from, to));
+            let flight = on_link.next().context("nothing is on this link")?.clone();
+            world.copies.insert(name, flight);
+        }
+        "replay" => {
+            let name = words.need("a copy's name")?;
+            let flight = world.copies.get(name).cloned();
+            world.deliver(flight.with_context(|| format!("there is no copy {name:?}"))?)?;
+        }
+        "wires" => {
+            for Flight { from, to, message } in &world.wires {
+                let message = words_of_message(message);
+                world.trace.lines.push(format!("{from}->{to} {message}"));
+            }
+        }
+        "cut" => match words.maybe_link()? {
+            Some(link) => {
+                world.cuts.insert(link);
+            }
+            None => {
+                let (a, b) = (words.node()?, words.node()?);
+                world.cuts.extend([(a, b), (b, a)]);
+            }
+        },
+        "heal" => world.cuts.clear(),
+        "down" | "up" => {
+            let down = line.starts_with("down");
+            let node = words.node()?;
+            words.has("peer");
+            let peer = words.node()?;
+            let event = match down {
+                true => Event::PeerDown { peer },
+                false => Event::PeerUp { peer },
+            };
+            world.turn(node, vec![event])?;
+        }
+        other => bail!("{other:?} is no verb"),
+    }
+    words.end()
+}
+
+fn deliver(world: &mut World, words: &mut Words<'_>) -> Result<()> {
+    if words.clone().next().is_none() {
+        return world.deliver_all();
+    }
+    let last = words.has("last");
+    if last {
+        let (from, to) = words.link()?;
+        let mut wires = world.wires.iter();
+        let position = wires.rposition(|f| (f.from, f.to) == (from, to));
+        let flight = position.and_then(|position| world.wires.remove(position));
+        return world.deliver(flight.context("nothing is on this link")?);
+    }
+    for flight in chosen(world, words)? {
+        world.deliver(flight)?;
+    }
+    Ok(())
+}
+
+/// `n1->n2 [N]`, `to n1`, `from n1`, or everything.
+fn chosen(world: &mut World, words: &mut Words<'_>) -> Result<Vec<Flight>> {
+    if words.clone().next().is_none() {
+        return Ok(world.take(|_| true, usize::MAX));
+    }
+    if words.has("to") {
+        let node = words.node()?;
+        return Ok(world.take(|flight| flight.to == node, usize::MAX));
+    }
+    if words.has("from") {
+        let node = words.node()?;
+        return Ok(world.take(|flight| flight.from == node, usize::MAX));
+    }
+    let link = words.link()?;
+    let count = words.next().map_or(Ok(usize::MAX), str::parse)?;
+    let taken = world.take(|flight| (flight.from, flight.to) == link, count);
+    if taken.is_empty() {
+        bail!("nothing is on {}->{}", link.0, link.1);
+    }
+    Ok(taken)
+}
+
+fn client(world: &mut World, line: &str) -> Result<()> {
+    let mut words = Words::new(line);
+    let verb = words.need("a verb")?;
+    if verb == "session" {
+        world.session = Some(SessionId(words.number("s")?));
+        return words.end();
+    }
+    let node = words.node()?;
+    // The node is no part of what was asked: a resend has the same words.
+    let asked = format!("{verb} {}", words.clone().rest()).trim().to_owned();
+    let request = match verb {
+        "open" => propose(None, Sequence(0), Command::OpenSession),
+        "submit" => {
+            let session = world
+                .session
+                .context("no session is open: `open` one first")?;
+            let sequence = Sequence(words.number("q")?);
+            let acknowledged = match words.has("ack") {
+                true => Sequence(words.number("q")?),
+                false => Sequence(0),
+            };
+            let request = RequestId { session, sequence };
+            let items = items(&words.rest())?;
+            propose(Some(request), acknowledged, Command::Submit { items })
+        }
+        "register" => propose(None, Sequence(0), register(&mut words)?),
+        "poll" => {
+            let worker = words.worker()?;
+            let incarnation = incarnation(&mut words)?;
+            let slots_free = match words.has("free") {
+                true => u32::try_from(words.number("")?)?,
+                false => 1,
+            };
+            let mut held = Vec::new();
+            if words.has("holding") {
+                while let Some(word) = words.next() {
+                    held.push(token(word)?);
+                }
+            }
+            Request::Poll(Poll {
+                worker,
+                incarnation,
+                slots_free,
+                held,
+            })
+        }
+        "complete" => {
+            let (job, token) = (words.job()?, words.token()?);
+            let body = words.rest().into_bytes();
+            let result = Digest::of(&body);
+            let body = Bytes::from(body);
+            let command = Command::Complete {
+                job,
+                token,
+                result,
+                body,
+            };
+            propose(None, Sequence(0), command)
+        }
+        "fail" => {
+            let (job, token) = (words.job()?, words.token()?);
+            let command = Command::Fail {
+                job,
+                token,
+                class: failure_class(words.need("a failure's class")?)?,
+                retry_after_ms: None,
+                message: words.rest(),
+            };
+            propose(None, Sequence(0), command)
+        }
+        "release" => {
+            let (job, token) = (words.job()?, words.token()?);
+            propose(None, Sequence(0), Command::Release { job, token })
+        }
+        // What only a leader may propose.
+        "propose" => match words.need("a command")? {
+            "tick" => propose(None, Sequence(0), Command::Tick),
+            other => bail!("{other:?} cannot be proposed"),
+        },
+        "ask" => match words.need("a question")? {
+            "job" => Request::Job(words.job()?),
+            "context" => Request::Context(address(words.need("an address")?)?),
+            "feed" => Request::FinishedAfter {
+                after: FinishNumber(words.number("f")?),
+                count_max: 100,
+            },
+            "status" => Request::Status,
+            other => bail!("{other:?} is no question"),
+        },
+        other => bail!("{other:?} is no verb"),
+    };
+    words.end()?;
+    world.ask(node, asked, request)
+}
+
+fn propose(request: Option<RequestId>, acknowledged: Sequence, command: Command) -> Request {
+    Request::Propose {
+        request,
+        acknowledged,
+        command,
+    }
+}
+
+fn incarnation(words: &mut Words<'_>) -> Result<WorkerIncarnation> {
+    Ok(WorkerIncarnation(match words.has("inc") {
+        true => words.number("")?,
+        false => 1,
+    }))
+}
+
+fn register(words: &mut Words<'_>) -> Result<Command> {
+    let worker = words.worker()?;
+    let incarnation = incarnation(words)?;
+    let slots = match words.has("slots") {
+        true => u32::try_from(words.number("")?)?,
+        false => 1,
+    };
+    let engines = match words.has("engines") {
+        true => words.need("engines, with commas")?.split(','),
+        false => "outline".split(','),
+    };
+    Ok(Command::Register {
+        worker: WorkerSpec {
+            worker,
+            incarnation,
+            slots,
+            engines: engines.map(str::to_owned).collect(),
+        },
+    })
+}
+
+fn report(world: &mut World, line: &str) -> Result<()> {
+    let mut words = Words::new(line);
+    let verb = words.need("a verb")?;
+    if verb == "same" {
+        return same(world);
+    }
+    let nodes: Vec<NodeId> = match words.clone().next() {
+        Some(_) => vec![words.node()?],
+        None => world.machines.keys().copied().collect(),
+    };
+    for node in nodes {
+        let lines = match verb {
+            "promises" => promises(world, node)?,
+            _ => about(world, verb, node)?,
+        };
+        world.trace.lines.extend(lines);
+    }
+    words.end()
+}
+
+fn about(world: &mut World, verb: &str, node: NodeId) -> Result<Vec<String>> {
+    let Some(driver) = &world.machine(node)?.driver else {
+        return Ok(vec![format!("{node} is down")]);
+    };
+    let view = driver.view();
+    Ok(match verb {
+        "status" => {
+            let leader = view.leader().map_or("nobody".into(), |l| l.to_string());
+            vec![format!(
+                "{node} {:?} in {}, leader {leader}; log {}, durable {}, commit {}, applied {}",
+                view.role(),
+                view.term(),
+                view.last().index,
+                view.durable(),
+                view.commit(),
+                view.applied()
+            )]
+        }
+        "log" => (view.window_first().0..=view.last().index.0)
+            .filter_map(|index| view.entry_at(LogIndex(index)))
+            .map(|entry| {
+                let words = words_of_body(entry);
+                format!("{node} {}@{} {words}", entry.index, entry.term)
+            })
+            .collect(),
+        "queue" => words_of_queue(driver),
+        "leases" => view
+            .queue()
+            .leases()
+            .map(|(worker, token, job)| format!("{node} {worker} holds {job} by {token}"))
+            .collect(),
+        other => return Err(anyhow!("{other:?} is no verb")),
+    })
+}
+
+fn promises(world: &mut World, node: NodeId) -> Result<Vec<String>> {
+    let disk = &world.machine(node)?.disk;
+    let Recovered {
+        hard_state,
+        snapshot,
+        entries,
+    } = disk.recovered();
+    let vote = hard_state.vote.map_or("nobody".into(), |v| v.to_string());
+    let log: Vec<_> = entries
+        .iter()
+        .map(|entry| format!("{}@{}", entry.index, entry.term))
+        .collect();
+    let snapshot = snapshot.map_or(String::new(), |s| format!(", snapshot of {}", s.index));
+    Ok(vec![format!(
+        "{node} disk: {} vote {vote}, log [{}]{snapshot}, {} writes on their way",
+        hard_state.term,
+        log.join(" "),
+        disk.waiting_count()
+    )])
+}
+
+/// Nodes that have applied the same entries are in the same state.
+fn same(world: &mut World) -> Result<()> {
+    let states: Vec<_> = world
+        .machines
+        .iter()
+        .filter_map(|(node, machine)| {
+            let driver = machine.driver.as_ref()?;
+            Some((driver.view().state_hash(), *node))
+        })
+        .collect();
+    for (state, node) in &states {
+        for (other, peer) in &states {
+            if state.index == other.index && state.hash != other.hash {
+                bail!("{node} and {peer} differ at {}", state.index);
+            }
+        }
+        world.trace.lines.push(format!(
+            "{node} has applied {}, equal to all others there",
+            state.index
+        ));
+    }
+    Ok(())
+}

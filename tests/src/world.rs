@@ -1,0 +1,372 @@
+//! A few nodes, moved by hand: nothing is delivered, synced or timed unless a
+//! script says so. Each node has its own clock. No randomness but the core's,
+//! which is seeded.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use anyhow::{Context, Result, bail};
+use precentor_core::action::Action;
+use precentor_core::config::{Config, Knobs};
+use precentor_core::driver::{Driver, Host, Recovered};
+use precentor_core::event::{Event, Now};
+use precentor_core::ids::{ClusterId, NodeId, SessionId, Ticket};
+use precentor_core::message::Message;
+use precentor_core::principal::Principal;
+use precentor_core::request::{Reply, Request};
+use precentor_core::time::{Span, Time};
+
+use crate::disk::Disk;
+use crate::trace::{Seen, Trace, words_of_message};
+
+/// Turns that one command may cause: more is a node that spins.
+const TURNS_MAX: u32 = 20_000;
+
+/// Takes a turn's actions down.
+#[derive(Debug, Default)]
+struct Notebook(Vec<Action>);
+
+impl Host for Notebook {
+    fn perform(&mut self, action: Action) {
+        self.0.push(action);
+    }
+}
+
+/// One node and what it stands on.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// The node; none while it is down.
+    pub driver: Option<Driver>,
+    /// Its disk, which outlives it.
+    pub disk: Disk,
+    /// Writes wait for the script.
+    pub disk_by_hand: bool,
+    clock: Time,
+    starts: u64,
+    seen: Option<Seen>,
+}
+
+/// A message on its way.
+#[derive(Clone, Debug)]
+pub struct Flight {
+    /// The sender.
+    pub from: NodeId,
+    /// The receiver.
+    pub to: NodeId,
+    /// What is said.
+    pub message: Message,
+}
+
+/// Everything that a script moves.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// The nodes.
+    pub machines: BTreeMap<NodeId, Machine>,
+    /// What is on its way, oldest first.
+    pub wires: VecDeque<Flight>,
+    /// Links that lose everything.
+    pub cuts: BTreeSet<(NodeId, NodeId)>,
+    /// Messages kept for later.
+    pub copies: BTreeMap<String, Flight>,
+    /// What disks hold before the first start.
+    pub given: BTreeMap<NodeId, Recovered>,
+    /// Knobs of all nodes.
+    pub knobs: Knobs,
+    /// Knobs of one node, set over those of all.
+    pub own_knobs: Vec<(NodeId, String, u64)>,
+    /// The seed.
+    pub seed: u64,
+    /// The client's session.
+    pub session: Option<SessionId>,
+    /// What happened.
+    pub trace: Trace,
+    next_ticket: u64,
+    turns: u32,
+}
+
+impl World {
+    /// Founds a cluster of `count` nodes and starts them all.
+    pub fn found(&mut self, count: u64) -> Result<()> {
+        if !self.machines.is_empty() {
+            bail!("the nodes are there already");
+        }
+        for node in (1..=count).map(NodeId) {
+            let disk = Disk::holding(self.given.remove(&node).unwrap_or_default());
+            let machine = Machine {
+                driver: None,
+                disk,
+                disk_by_hand: false,
+                clock: Time(0),
+                starts: 0,
+                seen: None,
+            };
+            self.machines.insert(node, machine);
+        }
+        for node in (1..=count).map(NodeId) {
+            self.start(node)?;
+        }
+        for node in (1..=count).map(NodeId) {
+            self.connect(node)?;
+        }
+        Ok(())
+    }
+
+    /// Starts a node with what its disk holds.
+    pub fn start(&mut self, node: NodeId) -> Result<()> {
+        let voters: Vec<_> = self.machines.keys().copied().collect();
+        let mut knobs = self.knobs;
+        for (owner, name, value) in &self.own_knobs {
+            if *owner == node {
+                knobs.set(name, *value)?;
+            }
+        }
+        let seed = self.seed;
+        let machine = self.machine(node)?;
+        if machine.driver.is_some() {
+            bail!("{node} runs already");
+        }
+        machine.starts += 1;
+        let seed = seed * 1_000 + node.0 * 100 + machine.starts;
+        let mut config = Config::new(ClusterId([7; 16]), node, voters, seed);
+        config.knobs = knobs;
+        let now = machine.now();
+        let driver = Driver::recover(config, machine.disk.recovered(), now)?;
+        machine.seen = Some(Seen::of(&driver));
+        machine.driver = Some(driver);
+        Ok(())
+    }
+
+    /// Opens the connections of a node to all others that run.
+    pub fn connect(&mut self, node: NodeId) -> Result<()> {
+        let peers: Vec<_> = self
+            .machines
+            .iter()
+            .filter(|(peer, machine)| **peer != node && machine.driver.is_some())
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in peers {
+            if !self.cuts.contains(&(node, peer)) {
+                self.turn(node, vec![Event::PeerUp { peer }])?;
+                self.turn(peer, vec![Event::PeerUp { peer: node }])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a node down; of its writes on their way the first `keep` are on disk.
+    pub fn stop(&mut self, node: NodeId, keep: usize) -> Result<()> {
+        let machine = self.machine(node)?;
+        machine.driver.take().context("it is down already")?;
+        machine.disk.crash(keep);
+        machine.seen = None;
+        Ok(())
+    }
+
+    /// One turn of a node, and those that follow from it without anyone else.
+    pub fn turn(&mut self, node: NodeId, events: Vec<Event>) -> Result<()> {
+        let mut events = events;
+        loop {
+            self.turns += 1;
+            if self.turns > TURNS_MAX {
+                bail!("{node} spins: over {TURNS_MAX} turns in one command");
+            }
+            let machine = self.machine(node)?;
+            let now = machine.now();
+            let driver = machine
+                .driver
+                .as_mut()
+                .with_context(|| format!("{node} is down"))?;
+            let mut notebook = Notebook::default();
+            driver.turn(now, events, &mut notebook);
+            let seen = Seen::of(driver);
+            let due = driver.deadline().is_some_and(|due| due <= now.time);
+            let before = machine.seen.replace(seen);
+            self.trace.node(node, before, seen);
+            events = Vec::new();
+            for action in notebook.0 {
+                events.extend(self.perform(node, action)?);
+            }
+            if events.is_empty() && !due {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Performs an action; returns what the disk has to say at once.
+    fn perform(&mut self, node: NodeId, action: Action) -> Result<Option<Event>> {
+        let mut suffix = "";
+        if let Action::Say { to, .. } = &action
+            && self.cuts.contains(&(node, *to))
+        {
+            suffix = " (cut)";
+        }
+        self.trace.action(node, &action, suffix);
+        let machine = self.machine(node)?;
+        let by_hand = machine.disk_by_hand;
+        Ok(match action {
+            Action::Write(write) => {
+                machine.disk.write(write);
+                if by_hand {
+                    return Ok(None);
+                }
+                let write = machine.disk.sync_one();
+                write.map(|write| Event::Durable { write })
+            }
+            Action::Say { to, message } => {
+                if suffix.is_empty() {
+                    self.wires.push_back(Flight {
+                        from: node,
+                        to,
+                        message,
+                    });
+                }
+                None
+            }
+            Action::Answer { reply, .. } => {
+                if let Reply::Applied {
+                    outcome: precentor_core::command::Outcome::SessionOpened(session),
+                    ..
+                } = reply
+                {
+                    self.session = Some(session);
+                }
+                None
+            }
+            Action::ReadLog {
+                read,
+                from,
+                to,
+                bytes_max,
+            } => Some(Event::LogRead {
+                read,
+                entries: machine.disk.read(from, to, bytes_max),
+            }),
+            Action::SaveSnapshot(snapshot) => {
+                let index = snapshot.index;
+                machine.disk.save(snapshot);
+                Some(Event::SnapshotSaved { index })
+            }
+            Action::CompactLog { up_to } => {
+                machine.disk.compact(up_to);
+                None
+            }
+            Action::PutBlob { .. } | Action::Audit(_) | Action::Halt(_) => None,
+        })
+    }
+
+    /// A client of a node asks; `asked` is how the trace calls it.
+    pub fn ask(&mut self, node: NodeId, asked: String, request: Request) -> Result<()> {
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.trace.asked.insert(ticket, asked);
+        let event = Event::Client {
+            ticket,
+            principal: Principal("client".into()),
+            request,
+        };
+        self.turn(node, vec![event])
+    }
+
+    /// Delivers one message, if its receiver is up.
+    pub fn deliver(&mut self, flight: Flight) -> Result<()> {
+        let Flight { from, to, message } = flight;
+        if self.machine(to)?.driver.is_none() {
+            let words = words_of_message(&message);
+            self.trace
+                .line(format!("{to} is down, and never hears {from}: {words}"));
+            return Ok(());
+        }
+        self.turn(to, vec![Event::Peer { from, message }])
+    }
+
+    /// Delivers everything, and what comes of it, until it is quiet.
+    pub fn deliver_all(&mut self) -> Result<()> {
+        while let Some(flight) = self.wires.pop_front() {
+            self.deliver(flight)?;
+        }
+        Ok(())
+    }
+
+    /// Takes messages off the wires: those that `which` wants, at most `count`.
+    pub fn take(&mut self, which: impl Fn(&Flight) -> bool, count: usize) -> Vec<Flight> {
+        let mut taken = Vec::new();
+        let wires = std::mem::take(&mut self.wires);
+        for flight in wires {
+            if taken.len() < count && which(&flight) {
+                taken.push(flight);
+            } else {
+                self.wires.push_back(flight);
+            }
+        }
+        taken
+    }
+
+    /// Time passes at one node: it wakes when it wants to.
+    pub fn tick(&mut self, node: NodeId, span: Span) -> Result<()> {
+        let target = self.machine(node)?.clock + span;
+        while let Some(due) = self.due(node, target) {
+            self.machine(node)?.clock = due;
+            self.turn(node, Vec::new())?;
+        }
+        self.machine(node)?.clock = target;
+        Ok(())
+    }
+
+    /// Time passes at one node while its process stands still.
+    pub fn stall(&mut self, node: NodeId, span: Span) -> Result<()> {
+        let machine = self.machine(node)?;
+        machine.clock = machine.clock + span;
+        self.turn(node, Vec::new())
+    }
+
+    /// Time passes everywhere, and messages take none.
+    pub fn elapse(&mut self, span: Span) -> Result<()> {
+        let mut left = span;
+        loop {
+            self.deliver_all()?;
+            let next = self
+                .machines
+                .iter()
+                .filter_map(|(node, machine)| {
+                    let due = machine.driver.as_ref()?.deadline()?;
+                    Some((due.since(machine.clock), *node))
+                })
+                .min();
+            let step = next.map_or(left, |(wait, _)| wait.min(left));
+            for machine in self.machines.values_mut() {
+                machine.clock = machine.clock + step;
+            }
+            left = Span(left.0 - step.0);
+            match next {
+                Some((wait, node)) if wait <= step => self.turn(node, Vec::new())?,
+                Some(_) | None => return Ok(()),
+            }
+        }
+    }
+
+    /// A new command begins.
+    pub fn begin_command(&mut self) {
+        self.turns = 0;
+    }
+
+    /// A machine, which must be there.
+    pub fn machine(&mut self, node: NodeId) -> Result<&mut Machine> {
+        self.machines
+            .get_mut(&node)
+            .with_context(|| format!("there is no {node}"))
+    }
+
+    fn due(&self, node: NodeId, target: Time) -> Option<Time> {
+        let machine = self.machines.get(&node)?;
+        let due = machine.driver.as_ref()?.deadline()?;
+        (due <= target).then(|| due.max(machine.clock))
+    }
+}
+
+impl Machine {
+    fn now(&self) -> Now {
+        Now {
+            time: self.clock,
+            wall_ms: self.clock.0 / 1_000,
+        }
+    }
+}

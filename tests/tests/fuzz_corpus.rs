@@ -1,0 +1,172 @@
+//! Replays what the fuzzers found or were given, and keeps the corpus alive:
+//! the sound samples in it must still be sound.
+
+// A test that cannot read its corpus has failed.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use precentor_core::entry::{HardState, LogEntry, WriteBatch};
+use precentor_core::ids::{LogIndex, NodeId, Term};
+use precentor_core::wire::frame::encode_frame;
+use precentor_core::wire::log_writer::{LogWriter, SEGMENT_BYTES_MIN, Step};
+use precentor_core::wire::recover::{RecoverError, Recovered, recover};
+use precentor_tests::fuzz;
+
+fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../fuzz/corpus")
+        .join(target);
+    let mut files: Vec<PathBuf> = fs::read_dir(path)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    files
+        .into_iter()
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect()
+}
+
+fn sample(target: &str, name: &str, bytes: &[u8]) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../fuzz/corpus")
+        .join(target)
+        .join(name);
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(&path, bytes).unwrap();
+    }
+    fs::read(&path).unwrap()
+}
+
+/// A small log over two files, as the `recover` target takes it.
+fn log() -> Vec<u8> {
+    let mut writer = LogWriter::create(fuzz::IDENTITY, SEGMENT_BYTES_MIN);
+    let mut files: Vec<Vec<u8>> = Vec::new();
+    let mut perform = |steps: Vec<Step>| {
+        for step in steps {
+            match step {
+                Step::Begin { header, .. } => files.push(header.encode()),
+                Step::Write {
+                    segment,
+                    offset,
+                    bytes,
+                } => {
+                    let file = &mut files[segment as usize - 1];
+                    file.resize(offset as usize, 0);
+                    file.extend(bytes);
+                }
+            }
+        }
+    };
+    let entry = |index| LogEntry {
+        index: LogIndex(index),
+        term: Term(2),
+        body: b"a command"[..].into(),
+    };
+    let vote = HardState {
+        term: Term(2),
+        vote: Some(NodeId(1)),
+        commit: LogIndex(0),
+    };
+    perform(writer.encode_roll());
+    let entries = [entry(1), entry(2)];
+    let batch = WriteBatch {
+        hard_state: Some(vote),
+        entries: &entries,
+        ..Default::default()
+    };
+    perform(writer.encode(&batch).unwrap());
+    writer.mark_durable(writer.last_record());
+    perform(writer.encode_roll());
+    let truncate_from = Some(LogIndex(2));
+    let batch = WriteBatch {
+        truncate_from,
+        entries: &entries[1..],
+        ..Default::default()
+    };
+    perform(writer.encode(&batch).unwrap());
+    let mut bytes = Vec::new();
+    for file in files {
+        bytes.extend((file.len() as u32).to_le_bytes());
+        bytes.extend(file);
+    }
+    bytes
+}
+
+fn recovered(mut bytes: &[u8]) -> Result<Recovered, RecoverError> {
+    let mut files = Vec::new();
+    while let Some((len, rest)) = bytes.split_first_chunk::<4>() {
+        let (file, rest) = rest.split_at(u32::from_le_bytes(*len) as usize);
+        let mut file = file.to_vec();
+        file.resize(SEGMENT_BYTES_MIN as usize, 0);
+        files.push(file);
+        bytes = rest;
+    }
+    let numbered = files
+        .iter()
+        .zip(1..)
+        .map(|(file, number)| (number, &file[..]));
+    recover(fuzz::IDENTITY, SEGMENT_BYTES_MIN, numbered)
+}
+
+#[test]
+fn frames_of_the_corpus_hold() {
+    let files = corpus("frame");
+    assert!(files.len() >= 3, "only {} files", files.len());
+    for (path, bytes) in files {
+        println!("{}", path.display());
+        fuzz::frame(&bytes);
+    }
+}
+
+#[test]
+fn logs_of_the_corpus_hold() {
+    let files = corpus("recover");
+    assert!(files.len() >= 3, "only {} files", files.len());
+    for (path, bytes) in files {
+        println!("{}", path.display());
+        fuzz::recovery(&bytes);
+    }
+}
+
+#[test]
+fn a_log_is_written_today_as_it_was_when_the_corpus_was_made() {
+    let bytes = log();
+    assert!(
+        sample("recover", "two-files", &bytes) == bytes,
+        "the format moved; see BLESS"
+    );
+    let found = recovered(&bytes).unwrap();
+    assert_eq!(found.writer.map().last_index(), LogIndex(2));
+    assert_eq!(found.writer.hard_state().vote, Some(NodeId(1)));
+    let mut damaged = bytes.clone();
+    damaged[4 + 4_096 + 70] ^= 1;
+    let damaged = sample("recover", "damaged-vote", &damaged);
+    assert!(matches!(
+        recovered(&damaged),
+        Err(RecoverError::Damaged { record: 1, .. })
+    ));
+    let mut torn = bytes;
+    let last = torn.len() - 4_096;
+    torn[last + 70] ^= 1;
+    let torn = sample("recover", "torn-tail", &torn);
+    assert_eq!(
+        recovered(&torn).unwrap().torn.map(|torn| torn.segment),
+        Some(2)
+    );
+}
+
+#[test]
+fn a_frame_is_sent_today_as_it_was_when_the_corpus_was_made() {
+    let mut stream = vec![5];
+    for body in [&b"one"[..], b"another"] {
+        encode_frame(body, &mut stream).unwrap();
+    }
+    assert_eq!(sample("frame", "two-frames", &stream), stream);
+    let mut flipped = stream.clone();
+    flipped[10] ^= 1;
+    sample("frame", "bad-checksum", &flipped);
+    sample("frame", "too-large", &[1, 255, 255, 255, 255, 0, 0, 0, 0]);
+}
