@@ -1,4 +1,4 @@
 //! Streams of a peer.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| precentor_tests::fuzz::frame(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| precentor_fuzz::targets::frame(data));

@@ -36,12 +36,20 @@ struct Inner {
 impl Directory {
     /// A node is up.
     pub fn add(&self, mailbox: Mailbox) {
-        self.0.nodes.write().unwrap_or_else(PoisonError::into_inner).insert(mailbox.node(), mailbox);
+        self.0
+            .nodes
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(mailbox.node(), mailbox);
     }
 
     /// A node is gone.
     pub fn remove(&self, node: NodeId) {
-        self.0.nodes.write().unwrap_or_else(PoisonError::into_inner).remove(&node);
+        self.0
+            .nodes
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&node);
     }
 
     /// The node that led when last heard.
@@ -97,14 +105,28 @@ impl Courier {
     #[must_use]
     pub fn new(directory: Directory, principal: Principal) -> Courier {
         let (answers, inbox) = unbounded();
-        Courier { directory, principal, answers, inbox, open: BTreeMap::new(), next: 0 }
+        Courier {
+            directory,
+            principal,
+            answers,
+            inbox,
+            open: BTreeMap::new(),
+            next: 0,
+        }
     }
 
     /// Sends a request.
     pub fn send(&mut self, request: Request) -> Tag {
         self.next += 1;
         let tag = Tag(self.next);
-        self.open.insert(tag, Open { request, tries: 0, resend: None });
+        self.open.insert(
+            tag,
+            Open {
+                request,
+                tries: 0,
+                resend: None,
+            },
+        );
         self.deliver(tag, None);
         tag
     }
@@ -157,15 +179,27 @@ impl Courier {
         match reply {
             // The node is gone: another one may know the next leader.
             None => self.later(tag, RESEND),
-            Some(Reply::NotLeader { leader: Some(leader) }) if leader != node => {
+            Some(Reply::NotLeader {
+                leader: Some(leader),
+            }) if leader != node => {
                 self.directory.suggest(leader);
                 let hops = self.open.get(&tag).map_or(0, |open| open.tries);
                 // Hints that lead in a circle must not keep both nodes busy.
-                if hops % 4 == 3 { self.later(tag, RESEND) } else { self.deliver(tag, Some(leader)) }
+                if hops % 4 == 3 {
+                    self.later(tag, RESEND)
+                } else {
+                    self.deliver(tag, Some(leader))
+                }
             }
             Some(Reply::NotLeader { .. } | Reply::Unknown) => self.later(tag, RESEND),
-            Some(Reply::Refused { reason: _, retry_after_ms }) => {
-                self.later(tag, Duration::from_millis(retry_after_ms).clamp(RESEND, RESEND_MAX));
+            Some(Reply::Refused {
+                reason: _,
+                retry_after_ms,
+            }) => {
+                self.later(
+                    tag,
+                    Duration::from_millis(retry_after_ms).clamp(RESEND, RESEND_MAX),
+                );
             }
             Some(
                 reply @ (Reply::Applied { .. }
@@ -228,14 +262,25 @@ impl Courier {
     }
 
     fn deliver(&mut self, tag: Tag, to: Option<NodeId>) {
-        let Some(open) = self.open.get_mut(&tag) else { return };
+        let Some(open) = self.open.get_mut(&tag) else {
+            return;
+        };
         open.tries += 1;
         open.resend = None;
         // Every second try ignores the hint, which may be what is wrong.
-        let hint = if open.tries % 2 == 1 { self.directory.leader_hint() } else { None };
+        let hint = if open.tries % 2 == 1 {
+            self.directory.leader_hint()
+        } else {
+            None
+        };
         match self.directory.choose(to.or(hint), open.tries) {
             Some(mailbox) => {
-                mailbox.ask(self.principal.clone(), open.request.clone(), &self.answers, tag.0);
+                mailbox.ask(
+                    self.principal.clone(),
+                    open.request.clone(),
+                    &self.answers,
+                    tag.0,
+                );
             }
             None => open.resend = Some(Instant::now() + RESEND),
         }

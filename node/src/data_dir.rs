@@ -175,7 +175,9 @@ pub enum DataDirError {
         cause: io::Error,
     },
     /// No default place.
-    #[error("there is no home directory to keep data in: set XDG_DATA_HOME or HOME, or name a directory with --data")]
+    #[error(
+        "there is no home directory to keep data in: set XDG_DATA_HOME or HOME, or name a directory with --data"
+    )]
     NoHome,
 }
 
@@ -204,7 +206,11 @@ impl DataDir {
         let lock = take_lock(path, Duration::ZERO)?;
         if let Some(identity) = read_identity(path)? {
             check_owner(path, &identity, wanted)?;
-            return Ok(DataDir { path: path.to_path_buf(), identity, _lock: lock });
+            return Ok(DataDir {
+                path: path.to_path_buf(),
+                identity,
+                _lock: lock,
+            });
         }
         for voter in wanted.voters() {
             let directory = node_path(path, voter);
@@ -216,7 +222,11 @@ impl DataDir {
         }
         let text = serde_json::to_vec_pretty(wanted).expect("an identity is plain data");
         write_durably(path, IDENTITY_FILE, &text)?;
-        Ok(DataDir { path: path.to_path_buf(), identity: wanted.clone(), _lock: lock })
+        Ok(DataDir {
+            path: path.to_path_buf(),
+            identity: wanted.clone(),
+            _lock: lock,
+        })
     }
 
     /// Takes an existing directory, waiting up to `patience` for its lock.
@@ -225,13 +235,19 @@ impl DataDir {
     /// # Errors
     /// If it is not there, locked, or cannot be read.
     pub fn open(path: &Path, hint: &str, patience: Duration) -> Result<DataDir, DataDirError> {
-        let missing =
-            || DataDirError::Missing { path: path.to_path_buf(), hint: hint.to_owned() };
+        let missing = || DataDirError::Missing {
+            path: path.to_path_buf(),
+            hint: hint.to_owned(),
+        };
         // Asked before the lock is taken: looking must not leave a file behind.
         read_identity(path)?.ok_or_else(missing)?;
         let lock = take_lock(path, patience)?;
         let identity = read_identity(path)?.ok_or_else(missing)?;
-        Ok(DataDir { path: path.to_path_buf(), identity, _lock: lock })
+        Ok(DataDir {
+            path: path.to_path_buf(),
+            identity,
+            _lock: lock,
+        })
     }
 
     /// Whose it is.
@@ -260,12 +276,21 @@ impl DataDir {
     pub fn begin_life(&self) -> Result<u64, DataDirError> {
         let path = self.path.join(LIFE_FILE);
         let before = match fs::read_to_string(&path) {
-            Ok(text) => text.trim().parse::<u64>().map_err(|_| DataDirError::Damaged {
-                path: path.clone(),
-                reason: format!("{:?} is no number", text.trim()),
-            })?,
+            Ok(text) => text
+                .trim()
+                .parse::<u64>()
+                .map_err(|_| DataDirError::Damaged {
+                    path: path.clone(),
+                    reason: format!("{:?} is no number", text.trim()),
+                })?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-            Err(cause) => return Err(DataDirError::Io { what: "read", path, cause }),
+            Err(cause) => {
+                return Err(DataDirError::Io {
+                    what: "read",
+                    path,
+                    cause,
+                });
+            }
         };
         let life = before + 1;
         write_durably(&self.path, LIFE_FILE, format!("{life}\n").as_bytes())?;
@@ -286,7 +311,13 @@ pub fn read_identity(path: &Path) -> Result<Option<Identity>, DataDirError> {
     let text = match fs::read(&file) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(cause) => return Err(DataDirError::Io { what: "read", path: file, cause }),
+        Err(cause) => {
+            return Err(DataDirError::Io {
+                what: "read",
+                path: file,
+                cause,
+            });
+        }
     };
     let damaged = |error: serde_json::Error| DataDirError::Damaged {
         path: file.clone(),
@@ -295,7 +326,10 @@ pub fn read_identity(path: &Path) -> Result<Option<Identity>, DataDirError> {
     // The version first: the rest of another version's file may look otherwise.
     let Version { version: found } = serde_json::from_slice(&text).map_err(damaged)?;
     if found != LAYOUT_VERSION {
-        return Err(DataDirError::OtherVersion { path: path.to_path_buf(), found });
+        return Err(DataDirError::OtherVersion {
+            path: path.to_path_buf(),
+            found,
+        });
     }
     serde_json::from_slice(&text).map(Some).map_err(damaged)
 }
@@ -305,7 +339,11 @@ pub fn read_identity(path: &Path) -> Result<Option<Identity>, DataDirError> {
 /// # Errors
 /// If the user has no home.
 pub fn default_root() -> Result<PathBuf, DataDirError> {
-    let named = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let named = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     // The specification tells programs to ignore a relative XDG_DATA_HOME.
     let data = named("XDG_DATA_HOME").filter(|path| path.is_absolute());
     data.or_else(|| named("HOME").map(|home| home.join(".local/share")))
@@ -320,7 +358,13 @@ pub fn default_path(root: &Path, project: &str, source: &Path) -> PathBuf {
     let digest = path_digest(source).to_string();
     let readable: String = project
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
         .take(64)
         .collect();
     root.join(format!("{readable}-{}", &digest[..12]))
@@ -330,7 +374,10 @@ pub fn default_path(root: &Path, project: &str, source: &Path) -> PathBuf {
 /// with their identities. Directories that cannot be read are left out.
 #[must_use]
 pub fn find_project(root: &Path, project: &str) -> Vec<(PathBuf, Identity)> {
-    all_under(root).into_iter().filter(|(_, identity)| identity.project == project).collect()
+    all_under(root)
+        .into_iter()
+        .filter(|(_, identity)| identity.project == project)
+        .collect()
 }
 
 /// The data directory under `root` whose source is `folder`, or else the
@@ -340,12 +387,16 @@ pub fn find_source(root: &Path, folder: &Path) -> Option<(PathBuf, Identity)> {
     let all = all_under(root);
     folder.ancestors().find_map(|source| {
         let digest = path_digest(source).to_string();
-        all.iter().find(|(_, identity)| identity.source_digest == digest).cloned()
+        all.iter()
+            .find(|(_, identity)| identity.source_digest == digest)
+            .cloned()
     })
 }
 
 fn all_under(root: &Path) -> Vec<(PathBuf, Identity)> {
-    let Ok(entries) = fs::read_dir(root) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(root) else {
+        return Vec::new();
+    };
     let mut all: Vec<(PathBuf, Identity)> = entries
         .filter_map(Result::ok)
         .filter_map(|entry| Some((entry.path(), read_identity(&entry.path()).ok()??)))
@@ -368,7 +419,11 @@ fn check_ours(path: &Path) -> Result<(), DataDirError> {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(cause) => {
-            return Err(DataDirError::Io { what: "read", path: path.to_path_buf(), cause });
+            return Err(DataDirError::Io {
+                what: "read",
+                path: path.to_path_buf(),
+                cause,
+            });
         }
     };
     if path.join(IDENTITY_FILE).exists() {
@@ -377,9 +432,14 @@ fn check_ours(path: &Path) -> Result<(), DataDirError> {
     for entry in entries {
         let name = entry.map_err(io_error("read", path))?.file_name();
         let name = name.to_string_lossy();
-        let node = name.strip_prefix('n').is_some_and(|number| number.parse::<u64>().is_ok());
+        let node = name
+            .strip_prefix('n')
+            .is_some_and(|number| number.parse::<u64>().is_ok());
         if !node && name != LOCK_FILE && !name.ends_with(".new") {
-            return Err(DataDirError::NotOurs { path: path.to_path_buf(), found: name.into() });
+            return Err(DataDirError::NotOurs {
+                path: path.to_path_buf(),
+                found: name.into(),
+            });
         }
     }
     Ok(())
@@ -431,10 +491,17 @@ fn take_lock(path: &Path, patience: Duration) -> Result<File, DataDirError> {
                     (Ok(_), pid) if !pid.is_empty() => pid.to_owned(),
                     (Ok(_) | Err(_), _) => "(unknown)".to_owned(),
                 };
-                return Err(DataDirError::Locked { path: path.to_path_buf(), pid });
+                return Err(DataDirError::Locked {
+                    path: path.to_path_buf(),
+                    pid,
+                });
             }
             Err(TryLockError::Error(cause)) => {
-                return Err(DataDirError::Io { what: "lock", path: file_path, cause });
+                return Err(DataDirError::Io {
+                    what: "lock",
+                    path: file_path,
+                    cause,
+                });
             }
         }
     }
@@ -450,13 +517,21 @@ fn take_lock(path: &Path, patience: Duration) -> Result<File, DataDirError> {
 fn write_durably(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), DataDirError> {
     let (path, new) = (directory.join(name), directory.join(format!("{name}.new")));
     let mut file = File::create(&new).map_err(io_error("create", &new))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io_error("write", &new))?;
+    file.write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .map_err(io_error("write", &new))?;
     fs::rename(&new, &path).map_err(io_error("rename", &new))?;
     // The name is durable only with the directory.
-    File::open(directory).and_then(|file| file.sync_all()).map_err(io_error("sync", directory))
+    File::open(directory)
+        .and_then(|file| file.sync_all())
+        .map_err(io_error("sync", directory))
 }
 
 fn io_error(what: &'static str, path: &Path) -> impl Fn(io::Error) -> DataDirError {
     let path = path.to_path_buf();
-    move |cause| DataDirError::Io { what, path: path.clone(), cause }
+    move |cause| DataDirError::Io {
+        what,
+        path: path.clone(),
+        cause,
+    }
 }

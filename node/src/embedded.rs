@@ -71,7 +71,10 @@ pub enum ClusterError {
 }
 
 fn list(broken: &[(NodeId, String)]) -> String {
-    broken.iter().map(|(node, reason)| format!("\n  {node}: {reason}")).collect()
+    broken
+        .iter()
+        .map(|(node, reason)| format!("\n  {node}: {reason}"))
+        .collect()
 }
 
 fn system(what: &'static str) -> impl Fn(io::Error) -> ClusterError {
@@ -105,14 +108,21 @@ impl Board {
     #[must_use]
     pub fn leader(&self) -> Option<Status> {
         let shown = locked(&self.0);
-        let leaders = shown.statuses.values().filter(|status| status.role == RoleName::Leader);
+        let leaders = shown
+            .statuses
+            .values()
+            .filter(|status| status.role == RoleName::Leader);
         leaders.max_by_key(|status| status.term).cloned()
     }
 
     /// Who led in which term, since the start.
     #[must_use]
     pub fn reigns(&self) -> Vec<(Term, NodeId)> {
-        locked(&self.0).reigns.iter().map(|(term, node)| (*term, *node)).collect()
+        locked(&self.0)
+            .reigns
+            .iter()
+            .map(|(term, node)| (*term, *node))
+            .collect()
     }
 
     /// What each node that runs has shown last.
@@ -130,8 +140,10 @@ impl Library {
     /// A body, from whichever node has it.
     #[must_use]
     pub fn get(&self, digest: &Digest) -> Option<Bytes> {
-        let readers: Vec<(NodeId, ShelfReader)> =
-            locked(&self.0).iter().map(|(node, reader)| (*node, reader.clone())).collect();
+        let readers: Vec<(NodeId, ShelfReader)> = locked(&self.0)
+            .iter()
+            .map(|(node, reader)| (*node, reader.clone()))
+            .collect();
         readers.into_iter().find_map(|(node, reader)| match reader.get(digest) {
             Ok(body) => body,
             Err(error) => {
@@ -176,8 +188,15 @@ pub fn found_node(identity: &Identity, node: NodeId, path: &Path) -> Result<(), 
     store.close().map_err(system("close a new log"))
 }
 
-pub(crate) fn disk_identity(identity: &Identity, node: NodeId) -> Result<disk::Identity, ClusterError> {
-    Ok(disk::Identity { cluster: identity.cluster_id()?, node, name: identity.project.clone() })
+pub(crate) fn disk_identity(
+    identity: &Identity,
+    node: NodeId,
+) -> Result<disk::Identity, ClusterError> {
+    Ok(disk::Identity {
+        cluster: identity.cluster_id()?,
+        node,
+        name: identity.project.clone(),
+    })
 }
 
 impl EmbeddedCluster {
@@ -214,7 +233,10 @@ impl EmbeddedCluster {
         }
         if cluster.nodes.len() <= voters.len() / 2 {
             let broken = std::mem::take(&mut cluster.left_out);
-            return Err(ClusterError::NoMajority { broken, voters: voters.len() });
+            return Err(ClusterError::NoMajority {
+                broken,
+                voters: voters.len(),
+            });
         }
         Ok(cluster)
     }
@@ -247,7 +269,11 @@ impl EmbeddedCluster {
     #[must_use]
     pub fn running(&self) -> Vec<NodeId> {
         let runs = |node: &Node| !node.pilot.is_finished();
-        self.nodes.iter().filter(|(_, node)| runs(node)).map(|(id, _)| *id).collect()
+        self.nodes
+            .iter()
+            .filter(|(_, node)| runs(node))
+            .map(|(id, _)| *id)
+            .collect()
     }
 
     /// All voters, running or not.
@@ -263,8 +289,11 @@ impl EmbeddedCluster {
     pub fn start_node(&mut self, node: NodeId) -> Result<(), ClusterError> {
         let path = self.data.node_path(node);
         let voter = path.join("voter");
-        let mut store =
-            Store::open(&voter, &disk_identity(&self.identity, node)?, OpenMode::Existing)?;
+        let mut store = Store::open(
+            &voter,
+            &disk_identity(&self.identity, node)?,
+            OpenMode::Existing,
+        )?;
         if let Some(torn) = &store.report().torn {
             tracing::info!(%node, ?torn, "a write that was never confirmed was cut off");
         }
@@ -278,15 +307,26 @@ impl EmbeddedCluster {
 
         let (mailbox, mail) = Mailbox::new(node);
         let switch = Switch::default();
-        let (scribe, log_thread) = LogScribe::spawn(store, cluster, mailbox.clone(), switch.clone())
-            .map_err(system("start a log thread"))?;
+        let (scribe, log_thread) =
+            LogScribe::spawn(store, cluster, mailbox.clone(), switch.clone())
+                .map_err(system("start a log thread"))?;
         let audit = path.join("audit.jsonl");
-        let (shelf, shelf_thread) = Shelf::spawn(node, bodies, &audit, scribe.clone(), switch.clone())
-            .map_err(system("open the audit file"))?;
+        let (shelf, shelf_thread) =
+            Shelf::spawn(node, bodies, &audit, scribe.clone(), switch.clone())
+                .map_err(system("open the audit file"))?;
         let reader = shelf.reader();
         let peers = voters.into_iter().filter(|peer| *peer != node).collect();
-        let net = Net::start(self.runtime.handle(), Me { cluster, node, peers }, &self.book, &mailbox)
-            .map_err(system("listen on the loopback interface"))?;
+        let net = Net::start(
+            self.runtime.handle(),
+            Me {
+                cluster,
+                node,
+                peers,
+            },
+            &self.book,
+            &mailbox,
+        )
+        .map_err(system("listen on the loopback interface"))?;
         let board = self.board.clone();
         let pilot = Pilot {
             driver,
@@ -299,7 +339,15 @@ impl EmbeddedCluster {
         locked(&self.library.0).insert(node, reader);
         self.directory.add(mailbox.clone());
         let helpers = vec![log_thread, shelf_thread];
-        self.nodes.insert(node, Node { switch, mailbox, pilot, helpers });
+        self.nodes.insert(
+            node,
+            Node {
+                switch,
+                mailbox,
+                pilot,
+                helpers,
+            },
+        );
         Ok(())
     }
 
@@ -323,9 +371,10 @@ impl EmbeddedCluster {
             match self.start_node(node) {
                 Ok(()) => return Ok(()),
                 // A reader of the killed node's bodies may still hold its store.
-                Err(error @ (ClusterError::Bodies(_) | ClusterError::Disk(OpenError::Locked { .. })))
-                    if Instant::now() < give_up =>
-                {
+                Err(
+                    error
+                    @ (ClusterError::Bodies(_) | ClusterError::Disk(OpenError::Locked { .. })),
+                ) if Instant::now() < give_up => {
                     tracing::debug!(%node, %error, "not yet");
                     thread::sleep(RESTART_RETRY);
                 }
@@ -336,8 +385,12 @@ impl EmbeddedCluster {
 
     /// Looks for nodes that ended by themselves, and says why they did.
     pub fn reap_failed(&mut self) -> Vec<(NodeId, String)> {
-        let ended: Vec<NodeId> =
-            self.nodes.iter().filter(|(_, node)| node.pilot.is_finished()).map(|(id, _)| *id).collect();
+        let ended: Vec<NodeId> = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.pilot.is_finished())
+            .map(|(id, _)| *id)
+            .collect();
         let mut failed = Vec::new();
         for id in ended {
             if let Some(node) = self.nodes.remove(&id) {

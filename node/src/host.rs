@@ -76,8 +76,18 @@ impl Host for NodeHost {
             Action::Write(write) => self.scribe.order(LogOrder::Write(write)),
             Action::Say { to, message } => self.peers.say(to, message),
             Action::Answer { ticket, reply } => self.answers.push((ticket, reply)),
-            Action::ReadLog { read, from, to, bytes_max } => {
-                self.scribe.order(LogOrder::Read { read, from, to, bytes_max });
+            Action::ReadLog {
+                read,
+                from,
+                to,
+                bytes_max,
+            } => {
+                self.scribe.order(LogOrder::Read {
+                    read,
+                    from,
+                    to,
+                    bytes_max,
+                });
             }
             Action::CompactLog { up_to } => self.scribe.order(LogOrder::Compact { up_to }),
             Action::PutBlob { digest, body } => self.shelf.put(digest, body),

@@ -122,10 +122,13 @@ pub struct Map {
 
 /// Show what a data directory holds.
 #[derive(Debug, Clone, Args)]
-#[command(name = "status", after_help = "\
+#[command(
+    name = "status",
+    after_help = "\
 Examples:
   precentor status
-  precentor status ~/src/linux --json")]
+  precentor status ~/src/linux --json"
+)]
 pub struct StatusOptions {
     /// The folder whose contexts they are.
     #[arg(default_value = ".", value_name = "DIR")]
@@ -149,7 +152,9 @@ fn voters(text: &str) -> Result<u32, String> {
 fn chaos(text: &str) -> Result<u32, String> {
     let count = match text.split_once('=') {
         None if text == "kill-leader" => Some(1),
-        Some(("kill-leader", count)) => count.parse().ok().filter(|count| (1..=100).contains(count)),
+        Some(("kill-leader", count)) => {
+            count.parse().ok().filter(|count| (1..=100).contains(count))
+        }
         _ => None,
     };
     count.ok_or_else(|| "write kill-leader, or kill-leader=N with N from 1 to 100".to_owned())
@@ -170,7 +175,13 @@ mod tests {
     fn chaos_is_a_word_and_a_number() {
         assert_eq!(chaos("kill-leader"), Ok(1));
         assert_eq!(chaos("kill-leader=3"), Ok(3));
-        for wrong in ["", "kill-leader=", "kill-leader=0", "kill-leader=101", "kill-follower"] {
+        for wrong in [
+            "",
+            "kill-leader=",
+            "kill-leader=0",
+            "kill-leader=101",
+            "kill-follower",
+        ] {
             assert!(chaos(wrong).is_err(), "{wrong}");
         }
     }

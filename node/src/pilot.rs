@@ -74,7 +74,11 @@ impl ReplyTo {
     /// To `to`, under the caller's own name for the question.
     #[must_use]
     pub fn new(to: Sender<Answered>, tag: u64, node: NodeId) -> ReplyTo {
-        ReplyTo { to: Some(to), tag, node }
+        ReplyTo {
+            to: Some(to),
+            tag,
+            node,
+        }
     }
 
     /// Answers.
@@ -85,7 +89,11 @@ impl ReplyTo {
     fn send(&mut self, reply: Option<Reply>) {
         if let Some(to) = self.to.take() {
             // A caller that is gone needs no answer.
-            let _ = to.send(Answered { tag: self.tag, node: self.node, reply });
+            let _ = to.send(Answered {
+                tag: self.tag,
+                node: self.node,
+                reply,
+            });
         }
     }
 }
@@ -125,9 +133,19 @@ impl Mailbox {
     }
 
     /// Asks; the answer comes to `answers` under `tag`.
-    pub fn ask(&self, principal: Principal, request: Request, answers: &Sender<Answered>, tag: u64) {
+    pub fn ask(
+        &self,
+        principal: Principal,
+        request: Request,
+        answers: &Sender<Answered>,
+        tag: u64,
+    ) {
         let reply = ReplyTo::new(answers.clone(), tag, self.node);
-        self.post(Mail::Client { principal, request, reply });
+        self.post(Mail::Client {
+            principal,
+            request,
+            reply,
+        });
     }
 }
 
@@ -229,7 +247,11 @@ impl Pilot {
             let mut next = first;
             while let Some(mail) = next {
                 self.open(mail, &mut events, &mut rooms);
-                next = if events.len() < TURN_EVENTS_MAX { self.mail.try_recv().ok() } else { None };
+                next = if events.len() < TURN_EVENTS_MAX {
+                    self.mail.try_recv().ok()
+                } else {
+                    None
+                };
             }
             if self.switch.is_off() {
                 return None;
@@ -260,9 +282,17 @@ impl Pilot {
                 events.push(event);
                 rooms.extend(room);
             }
-            Mail::Client { principal, request, reply } => {
+            Mail::Client {
+                principal,
+                request,
+                reply,
+            } => {
                 let ticket = self.host.open_ticket(reply);
-                events.push(Event::Client { ticket, principal, request });
+                events.push(Event::Client {
+                    ticket,
+                    principal,
+                    request,
+                });
             }
             Mail::Switched => {}
         }
@@ -270,7 +300,9 @@ impl Pilot {
 }
 
 fn now(started: Instant) -> Now {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let wall = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Now {
         time: Time(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)),
         wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),

@@ -39,7 +39,9 @@ pub enum ReadError {
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     /// Too few voters can be read to know what was committed.
-    #[error("only {readable} of {voters} voters of {data} can be read, and a majority is needed:{reasons}")]
+    #[error(
+        "only {readable} of {voters} voters of {data} can be read, and a majority is needed:{reasons}"
+    )]
     NoMajority {
         /// How many can be read.
         readable: usize,
@@ -59,7 +61,9 @@ pub enum ReadError {
         reason: String,
     },
     /// The state speaks of a body that is nowhere.
-    #[error("the context of {address} was published, but its body {digest} is at no voter: {reason}; generate again")]
+    #[error(
+        "the context of {address} was published, but its body {digest} is at no voter: {reason}; generate again"
+    )]
     Body {
         /// Whose context.
         address: Address,
@@ -121,7 +125,10 @@ impl Reader {
             match read_voter(&data, &identity, *node) {
                 Ok((term, index, recovered)) => {
                     readable += 1;
-                    if best.as_ref().is_none_or(|(t, i, ..)| (term, index) > (*t, *i)) {
+                    if best
+                        .as_ref()
+                        .is_none_or(|(t, i, ..)| (term, index) > (*t, *i))
+                    {
                         best = Some((term, index, *node, recovered));
                     }
                 }
@@ -133,7 +140,10 @@ impl Reader {
                 readable,
                 voters: voters.len(),
                 data: path.display().to_string(),
-                reasons: warnings.iter().map(|reason| format!("\n  {reason}")).collect(),
+                reasons: warnings
+                    .iter()
+                    .map(|reason| format!("\n  {reason}"))
+                    .collect(),
             });
         };
         let mut bodies = Bodies::default();
@@ -144,7 +154,12 @@ impl Reader {
             }
         }
         let driver = elect(&identity, node, recovered, &mut bodies)?;
-        Ok(Reader { driver, bodies, data, warnings })
+        Ok(Reader {
+            driver,
+            bodies,
+            data,
+            warnings,
+        })
     }
 
     /// Whose it is.
@@ -184,20 +199,28 @@ impl Reader {
     pub fn record(&self, view: &ContextView) -> Result<ContextRecord, ReadError> {
         let mut reason = "no voter has it".to_owned();
         let fresh = self.bodies.fresh.get(&view.result).cloned();
-        let stored = self.bodies.stores.iter().filter_map(|store| match store.get(view.result) {
-            Ok(body) => body.map(Bytes::from),
-            Err(error) => {
-                tracing::warn!(%error, "a body cannot be read here; another voter is asked");
-                None
-            }
-        });
+        let stored = self
+            .bodies
+            .stores
+            .iter()
+            .filter_map(|store| match store.get(view.result) {
+                Ok(body) => body.map(Bytes::from),
+                Err(error) => {
+                    tracing::warn!(%error, "a body cannot be read here; another voter is asked");
+                    None
+                }
+            });
         for body in fresh.into_iter().chain(stored) {
             match record::decode(&body) {
                 Ok(record) => return Ok(record),
                 Err(error) => reason = error.to_string(),
             }
         }
-        Err(ReadError::Body { address: view.address.clone(), digest: view.result, reason })
+        Err(ReadError::Body {
+            address: view.address.clone(),
+            digest: view.result,
+            reason,
+        })
     }
 }
 
@@ -243,10 +266,14 @@ fn elect(
             Some(durable) => events.push(durable),
             None => {
                 // Nothing is under way: only time moves it on.
-                now.time = driver.deadline().map_or(now.time, |deadline| deadline.max(now.time));
+                now.time = driver
+                    .deadline()
+                    .map_or(now.time, |deadline| deadline.max(now.time));
                 events.push(Event::Wake);
             }
         }
     }
-    Err(failed(format!("it did not come to rest in {TURNS_MAX} turns; this is a defect, please report it")))
+    Err(failed(format!(
+        "it did not come to rest in {TURNS_MAX} turns; this is a defect, please report it"
+    )))
 }

@@ -67,8 +67,16 @@ impl LogScribe {
     ) -> io::Result<(LogScribe, JoinHandle<()>)> {
         let (to, orders) = unbounded();
         let name = format!("log-{}", mailbox.node());
-        let scribe = Scribe { store, cluster, mailbox, switch, batch: Batch::default() };
-        let thread = thread::Builder::new().name(name).spawn(move || scribe.run(&orders))?;
+        let scribe = Scribe {
+            store,
+            cluster,
+            mailbox,
+            switch,
+            batch: Batch::default(),
+        };
+        let thread = thread::Builder::new()
+            .name(name)
+            .spawn(move || scribe.run(&orders))?;
         Ok((LogScribe { to }, thread))
     }
 
@@ -102,7 +110,11 @@ impl Batch {
         self.last = Some(write.id);
         self.hard_state = write.hard_state.or(self.hard_state);
         self.truncate_from = self.truncate_from.or(write.truncate_from);
-        self.bytes += write.entries.iter().map(|entry| entry.body.count()).sum::<u64>();
+        self.bytes += write
+            .entries
+            .iter()
+            .map(|entry| entry.body.count())
+            .sum::<u64>();
         if self.entries.is_empty() {
             self.entries = write.entries;
         } else {
@@ -154,7 +166,12 @@ impl Scribe {
                 self.batch.add(write);
                 Ok(())
             }
-            LogOrder::Read { read, from, to, bytes_max } => {
+            LogOrder::Read {
+                read,
+                from,
+                to,
+                bytes_max,
+            } => {
                 self.flush()?;
                 let entries = match self.store.read(from, to.next(), bytes_max) {
                     Ok(entries) => entries,
@@ -170,7 +187,12 @@ impl Scribe {
                 self.flush()?;
                 let Snapshot { index, term, image } = snapshot;
                 let state = Digest::of(&image);
-                let meta = SnapshotMeta { cluster: self.cluster, index, term, state };
+                let meta = SnapshotMeta {
+                    cluster: self.cluster,
+                    index,
+                    term,
+                    state,
+                };
                 match self.store.save_snapshot(&meta, &image) {
                     Ok(()) => self.report(Event::SnapshotSaved { index }),
                     Err(error) => return self.break_off("save a snapshot", &error),
@@ -188,7 +210,9 @@ impl Scribe {
     }
 
     fn flush(&mut self) -> Result<(), Broken> {
-        let Some(write) = self.batch.last else { return Ok(()) };
+        let Some(write) = self.batch.last else {
+            return Ok(());
+        };
         let batch = std::mem::take(&mut self.batch);
         match self.store.append(&WriteBatch {
             hard_state: batch.hard_state,
@@ -227,16 +251,23 @@ pub fn recovered(store: &mut Store, path: &Path) -> Result<Recovered, OpenError>
         term: loaded.meta.term,
         image: loaded.state.into(),
     });
-    let kept = snapshot.as_ref().map(|snapshot| snapshot.index).unwrap_or_default();
     let last = store.log().last_index();
-    let mut from = kept.max(store.log().base_index()).next();
+    // From the beginning, not from the snapshot: another voter may lack it.
+    let mut from = store.log().base_index().next();
     let mut entries = Vec::new();
     while from <= last {
         let more = store
             .read(from, last.next(), BATCH_BYTES_MAX)
-            .map_err(|error| OpenError::Io { path: path.to_path_buf(), error })?;
+            .map_err(|error| OpenError::Io {
+                path: path.to_path_buf(),
+                error,
+            })?;
         from = more.last().map_or(last, |entry| entry.index).next();
         entries.extend(more);
     }
-    Ok(Recovered { hard_state: store.hard_state(), snapshot, entries })
+    Ok(Recovered {
+        hard_state: store.hard_state(),
+        snapshot,
+        entries,
+    })
 }

@@ -93,10 +93,21 @@ impl Shelf {
     ) -> io::Result<(Shelf, JoinHandle<()>)> {
         let audit = AuditFile::open(audit_path)?;
         let (to, tasks) = unbounded();
-        let shared = Arc::new(Shared { store, pending: Mutex::default(), room: Condvar::new() });
-        let keeper = Keeper { node, shared: shared.clone(), audit, scribe, switch };
-        let thread =
-            thread::Builder::new().name(format!("shelf-{node}")).spawn(move || keeper.run(&tasks))?;
+        let shared = Arc::new(Shared {
+            store,
+            pending: Mutex::default(),
+            room: Condvar::new(),
+        });
+        let keeper = Keeper {
+            node,
+            shared: shared.clone(),
+            audit,
+            scribe,
+            switch,
+        };
+        let thread = thread::Builder::new()
+            .name(format!("shelf-{node}"))
+            .spawn(move || keeper.run(&tasks))?;
         Ok((Shelf { to, shared }, thread))
     }
 
@@ -130,7 +141,11 @@ impl Shelf {
     pub(crate) fn wait_for_room(&self) {
         let mut pending = self.shared.pending();
         while pending.bytes > PENDING_BYTES_MAX && !pending.ended {
-            pending = self.shared.room.wait(pending).unwrap_or_else(PoisonError::into_inner);
+            pending = self
+                .shared
+                .room
+                .wait(pending)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -189,7 +204,10 @@ impl Keeper {
     fn put(&self, digest: &Digest) -> io::Result<()> {
         let body = self.shared.pending().bodies.get(digest).cloned();
         let Some(body) = body else { return Ok(()) };
-        self.shared.store.put(*digest, &body).map_err(io::Error::other)?;
+        self.shared
+            .store
+            .put(*digest, &body)
+            .map_err(io::Error::other)?;
         let mut pending = self.shared.pending();
         pending.bodies.remove(digest);
         pending.bytes -= body.count();
@@ -209,9 +227,17 @@ struct AuditFile {
 
 impl AuditFile {
     fn open(path: &Path) -> io::Result<AuditFile> {
-        let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(path)?;
         let last = last_index(&mut file)?;
-        Ok(AuditFile { file: BufWriter::new(file), last })
+        Ok(AuditFile {
+            file: BufWriter::new(file),
+            last,
+        })
     }
 
     fn add(&mut self, record: &AuditRecord) -> io::Result<()> {
@@ -250,7 +276,9 @@ fn last_index(file: &mut File) -> io::Result<LogIndex> {
         if !line.ends_with(b"\n") {
             break;
         }
-        let Ok(Line { index }) = serde_json::from_slice(&line) else { break };
+        let Ok(Line { index }) = serde_json::from_slice(&line) else {
+            break;
+        };
         if index > last {
             (last, whole) = (index, at);
         }

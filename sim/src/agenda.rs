@@ -43,8 +43,14 @@ impl<T> Agenda<T> {
                 (self.slots.len() - 1) as u32
             }
         };
-        assert!(slot < 1 << SLOT_BITS, "more than 2^24 things to come at once");
-        assert!(self.inserted < 1 << ORDER_BITS, "more than 2^40 things in one run");
+        assert!(
+            slot < 1 << SLOT_BITS,
+            "more than 2^24 things to come at once"
+        );
+        assert!(
+            self.inserted < 1 << ORDER_BITS,
+            "more than 2^40 things in one run"
+        );
         let key = u128::from(at_us) << (SLOT_BITS + ORDER_BITS)
             | u128::from(self.inserted) << SLOT_BITS
             | u128::from(slot);
@@ -53,7 +59,7 @@ impl<T> Agenda<T> {
     }
 
     /// The next thing and its time.
-    pub fn next(&mut self) -> Option<(u64, T)> {
+    pub fn pop(&mut self) -> Option<(u64, T)> {
         let Reverse(key) = self.heap.pop()?;
         let slot = (key & ((1 << SLOT_BITS) - 1)) as u32;
         self.free.push(slot);
@@ -84,7 +90,7 @@ mod tests {
         }
         assert_eq!(agenda.next_at_us(), Some(3));
         let mut order = Vec::new();
-        while let Some((at_us, thing)) = agenda.next() {
+        while let Some((at_us, thing)) = agenda.pop() {
             order.push((at_us, thing));
         }
         assert_eq!(
@@ -98,7 +104,7 @@ mod tests {
         let mut agenda = Agenda::default();
         for round in 0..1_000_u64 {
             agenda.put(round, round);
-            assert_eq!(agenda.next(), Some((round, round)));
+            assert_eq!(agenda.pop(), Some((round, round)));
         }
         assert_eq!(agenda.slots.len(), 1);
     }

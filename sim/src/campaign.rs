@@ -86,7 +86,9 @@ impl Summary {
         self.committed += other.committed;
         self.core_time += other.core_time;
         let sum = |sums: &mut Vec<u64>, more: Vec<u64>| {
-            sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+            sums.iter_mut()
+                .zip(more)
+                .for_each(|(sum, more)| *sum += more);
         };
         sum(&mut self.faults, other.faults);
         sum(&mut self.marks, other.marks);
@@ -112,8 +114,15 @@ impl Summary {
             Trouble::Failed(_) => SAFETY,
         };
         // Safety first, then a crash, then liveness.
-        let codes: Vec<u8> = self.troubles.iter().map(|(_, trouble)| code(trouble)).collect();
-        [SAFETY, CRASH, LIVENESS].into_iter().find(|code| codes.contains(code)).unwrap_or(0)
+        let codes: Vec<u8> = self
+            .troubles
+            .iter()
+            .map(|(_, trouble)| code(trouble))
+            .collect();
+        [SAFETY, CRASH, LIVENESS]
+            .into_iter()
+            .find(|code| codes.contains(code))
+            .unwrap_or(0)
     }
 }
 
@@ -142,15 +151,23 @@ pub fn run(plan: Plan) -> Summary {
                 break;
             }
             sum.seeds += 1;
-            let Ok(ending) = catch_unwind(AssertUnwindSafe(|| run_seed(seed, plan.planted, Trace::quiet()))) else {
+            let Ok(ending) = catch_unwind(AssertUnwindSafe(|| {
+                run_seed(seed, plan.planted, Trace::quiet())
+            })) else {
                 sum.troubles.push((seed, Trouble::Crashed));
                 continue;
             };
             sum.events += ending.events;
             sum.virtual_us += ending.virtual_us;
             sum.committed += ending.committed;
-            sum.faults.iter_mut().zip(ending.tape.counters()).for_each(|(sum, n)| *sum += n);
-            sum.marks.iter_mut().zip(ending.marks.counts()).for_each(|(sum, n)| *sum += n);
+            sum.faults
+                .iter_mut()
+                .zip(ending.tape.counters())
+                .for_each(|(sum, n)| *sum += n);
+            sum.marks
+                .iter_mut()
+                .zip(ending.marks.counts())
+                .for_each(|(sum, n)| *sum += n);
             if let Some(failure) = ending.failure {
                 sum.troubles.push((seed, Trouble::Failed(failure)));
                 stop.fetch_or(plan.stop_at_first, Ordering::Relaxed);
@@ -161,7 +178,9 @@ pub fn run(plan: Plan) -> Summary {
     };
     let mut total = Summary::new();
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..plan.threads.max(1)).map(|_| scope.spawn(work)).collect();
+        let threads: Vec<_> = (0..plan.threads.max(1))
+            .map(|_| scope.spawn(work))
+            .collect();
         for thread in threads {
             total.add(thread.join().expect("a worker thread catches its panics"));
         }
@@ -191,7 +210,11 @@ pub fn compare(seed: u64) -> Result<u64, Box<Difference>> {
     if one == two && runs[0].hash() == runs[1].hash() {
         return Ok(runs[0].hash());
     }
-    let step = one.iter().zip(two).position(|(a, b)| a != b).unwrap_or(one.len().min(two.len()));
+    let step = one
+        .iter()
+        .zip(two)
+        .position(|(a, b)| a != b)
+        .unwrap_or(one.len().min(two.len()));
     let told = [(); 2].map(|()| run_seed(seed, None, Trace::telling()).trace);
     let pairs = told[0].lines().iter().zip(told[1].lines());
     let parting = pairs.take_while(|(a, b)| a == b).count();
@@ -199,5 +222,9 @@ pub fn compare(seed: u64) -> Result<u64, Box<Difference>> {
         let lines = told[run].lines();
         lines[parting.saturating_sub(5).min(lines.len())..(parting + 1).min(lines.len())].to_vec()
     });
-    Err(Box::new(Difference { seed, step, stories }))
+    Err(Box::new(Difference {
+        seed,
+        step,
+        stories,
+    }))
 }

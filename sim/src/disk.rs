@@ -45,6 +45,9 @@ pub struct Disk {
     pending: VecDeque<Pending>,
     snapshot: Option<Snapshot>,
     saving: Option<Snapshot>,
+    /// When the sync under way ends.
+    syncing_until_us: u64,
+    /// When the one after it ends, if something waits for one.
     busy_until_us: u64,
 }
 
@@ -72,6 +75,7 @@ impl Disk {
             pending: VecDeque::new(),
             snapshot: None,
             saving: None,
+            syncing_until_us: 0,
             busy_until_us: 0,
         }
     }
@@ -90,7 +94,11 @@ impl Disk {
             entries: write.entries,
         };
         if let Some(from) = write.truncate_from {
-            assert!(from >= self.first, "truncation at {from} reaches below the log's start {}", self.first);
+            assert!(
+                from >= self.first,
+                "truncation at {from} reaches below the log's start {}",
+                self.first
+            );
             let keep = ((from.0 - self.first.0) as usize).min(self.entries.len());
             pending.removed = self.entries.split_off(keep);
             self.durable_last = self.durable_last.min(LogIndex(from.0 - 1));
@@ -109,7 +117,10 @@ impl Disk {
             self.entries.push(entry.clone());
         }
         self.pending.push_back(pending);
-        if tape.fault(Domain::WriteFailed, self.lane, self.options.fail_ppm).is_some() {
+        if tape
+            .fault(Domain::WriteFailed, self.lane, self.options.fail_ppm)
+            .is_some()
+        {
             return WriteEnd::Failed(done_us);
         }
         WriteEnd::Durable(done_us)
@@ -157,7 +168,10 @@ impl Disk {
     /// Entries up to here go, as far as a durable snapshot has them.
     pub fn compact(&mut self, up_to: LogIndex) {
         let held = self.snapshot.as_ref().map_or(LogIndex(0), |s| s.index);
-        assert!(up_to <= held, "the log is dropped up to {up_to}, the snapshot ends at {held}");
+        assert!(
+            up_to <= held,
+            "the log is dropped up to {up_to}, the snapshot ends at {held}"
+        );
         let last_safe = self.durable_last.min(up_to);
         let count = (last_safe.0 + 1).saturating_sub(self.first.0) as usize;
         self.entries.drain(..count);
@@ -222,7 +236,7 @@ impl Disk {
     /// The node is gone: a first part of what was not synced survives.
     pub fn crash(&mut self, tape: &mut Tape) {
         self.saving = None;
-        self.busy_until_us = 0;
+        (self.syncing_until_us, self.busy_until_us) = (0, 0);
         let pending: Vec<Pending> = self.pending.drain(..).collect();
         for undone in pending.iter().rev() {
             self.entries.truncate(undone.length_before);
@@ -235,7 +249,9 @@ impl Disk {
         let total: usize = pending.iter().map(records_of).sum();
         let mut survive = 0;
         if total > 0 {
-            if let Some(mut roll) = tape.fault(Domain::UnsyncedKept, self.lane, self.options.keep_ppm) {
+            if let Some(mut roll) =
+                tape.fault(Domain::UnsyncedKept, self.lane, self.options.keep_ppm)
+            {
                 survive = 1 + roll.below(total as u64) as usize;
             }
             if survive < total {
@@ -293,9 +309,19 @@ impl Disk {
         if let Some(mut roll) = stall {
             latency_us += roll.between(10_000, self.options.spike_us_max.max(10_000));
         }
-        // Writes queue behind each other, but share syncs: half the time each.
-        let start_us = now_us.max(self.busy_until_us.saturating_sub(latency_us / 2));
-        self.busy_until_us = (start_us + latency_us).max(self.busy_until_us);
+        // A write that comes during a sync waits for the next one, and shares
+        // it with all that wait: group commit, as the real disk thread does it.
+        if now_us >= self.busy_until_us {
+            self.syncing_until_us = now_us + latency_us;
+            self.busy_until_us = self.syncing_until_us;
+        } else {
+            if now_us >= self.syncing_until_us {
+                self.syncing_until_us = self.busy_until_us;
+            }
+            if self.busy_until_us == self.syncing_until_us {
+                self.busy_until_us = self.syncing_until_us + latency_us;
+            }
+        }
         self.busy_until_us
     }
 }

@@ -94,14 +94,23 @@ fn main() -> ExitCode {
     }));
     let json = arguments.json;
     let code = match arguments.verb {
-        Verb::Run { seed, trace, planted } => match bug(planted.as_deref()) {
+        Verb::Run {
+            seed,
+            trace,
+            planted,
+        } => match bug(planted.as_deref()) {
             Ok(bug) => run(seed, trace, bug, planted.as_deref(), json),
             Err(message) => {
                 eprintln!("{message}");
                 2
             }
         },
-        Verb::Swarm { seeds, seconds, from, threads } => {
+        Verb::Swarm {
+            seeds,
+            seconds,
+            from,
+            threads,
+        } => {
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
             swarm(
                 Plan {
@@ -115,7 +124,12 @@ fn main() -> ExitCode {
                 json,
             )
         }
-        Verb::Planted { from, seeds, seconds, only } => planted(from, seeds, seconds, only.as_deref(), json),
+        Verb::Planted {
+            from,
+            seeds,
+            seconds,
+            only,
+        } => planted(from, seeds, seconds, only.as_deref(), json),
         Verb::Determinism { seeds, from } => determinism(from, seeds, json),
         Verb::Bench => bench(json),
     };
@@ -126,7 +140,11 @@ fn run(seed: u64, trace: bool, planted: Planted, name: Option<&str>, json: bool)
     if trace {
         println!("{:#?}", Scenario::of_seed(seed));
     }
-    let kept = if trace { Trace::printing() } else { Trace::quiet() };
+    let kept = if trace {
+        Trace::printing()
+    } else {
+        Trace::quiet()
+    };
     let ending = campaign::run_seed(seed, planted, kept);
     if json {
         println!("{}", report::ending_json(seed, &ending));
@@ -137,10 +155,15 @@ fn run(seed: u64, trace: bool, planted: Planted, name: Option<&str>, json: bool)
         }
         println!(
             "{} events, {} entries, {} ms virtual, hash {:016x}",
-            ending.events, ending.committed, ending.virtual_us / 1_000, ending.trace.hash()
+            ending.events,
+            ending.committed,
+            ending.virtual_us / 1_000,
+            ending.trace.hash()
         );
         match name {
-            Some(bug) => println!("cargo run --release -p precentor-sim --features planted-bugs -- run --seed {seed} --planted {bug}"),
+            Some(bug) => println!(
+                "cargo run --release -p precentor-sim --features planted-bugs -- run --seed {seed} --planted {bug}"
+            ),
             None => println!("{COMMAND} run --seed {seed}"),
         }
     }
@@ -173,7 +196,10 @@ fn swarm(plan: Plan, json: bool) -> u8 {
 fn reproduce(summary: &Summary, plan: Plan) -> String {
     match summary.troubles.first() {
         Some((seed, _)) => format!("{COMMAND} run --seed {seed}"),
-        None => format!("{COMMAND} swarm --from {} --seeds {}", plan.from, summary.seeds),
+        None => format!(
+            "{COMMAND} swarm --from {} --seeds {}",
+            plan.from, summary.seeds
+        ),
     }
 }
 
@@ -181,11 +207,19 @@ fn determinism(from: u64, seeds: u64, json: bool) -> u8 {
     for seed in from..from.saturating_add(seeds) {
         if let Err(difference) = campaign::compare(seed) {
             if json {
-                println!("{}", json!({ "seed": seed, "step": difference.step, "stories": difference.stories }));
+                println!(
+                    "{}",
+                    json!({ "seed": seed, "step": difference.step, "stories": difference.stories })
+                );
             } else {
-                println!("seed {seed} differs from itself at step {}", difference.step);
+                println!(
+                    "seed {seed} differs from itself at step {}",
+                    difference.step
+                );
                 for (run, story) in difference.stories.iter().enumerate() {
-                    story.iter().for_each(|line| println!("run {}: {line}", run + 1));
+                    story
+                        .iter()
+                        .for_each(|line| println!("run {}: {line}", run + 1));
                 }
                 println!("{COMMAND} determinism --from {seed} --seeds 1");
             }
@@ -203,16 +237,30 @@ fn determinism(from: u64, seeds: u64, json: bool) -> u8 {
 
 fn bench(json: bool) -> u8 {
     let started = Instant::now();
-    let ending = Stage::new(Scenario::reference(), Tape::of_seed(1), None, Trace::quiet()).run();
+    let ending = Stage::new(
+        Scenario::reference(),
+        Tape::of_seed(1),
+        None,
+        Trace::quiet(),
+    )
+    .run();
     let micros = started.elapsed().as_micros().max(1) as u64;
-    let (events, times) = (ending.events * 1_000_000 / micros, ending.virtual_us / micros);
+    let (events, times) = (
+        ending.events * 1_000_000 / micros,
+        ending.virtual_us / micros,
+    );
     if json {
         println!(
             "{}",
             json!({ "events_per_core_second": events, "times_real_time": times, "events": ending.events, "failed": ending.failure.is_some() })
         );
     } else {
-        println!("{} events, {} entries in {} ms", ending.events, ending.committed, micros / 1_000);
+        println!(
+            "{} events, {} entries in {} ms",
+            ending.events,
+            ending.committed,
+            micros / 1_000
+        );
         println!("{events} events/s/core, {times} x real time");
         if let Some(failure) = &ending.failure {
             println!("{failure}");
@@ -246,7 +294,9 @@ fn bug(name: Option<&str>) -> Result<Planted, String> {
         return Ok(None);
     };
     let found = Bug::ALL.iter().find(|bug| format!("{bug:?}") == name);
-    found.map(|bug| Some(*bug)).ok_or_else(|| format!("there is no planted bug {name}; there are {:?}", Bug::ALL))
+    found
+        .map(|bug| Some(*bug))
+        .ok_or_else(|| format!("there is no planted bug {name}; there are {:?}", Bug::ALL))
 }
 
 #[cfg(feature = "planted-bugs")]
@@ -270,7 +320,11 @@ fn planted(from: u64, seeds: u64, seconds: u64, only: Option<&str>, json: bool) 
         if !json {
             println!(
                 "{:<24} {:>6} seeds {:>8} ms  {:?} (seed {})",
-                format!("{bug:?}"), found.seeds, millis, found.failure.checker, found.seed
+                format!("{bug:?}"),
+                found.seeds,
+                millis,
+                found.failure.checker,
+                found.seed
             );
         }
         rows.push(json!({
@@ -286,11 +340,18 @@ fn planted(from: u64, seeds: u64, seconds: u64, only: Option<&str>, json: bool) 
             json!({ "found": rows, "missed": missed, "healthy": report::summary_json(&healthy) })
         );
     } else {
-        println!("{} found, {} missed; the healthy core over the same {furthest} seeds: {} failures", rows.len(), missed.len(), healthy.troubles.len());
+        println!(
+            "{} found, {} missed; the healthy core over the same {furthest} seeds: {} failures",
+            rows.len(),
+            missed.len(),
+            healthy.troubles.len()
+        );
         for (seed, trouble) in &healthy.troubles {
             println!("{}", report::trouble_line(*seed, trouble));
         }
-        println!("cargo run --release -p precentor-sim --features planted-bugs -- planted --from {from}");
+        println!(
+            "cargo run --release -p precentor-sim --features planted-bugs -- planted --from {from}"
+        );
     }
     if sane && missed.is_empty() { 0 } else { SAFETY }
 }

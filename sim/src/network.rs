@@ -127,7 +127,11 @@ impl Network {
     /// A wall is put up or taken away in one direction.
     pub fn wall(&mut self, from: Place, to: Place, up: bool) {
         let walls = &mut self.links[from * self.count + to].walls;
-        *walls = if up { *walls + 1 } else { walls.saturating_sub(1) };
+        *walls = if up {
+            *walls + 1
+        } else {
+            walls.saturating_sub(1)
+        };
     }
 
     /// All walls are taken away.
@@ -164,7 +168,10 @@ impl Network {
         let mut first_us = now_us + delay_us;
         if first_us < link.last_arrival_us {
             // In order, unless this one is let past.
-            if tape.fault(Domain::Reorder, lane, options.reorder_ppm).is_none() {
+            if tape
+                .fault(Domain::Reorder, lane, options.reorder_ppm)
+                .is_none()
+            {
                 first_us = link.last_arrival_us;
             }
         }
@@ -193,7 +200,12 @@ impl Network {
 
 /// The directed links that a partition cuts.
 #[must_use]
-pub fn partition(shape: Shape, count: usize, leader: Option<Place>, roll: &mut Roll) -> Vec<(Place, Place)> {
+pub fn partition(
+    shape: Shape,
+    count: usize,
+    leader: Option<Place>,
+    roll: &mut Roll,
+) -> Vec<(Place, Place)> {
     let mut order: Vec<Place> = (0..count).collect();
     roll.shuffle(&mut order);
     let mut cuts = Vec::new();
@@ -207,7 +219,9 @@ pub fn partition(shape: Shape, count: usize, leader: Option<Place>, roll: &mut R
         }
         Shape::Leader => {
             let alone = leader.unwrap_or(order[0]);
-            (0..count).filter(|&b| b != alone).for_each(|b| both(alone, b));
+            (0..count)
+                .filter(|&b| b != alone)
+                .for_each(|b| both(alone, b));
         }
         Shape::Bridge => {
             // Both sides see the bridge, and not each other.

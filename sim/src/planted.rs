@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use precentor_core::planted::Bug;
 
-use crate::campaign::{Plan, Summary, Trouble, run, run_seed};
+use crate::campaign::{Plan, Summary, run, run_seed};
 use crate::check::Failure;
 use crate::trace::Trace;
 
@@ -27,7 +27,10 @@ pub struct Found {
 pub fn hunt(bug: Bug, from: u64, seeds_max: u64, time_max: Duration) -> Option<Found> {
     let started = Instant::now();
     for seed in from..from.saturating_add(seeds_max) {
-        if let Some(failure) = run_seed(seed, Some(bug), Trace::quiet()).failure {
+        let failure = run_seed(seed, Some(bug), Trace::quiet()).failure;
+        // What the healthy core does too is not this bug.
+        let healthy = |_: &Failure| run_seed(seed, None, Trace::quiet()).failure.is_none();
+        if let Some(failure) = failure.filter(healthy) {
             return Some(Found {
                 seed,
                 seeds: seed - from + 1,
@@ -53,10 +56,4 @@ pub fn healthy(from: u64, seeds: u64) -> Summary {
         planted: None,
         stop_at_first: false,
     })
-}
-
-/// Is it a failure of the core, and not of the simulator?
-#[must_use]
-pub fn is_finding(trouble: &Trouble) -> bool {
-    matches!(trouble, Trouble::Failed(_))
 }

@@ -17,12 +17,19 @@ pub fn trouble_line(seed: u64, trouble: &Trouble) -> String {
 }
 
 fn named(names: impl Iterator<Item = &'static str>, counts: &[u64]) -> Map<String, Value> {
-    names.zip(counts).map(|(name, &count)| (name.to_owned(), json!(count))).collect()
+    names
+        .zip(counts)
+        .map(|(name, &count)| (name.to_owned(), json!(count)))
+        .collect()
 }
 
 fn faults(counts: &[u64]) -> Map<String, Value> {
     let mut all = named(Domain::ALL.iter().map(|domain| domain.name()), counts);
-    all.retain(|name, _| Domain::ALL.iter().any(|domain| domain.is_fault() && domain.name() == name));
+    all.retain(|name, _| {
+        Domain::ALL
+            .iter()
+            .any(|domain| domain.is_fault() && domain.name() == name)
+    });
     all
 }
 
@@ -77,10 +84,18 @@ pub fn per_second(summary: &Summary) -> u64 {
 pub fn summary_text(summary: &Summary) -> String {
     let mut text = String::new();
     for domain in Domain::ALL.iter().filter(|domain| domain.is_fault()) {
-        text.push_str(&format!("fault {:>10}  {}\n", summary.faults[*domain as usize], domain.name()));
+        text.push_str(&format!(
+            "fault {:>10}  {}\n",
+            summary.faults[*domain as usize],
+            domain.name()
+        ));
     }
     for mark in Mark::ALL {
-        text.push_str(&format!("mark  {:>10}  {}\n", summary.marks[*mark as usize], mark.name()));
+        text.push_str(&format!(
+            "mark  {:>10}  {}\n",
+            summary.marks[*mark as usize],
+            mark.name()
+        ));
     }
     for (seed, trouble) in &summary.troubles {
         text.push_str(&trouble_line(*seed, trouble));

@@ -322,10 +322,20 @@ fn some(roll: &mut Roll, on_ppm: u32, min: u32, max: u32) -> u32 {
 fn network(roll: &mut Roll) -> NetworkOptions {
     let delay = match roll.below(5) {
         0 => Delay::Constant { us: 300 },
-        1 => Delay::Exponential { us_mean: roll.between(200, 5_000) },
-        2 => Delay::HeavyTail { us_min: roll.between(30, 100) },
-        3 => Delay::Uniform { us_min: 1_000, us_max: 20_000 },
-        _ => Delay::Uniform { us_min: 100, us_max: 600 },
+        1 => Delay::Exponential {
+            us_mean: roll.between(200, 5_000),
+        },
+        2 => Delay::HeavyTail {
+            us_min: roll.between(30, 100),
+        },
+        3 => Delay::Uniform {
+            us_min: 1_000,
+            us_max: 20_000,
+        },
+        _ => Delay::Uniform {
+            us_min: 100,
+            us_max: 600,
+        },
     };
     NetworkOptions {
         delay,
@@ -343,7 +353,13 @@ fn network(roll: &mut Roll) -> NetworkOptions {
 }
 
 fn disk(roll: &mut Roll) -> DiskOptions {
-    let (sync_us_min, sync_us_max) = *roll.pick(&[(50, 500), (50, 500), (100, 5_000), (1_000, 20_000), (10_000, 60_000)]);
+    let (sync_us_min, sync_us_max) = *roll.pick(&[
+        (50, 500),
+        (50, 500),
+        (100, 5_000),
+        (1_000, 20_000),
+        (10_000, 60_000),
+    ]);
     DiskOptions {
         sync_us_min,
         sync_us_max,
@@ -394,8 +410,16 @@ fn workers(roll: &mut Roll) -> WorkerOptions {
         count: roll.between(1, 6) as usize,
         slots: roll.between(1, 4) as u32,
         work_us: *roll.pick(&[2_000, 20_000, 100_000]),
-        crash_us: if roll.chance(400_000) { roll.between(500_000, 4_000_000) } else { 0 },
-        pause_us: if roll.chance(400_000) { roll.between(500_000, 4_000_000) } else { 0 },
+        crash_us: if roll.chance(400_000) {
+            roll.between(500_000, 4_000_000)
+        } else {
+            0
+        },
+        pause_us: if roll.chance(400_000) {
+            roll.between(500_000, 4_000_000)
+        } else {
+            0
+        },
         fail_ppm: some(roll, 500_000, 10_000, 200_000),
         release_ppm: some(roll, 300_000, 10_000, 100_000),
         double_ppm: some(roll, 600_000, 10_000, 500_000),
@@ -453,8 +477,12 @@ mod tests {
 
     #[test]
     fn every_fault_is_on_in_some_seeds_and_off_in_others() {
-        let drops = (0..200).filter(|&s| Scenario::of_seed(s).network.drop_ppm > 0).count();
-        let crashes = (0..200).filter(|&s| Scenario::of_seed(s).nemesis.crash_us > 0).count();
+        let drops = (0..200)
+            .filter(|&s| Scenario::of_seed(s).network.drop_ppm > 0)
+            .count();
+        let crashes = (0..200)
+            .filter(|&s| Scenario::of_seed(s).nemesis.crash_us > 0)
+            .count();
         for count in [drops, crashes] {
             assert!((50..150).contains(&count), "{count} of 200");
         }

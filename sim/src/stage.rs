@@ -17,7 +17,7 @@ use precentor_core::status::RoleName;
 use crate::agenda::Agenda;
 use crate::check::{Checker, Checks, Failure, Moment, Verdict, ensure};
 use crate::clock::Clock;
-use crate::desk::{Desk, Errand, FIRST_WORKER};
+use crate::desk::{Errand, FIRST_WORKER};
 use crate::disk::Disk;
 use crate::host::{Disks, Machine, Notebook};
 use crate::marks::{Mark, Marks};
@@ -28,6 +28,7 @@ use crate::trace::Trace;
 use crate::workers::Worker;
 use crate::workload::{Client, Tree};
 
+mod actors;
 mod nemesis;
 mod perform;
 
@@ -41,22 +42,75 @@ pub type Planted = Option<std::convert::Infallible>;
 /// What is on the agenda.
 #[derive(Debug)]
 enum Happening {
-    Turn { place: Place, life: u32 },
-    Wake { place: Place, life: u32, at_us: u64 },
-    Arrive { from: Place, to: Place, generation: u32, message: Message },
-    Connect { a: Place, b: Place },
-    Hangup { place: Place, life: u32, peer: Place },
-    Synced { place: Place, life: u32 },
-    SyncFailed { place: Place, life: u32, write: precentor_core::ids::WriteId },
-    Saved { place: Place, life: u32 },
-    Read { place: Place, life: u32, read: ReadId, entries: Vec<LogEntry> },
-    Ask { place: Place, ticket: Ticket, principal: Principal, request: Request },
-    Tell { ticket: Ticket, reply: Reply },
-    Alarm { lane: u32, alarm: u64 },
-    Start { place: Place, life: u32 },
-    Resume { place: Place, life: u32 },
+    Turn {
+        place: Place,
+        life: u32,
+    },
+    Wake {
+        place: Place,
+        life: u32,
+        at_us: u64,
+    },
+    Arrive {
+        from: Place,
+        to: Place,
+        generation: u32,
+        message: Message,
+    },
+    Connect {
+        a: Place,
+        b: Place,
+    },
+    Hangup {
+        place: Place,
+        life: u32,
+        peer: Place,
+    },
+    Synced {
+        place: Place,
+        life: u32,
+    },
+    SyncFailed {
+        place: Place,
+        life: u32,
+        write: precentor_core::ids::WriteId,
+    },
+    Saved {
+        place: Place,
+        life: u32,
+    },
+    Read {
+        place: Place,
+        life: u32,
+        read: ReadId,
+        entries: Vec<LogEntry>,
+    },
+    Ask {
+        place: Place,
+        ticket: Ticket,
+        principal: Principal,
+        request: Request,
+    },
+    Tell {
+        ticket: Ticket,
+        reply: Reply,
+    },
+    Alarm {
+        lane: u32,
+        alarm: u64,
+    },
+    Start {
+        place: Place,
+        life: u32,
+    },
+    Resume {
+        place: Place,
+        life: u32,
+    },
     Nemesis(nemesis::Kind),
-    Unwall { cuts: Vec<(Place, Place)> },
+    Unwall {
+        cuts: Vec<(Place, Place)>,
+    },
     Heal,
     Judge,
 }
@@ -124,11 +178,11 @@ impl Stage {
         let disks = (0..count)
             .map(|place| {
                 let mut options = scenario.disk;
-                if let Some((slow, factor)) = scenario.slow_disk {
-                    if slow == place {
-                        options.sync_us_min *= factor;
-                        options.sync_us_max *= factor;
-                    }
+                if let Some((slow, factor)) = scenario.slow_disk
+                    && slow == place
+                {
+                    options.sync_us_min *= factor;
+                    options.sync_us_max *= factor;
                 }
                 Disk::new(options, place as u32)
             })
@@ -141,7 +195,9 @@ impl Stage {
             machines: vec![Machine::new(); count],
             disks,
             network,
-            clients: (0..scenario.clients.count).map(|n| Client::new(n as u32, scenario.clients)).collect(),
+            clients: (0..scenario.clients.count)
+                .map(|n| Client::new(n as u32, scenario.clients))
+                .collect(),
             workers: (0..scenario.workers.count)
                 .map(|n| Worker::new(n as u64, scenario.workers, knobs.worker_poll_ms))
                 .collect(),
@@ -168,7 +224,8 @@ impl Stage {
     pub fn run(mut self) -> Ending {
         let failure = self.play().err();
         if let Some(failure) = &failure {
-            self.trace.tell(|| format!("{:>10} FAILURE {failure}", self.now_us));
+            self.trace
+                .tell(|| format!("{:>10} FAILURE {failure}", self.now_us));
         }
         Ending {
             failure,
@@ -184,18 +241,25 @@ impl Stage {
 
     fn play(&mut self) -> Verdict {
         for place in 0..self.scenario.nodes {
-            self.agenda.put(place as u64 * 1_000, Happening::Start { place, life: 0 });
+            self.agenda
+                .put(place as u64 * 1_000, Happening::Start { place, life: 0 });
         }
         for lane in 0..self.clients.len() as u32 {
-            self.agenda.put(5_000 + u64::from(lane) * 977, Happening::Alarm { lane, alarm: 0 });
+            self.agenda.put(
+                5_000 + u64::from(lane) * 977,
+                Happening::Alarm { lane, alarm: 0 },
+            );
         }
         for lane in 0..self.workers.len() as u32 {
             let lane = FIRST_WORKER + lane;
-            self.agenda.put(3_000 + u64::from(lane) * 877, Happening::Alarm { lane, alarm: 0 });
+            self.agenda.put(
+                3_000 + u64::from(lane) * 877,
+                Happening::Alarm { lane, alarm: 0 },
+            );
         }
         self.summon_nemesis();
         self.agenda.put(self.scenario.chaos_us, Happening::Heal);
-        while let Some((at_us, happening)) = self.agenda.next() {
+        while let Some((at_us, happening)) = self.agenda.pop() {
             self.now_us = at_us;
             self.steps += 1;
             self.trace.fold(at_us);
@@ -227,12 +291,22 @@ impl Stage {
                     return Ok(());
                 }
                 let now = self.machines[place].clock.now(self.now_us).time;
-                let due = self.machines[place].driver.as_ref().and_then(|driver| driver.deadline());
+                let due = self.machines[place]
+                    .driver
+                    .as_ref()
+                    .and_then(|driver| driver.deadline());
                 if due.is_some_and(|due| due <= now) {
-                    self.spins = if self.woken == (place, self.now_us) { self.spins + 1 } else { 0 };
+                    self.spins = if self.woken == (place, self.now_us) {
+                        self.spins + 1
+                    } else {
+                        0
+                    };
                     self.woken = (place, self.now_us);
                     ensure(self.spins < SPINS_MAX, Checker::Spinning, || {
-                        format!("n{} was woken {SPINS_MAX} times at {now:?} for {due:?}, which does not move", place + 1)
+                        format!(
+                            "n{} was woken {SPINS_MAX} times at {now:?} for {due:?}, which does not move",
+                            place + 1
+                        )
                     })?;
                     self.machines[place].inbox.push(Event::Wake);
                     return self.turn(place);
@@ -240,7 +314,12 @@ impl Stage {
                 self.set_alarm(place);
                 Ok(())
             }
-            Happening::Arrive { from, to, generation, message } => self.arrive(from, to, generation, message),
+            Happening::Arrive {
+                from,
+                to,
+                generation,
+                message,
+            } => self.arrive(from, to, generation, message),
             Happening::Connect { a, b } => {
                 self.connect(a, b);
                 Ok(())
@@ -252,10 +331,10 @@ impl Stage {
                 Ok(())
             }
             Happening::Synced { place, life } => {
-                if self.machines[place].life == life {
-                    if let Some(write) = self.disks[place].complete(self.now_us) {
-                        self.deliver(place, Event::Durable { write });
-                    }
+                if self.machines[place].life == life
+                    && let Some(write) = self.disks[place].complete(self.now_us)
+                {
+                    self.deliver(place, Event::Durable { write });
                 }
                 Ok(())
             }
@@ -266,23 +345,40 @@ impl Stage {
                 Ok(())
             }
             Happening::Saved { place, life } => {
-                if self.machines[place].life == life {
-                    if let Some(index) = self.disks[place].saved() {
-                        self.marks.hit(Mark::SnapshotTaken);
-                        self.deliver(place, Event::SnapshotSaved { index });
-                    }
+                if self.machines[place].life == life
+                    && let Some(index) = self.disks[place].saved()
+                {
+                    self.marks.hit(Mark::SnapshotTaken);
+                    self.deliver(place, Event::SnapshotSaved { index });
                 }
                 Ok(())
             }
-            Happening::Read { place, life, read, entries } => {
+            Happening::Read {
+                place,
+                life,
+                read,
+                entries,
+            } => {
                 if self.machines[place].life == life {
                     self.marks.hit(Mark::OldEntriesRead);
                     self.deliver(place, Event::LogRead { read, entries });
                 }
                 Ok(())
             }
-            Happening::Ask { place, ticket, principal, request } => {
-                self.deliver(place, Event::Client { ticket, principal, request });
+            Happening::Ask {
+                place,
+                ticket,
+                principal,
+                request,
+            } => {
+                self.deliver(
+                    place,
+                    Event::Client {
+                        ticket,
+                        principal,
+                        request,
+                    },
+                );
                 Ok(())
             }
             Happening::Tell { ticket, reply } => self.on_reply(ticket, reply),
@@ -319,7 +415,10 @@ impl Stage {
 
     /// One turn of a node's core, judged, and then performed.
     fn turn(&mut self, place: Place) -> Verdict {
-        let mut driver = self.machines[place].driver.take().expect("only the living take turns");
+        let mut driver = self.machines[place]
+            .driver
+            .take()
+            .expect("only the living take turns");
         let now = self.machines[place].clock.now(self.now_us);
         let moment = Moment { place, now };
         let mut inbox = std::mem::take(&mut self.machines[place].inbox);
@@ -327,10 +426,13 @@ impl Stage {
         self.trace.fold(place as u64 | (inbox.len() as u64) << 8);
         for event in &inbox {
             self.checks.on_event(moment, event, &driver.view());
-            self.trace.tell(|| format!("{:>10} n{} < {event:?}", self.now_us, place + 1));
+            self.trace
+                .tell(|| format!("{:>10} n{} < {event:?}", self.now_us, place + 1));
         }
         let mut notebook = std::mem::take(&mut self.notebook);
-        let taken = catch_unwind(AssertUnwindSafe(|| driver.turn(now, inbox.drain(..), &mut notebook)));
+        let taken = catch_unwind(AssertUnwindSafe(|| {
+            driver.turn(now, inbox.drain(..), &mut notebook)
+        }));
         if let Err(panic) = taken {
             return Err(Failure {
                 checker: Checker::CoreAssertion,
@@ -339,8 +441,10 @@ impl Stage {
         }
         self.machines[place].inbox = inbox;
         let view = driver.view();
-        self.trace.fold(view.term().0 << 32 ^ view.commit().0 << 8 ^ view.last().index.0);
-        self.checks.on_turn(moment, &view, &notebook.0, &self.disks, &mut self.marks)?;
+        self.trace
+            .fold(view.term().0 << 32 ^ view.commit().0 << 8 ^ view.last().index.0);
+        self.checks
+            .on_turn(moment, &view, &notebook.0, &self.disks, &mut self.marks)?;
         let halted = driver.halted().is_some();
         self.machines[place].driver = Some(driver);
         self.perform(place, &mut notebook.0)?;
@@ -366,8 +470,12 @@ impl Stage {
         }
         machine.turn_due = true;
         let life = machine.life;
-        let wait_us = self.tape.roll(Domain::Service, place as u32).below(self.scenario.service_us_max + 1);
-        self.agenda.put(self.now_us + wait_us, Happening::Turn { place, life });
+        let wait_us = self
+            .tape
+            .roll(Domain::Service, place as u32)
+            .below(self.scenario.service_us_max + 1);
+        self.agenda
+            .put(self.now_us + wait_us, Happening::Turn { place, life });
     }
 
     fn set_alarm(&mut self, place: Place) {
@@ -379,7 +487,8 @@ impl Stage {
         if machine.wake_us.is_none_or(|wake_us| at_us < wake_us) {
             machine.wake_us = Some(at_us);
             let life = machine.life;
-            self.agenda.put(at_us, Happening::Wake { place, life, at_us });
+            self.agenda
+                .put(at_us, Happening::Wake { place, life, at_us });
         }
     }
 
@@ -406,7 +515,8 @@ impl Stage {
         if recovered.snapshot.is_some() {
             self.marks.hit(Mark::RecoveredFromSnapshot);
         }
-        self.trace.tell(|| format!("{:>10} n{} starts", self.now_us, place + 1));
+        self.trace
+            .tell(|| format!("{:>10} n{} starts", self.now_us, place + 1));
         let now = clock.now(self.now_us);
         let started = catch_unwind(AssertUnwindSafe(|| Driver::recover(config, recovered, now)));
         let driver = match started {
@@ -420,18 +530,24 @@ impl Stage {
             Err(panic) => {
                 return Err(Failure {
                     checker: Checker::CoreAssertion,
-                    text: format!("n{} panicked at its start: {}", place + 1, panic_text(&*panic)),
+                    text: format!(
+                        "n{} panicked at its start: {}",
+                        place + 1,
+                        panic_text(&*panic)
+                    ),
                 });
             }
         };
-        self.checks.on_recovered(place, &driver.view(), &self.disks)?;
+        self.checks
+            .on_recovered(place, &driver.view(), &self.disks)?;
         let machine = &mut self.machines[place];
         machine.driver = Some(Box::new(driver));
         machine.clock = clock;
         debug_assert_eq!(machine.life, life);
         machine.inbox.push(Event::Wake);
         machine.turn_due = true;
-        self.agenda.put(self.now_us, Happening::Turn { place, life });
+        self.agenda
+            .put(self.now_us, Happening::Turn { place, life });
         for peer in 0..self.scenario.nodes {
             self.network.tell(place, peer, false);
             if peer != place {
@@ -439,66 +555,6 @@ impl Stage {
             }
         }
         Ok(())
-    }
-
-    fn on_reply(&mut self, ticket: Ticket, reply: Reply) -> Verdict {
-        let lane = crate::desk::lane_of(ticket);
-        let mut desk = Desk {
-            now_us: self.now_us,
-            nodes: self.scenario.nodes,
-            tape: &mut self.tape,
-            errands: &mut self.errands,
-        };
-        let told = if lane >= FIRST_WORKER {
-            self.workers[(lane - FIRST_WORKER) as usize].on_reply(ticket, reply, &mut desk);
-            Ok(())
-        } else {
-            self.clients[lane as usize].on_reply(ticket, reply, &mut desk)
-        };
-        self.run_errands();
-        told.map_err(|text| Failure { checker: Checker::ClientView, text })
-    }
-
-    fn on_alarm(&mut self, lane: u32, alarm: u64) {
-        let mut desk = Desk {
-            now_us: self.now_us,
-            nodes: self.scenario.nodes,
-            tape: &mut self.tape,
-            errands: &mut self.errands,
-        };
-        if lane >= FIRST_WORKER {
-            self.workers[(lane - FIRST_WORKER) as usize].on_alarm(alarm, &mut desk);
-        } else {
-            self.clients[lane as usize].on_alarm(&mut desk, &mut self.tree);
-        }
-        self.run_errands();
-    }
-
-    fn run_errands(&mut self) {
-        let mut errands = std::mem::take(&mut self.errands);
-        for errand in errands.drain(..) {
-            match errand {
-                Errand::Later { lane, in_us, alarm } => {
-                    self.agenda.put(self.now_us + in_us, Happening::Alarm { lane, alarm });
-                }
-                Errand::Ask { place, ticket, principal, request } => {
-                    let lane = crate::desk::lane_of(ticket);
-                    if let Some(at_us) = self.client_arrival(lane) {
-                        self.agenda.put(at_us, Happening::Ask { place, ticket, principal, request });
-                    }
-                }
-            }
-        }
-        self.errands = errands;
-    }
-
-    /// When a message between an actor and a node arrives; none if it is lost.
-    fn client_arrival(&mut self, lane: u32) -> Option<u64> {
-        if self.tape.fault(Domain::ClientLoss, lane, self.scenario.clients.loss_ppm).is_some() {
-            return None;
-        }
-        let delay_us = self.tape.roll(Domain::ClientDelay, lane).between(50, 800);
-        Some(self.now_us + delay_us)
     }
 
     fn lives(&self, place: Place, life: u32) -> bool {

@@ -278,7 +278,10 @@ impl Tape {
         let lane = &mut self.lanes[place];
         let nth = lane.nth;
         lane.nth += 1;
-        (nth, Roll(lane.base.wrapping_add(nth.wrapping_mul(GOLDEN << 1))))
+        (
+            nth,
+            Roll(lane.base.wrapping_add(nth.wrapping_mul(GOLDEN << 1))),
+        )
     }
 }
 

@@ -21,19 +21,28 @@ impl Trace {
     /// Keeps the hash after each step too.
     #[must_use]
     pub fn stepwise() -> Trace {
-        Trace { steps: Some(Vec::new()), ..Trace::default() }
+        Trace {
+            steps: Some(Vec::new()),
+            ..Trace::default()
+        }
     }
 
     /// Keeps the story.
     #[must_use]
     pub fn telling() -> Trace {
-        Trace { lines: Some(Vec::new()), ..Trace::default() }
+        Trace {
+            lines: Some(Vec::new()),
+            ..Trace::default()
+        }
     }
 
     /// Prints the story as it happens.
     #[must_use]
     pub fn printing() -> Trace {
-        Trace { printing: true, ..Trace::default() }
+        Trace {
+            printing: true,
+            ..Trace::default()
+        }
     }
 
     /// Adds a number to the hash.

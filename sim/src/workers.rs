@@ -98,7 +98,10 @@ impl Worker {
         if is(&self.registering) {
             self.registering = None;
             match reply {
-                Reply::Applied { outcome: Outcome::Registered, .. } => self.registered = true,
+                Reply::Applied {
+                    outcome: Outcome::Registered,
+                    ..
+                } => self.registered = true,
                 Reply::Applied { .. } => self.restart(),
                 other => self.ask_elsewhere(&other, desk),
             }
@@ -112,7 +115,11 @@ impl Worker {
             }
             return;
         }
-        let found = self.held.iter().find(|(_, held)| is(&held.sent)).map(|(&token, _)| token);
+        let found = self
+            .held
+            .iter()
+            .find(|(_, held)| is(&held.sent))
+            .map(|(&token, _)| token);
         let Some(token) = found else {
             return;
         };
@@ -131,12 +138,21 @@ impl Worker {
     }
 
     fn on_work(&mut self, work: Work, desk: &mut Desk<'_>) {
-        self.next_poll_us = desk.now_us + if self.held.is_empty() { 1_000 } else { self.poll_us / 2 };
+        self.next_poll_us = desk.now_us
+            + if self.held.is_empty() {
+                1_000
+            } else {
+                self.poll_us / 2
+            };
         if work.unknown {
             self.registered = false;
         }
         for token in work.revoked {
-            let zombie = desk.tape.fault(Domain::ZombieComplete, self.caller.lane, self.options.zombie_ppm);
+            let zombie = desk.tape.fault(
+                Domain::ZombieComplete,
+                self.caller.lane,
+                self.options.zombie_ppm,
+            );
             if zombie.is_none() {
                 self.held.remove(&token);
             }
@@ -164,14 +180,19 @@ impl Worker {
             .iter()
             .filter(|(_, held)| {
                 desk.now_us >= held.done_us
-                    && held.sent.is_none_or(|(_, at_us)| desk.now_us >= at_us + PATIENCE_US)
+                    && held
+                        .sent
+                        .is_none_or(|(_, at_us)| desk.now_us >= at_us + PATIENCE_US)
             })
             .map(|(&token, _)| token)
             .collect();
         for token in due {
             let options = self.options;
             let held = self.held.get_mut(&token).expect("it was just listed");
-            if held.verdict.is_none() && is_lethal(&held.assignment, &options) && !desk.tape.is_calm() {
+            if held.verdict.is_none()
+                && is_lethal(&held.assignment, &options)
+                && !desk.tape.is_calm()
+            {
                 // This input kills whoever works on it.
                 desk.tape.count(Domain::WorkerCrash);
                 self.die(desk.now_us + 50_000);
@@ -186,8 +207,16 @@ impl Worker {
                 None => verdict(&held.assignment, &options, self.caller.lane, desk),
             };
             held.verdict = Some(verdict.clone());
-            let forged = desk.tape.fault(Domain::ForgedToken, self.caller.lane, options.forge_ppm);
-            if let (Some(mut roll), Command::Complete { job, result, body, .. }) = (forged, &verdict) {
+            let forged = desk
+                .tape
+                .fault(Domain::ForgedToken, self.caller.lane, options.forge_ppm);
+            if let (
+                Some(mut roll),
+                Command::Complete {
+                    job, result, body, ..
+                },
+            ) = (forged, &verdict)
+            {
                 let command = Command::Complete {
                     job: *job,
                     token: forge(token, &mut roll),
@@ -205,7 +234,9 @@ impl Worker {
     fn keep_in_touch(&mut self, desk: &mut Desk<'_>) {
         let now_us = desk.now_us;
         let patience_us = PATIENCE_US + self.poll_us;
-        let late = |waiting: Option<(Ticket, u64)>| waiting.is_some_and(|(_, at)| now_us >= at + patience_us);
+        let late = |waiting: Option<(Ticket, u64)>| {
+            waiting.is_some_and(|(_, at)| now_us >= at + patience_us)
+        };
         if late(self.polling) || late(self.registering) {
             (self.polling, self.registering) = (None, None);
             self.caller.turn_to(None, desk.nodes);
@@ -235,14 +266,19 @@ impl Worker {
             return;
         }
         let (lane, options) = (self.caller.lane, self.options);
-        let per_tick = |mean_us: u64| {
-            if mean_us == 0 { 0 } else { (10_000_000_000 / mean_us) as u32 }
-        };
-        if let Some(mut roll) = desk.tape.fault(Domain::WorkerCrash, lane, per_tick(options.crash_us)) {
+        let per_tick = |mean_us: u64| 10_000_000_000_u64.checked_div(mean_us).unwrap_or(0) as u32;
+        if let Some(mut roll) =
+            desk.tape
+                .fault(Domain::WorkerCrash, lane, per_tick(options.crash_us))
+        {
             self.die(desk.now_us + roll.between(10_000, 1_500_000));
-        } else if let Some(mut roll) = desk.tape.fault(Domain::WorkerPause, lane, per_tick(options.pause_us)) {
+        } else if let Some(mut roll) =
+            desk.tape
+                .fault(Domain::WorkerPause, lane, per_tick(options.pause_us))
+        {
             self.away_until_us = desk.now_us + roll.between(50_000, 3_000_000);
-            self.caller.later(desk, self.away_until_us - desk.now_us, BACK);
+            self.caller
+                .later(desk, self.away_until_us - desk.now_us, BACK);
         }
     }
 
@@ -269,11 +305,16 @@ impl Worker {
 
     fn send_double(&mut self, held: Held, desk: &mut Desk<'_>) {
         let lane = self.caller.lane;
-        let Some(roll) = desk.tape.fault(Domain::DoubleComplete, lane, self.options.double_ppm) else {
+        let Some(roll) = desk
+            .tape
+            .fault(Domain::DoubleComplete, lane, self.options.double_ppm)
+        else {
             return;
         };
         let mut command = held.verdict.expect("what was answered was sent");
-        if let (true, Command::Complete { result, body, .. }) = (roll.clone().chance(300_000), &mut command) {
+        if let (true, Command::Complete { result, body, .. }) =
+            (roll.clone().chance(300_000), &mut command)
+        {
             desk.tape.count(Domain::OtherResult);
             *body = Bytes::from(b"another result".as_slice());
             *result = Digest::of(body);
@@ -283,16 +324,29 @@ impl Worker {
 }
 
 /// What a worker says of a job.
-fn verdict(assignment: &Assignment, options: &WorkerOptions, lane: u32, desk: &mut Desk<'_>) -> Command {
+fn verdict(
+    assignment: &Assignment,
+    options: &WorkerOptions,
+    lane: u32,
+    desk: &mut Desk<'_>,
+) -> Command {
     let (job, token) = (assignment.job, assignment.token);
     if input(assignment) % 1_000_000 < u64::from(options.poison_ppm) {
         return fail(job, token, FailureClass::Permanent);
     }
     if let Some(mut roll) = desk.tape.fault(Domain::WorkerFail, lane, options.fail_ppm) {
-        let class = *roll.pick(&[FailureClass::Retryable, FailureClass::Retryable, FailureClass::Busy]);
+        let class = *roll.pick(&[
+            FailureClass::Retryable,
+            FailureClass::Retryable,
+            FailureClass::Busy,
+        ]);
         return fail(job, token, class);
     }
-    if desk.tape.fault(Domain::WorkerRelease, lane, options.release_ppm).is_some() {
+    if desk
+        .tape
+        .fault(Domain::WorkerRelease, lane, options.release_ppm)
+        .is_some()
+    {
         return Command::Release { job, token };
     }
     let body = Bytes::from(assignment.subject.0.as_slice());
@@ -316,7 +370,9 @@ fn fail(job: JobId, token: Token, class: FailureClass) -> Command {
 
 /// A number that belongs to the input: some inputs are poison for every worker.
 fn input(assignment: &Assignment) -> u64 {
-    assignment.subject.0[..6].iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte))
+    assignment.subject.0[..6]
+        .iter()
+        .fold(0, |sum, &byte| sum << 8 | u64::from(byte))
 }
 
 fn is_lethal(assignment: &Assignment, options: &WorkerOptions) -> bool {
@@ -327,9 +383,18 @@ fn is_lethal(assignment: &Assignment, options: &WorkerOptions) -> bool {
 
 fn forge(token: Token, roll: &mut Roll) -> Token {
     match roll.below(3) {
-        0 => Token { position: token.position + 1, ..token },
-        1 => Token { index: LogIndex(token.index.0 + roll.between(1, 50)), ..token },
-        _ => Token { index: LogIndex(token.index.0.saturating_sub(roll.between(1, 50))), ..token },
+        0 => Token {
+            position: token.position + 1,
+            ..token
+        },
+        1 => Token {
+            index: LogIndex(token.index.0 + roll.between(1, 50)),
+            ..token
+        },
+        _ => Token {
+            index: LogIndex(token.index.0.saturating_sub(roll.between(1, 50))),
+            ..token
+        },
     }
 }
 

@@ -97,7 +97,12 @@ impl Client {
     /// What it waits for, in words.
     #[must_use]
     pub fn wants(&self) -> String {
-        let open: Vec<_> = self.asked.iter().filter(|(_, a)| !a.answered).map(|(s, _)| s).collect();
+        let open: Vec<_> = self
+            .asked
+            .iter()
+            .filter(|(_, a)| !a.answered)
+            .map(|(s, _)| s)
+            .collect();
         format!(
             "{} waits for the answers to {open:?} and for the jobs {:?}",
             self.caller.principal, self.promised
@@ -115,13 +120,18 @@ impl Client {
                 if self.opening.is_some() {
                     self.caller.turn_to(None, desk.nodes);
                 }
-                let ticket = self.caller.ask(desk, propose(None, Sequence(0), Command::OpenSession));
+                let ticket = self
+                    .caller
+                    .ask(desk, propose(None, Sequence(0), Command::OpenSession));
                 self.opening = Some((ticket, now_us));
             }
             return;
         };
         if self.feed.is_none_or(|(_, at_us)| late(at_us)) {
-            let place = desk.tape.roll(Domain::Client, self.caller.lane).below(desk.nodes as u64);
+            let place = desk
+                .tape
+                .roll(Domain::Client, self.caller.lane)
+                .below(desk.nodes as u64);
             let request = Request::FinishedAfter {
                 after: self.feed_after,
                 count_max: 16,
@@ -136,7 +146,10 @@ impl Client {
             .map(|(&sequence, _)| sequence)
             .collect();
         // Turn away only from a node that did not answer.
-        if overdue.iter().any(|sequence| self.asked[sequence].ticket.is_some()) {
+        if overdue
+            .iter()
+            .any(|sequence| self.asked[sequence].ticket.is_some())
+        {
             self.caller.turn_to(None, desk.nodes);
         }
         for sequence in overdue {
@@ -146,7 +159,9 @@ impl Client {
             let mut roll = desk.tape.roll(Domain::Client, self.caller.lane);
             self.thought_us = now_us + roll.exponential(self.options.think_us);
             self.sequence = self.sequence.next();
-            let bad = desk.tape.fault(Domain::BadRequest, self.caller.lane, self.options.bad_ppm);
+            let bad = desk
+                .tape
+                .fault(Domain::BadRequest, self.caller.lane, self.options.bad_ppm);
             let items = match bad {
                 Some(_) => bad_batch(roll.below(3)),
                 None => self.batch(tree, &mut roll),
@@ -167,7 +182,12 @@ impl Client {
     ///
     /// # Errors
     /// If the answer breaks a promise.
-    pub fn on_reply(&mut self, ticket: Ticket, reply: Reply, desk: &mut Desk<'_>) -> Result<(), Complaint> {
+    pub fn on_reply(
+        &mut self,
+        ticket: Ticket,
+        reply: Reply,
+        desk: &mut Desk<'_>,
+    ) -> Result<(), Complaint> {
         if self.opening.is_some_and(|(open, _)| open == ticket) {
             self.opening = None;
             match reply {
@@ -186,13 +206,18 @@ impl Client {
             }
             return Ok(());
         }
-        let found = self.asked.iter().find(|(_, asked)| asked.ticket == Some(ticket));
+        let found = self
+            .asked
+            .iter()
+            .find(|(_, asked)| asked.ticket == Some(ticket));
         let Some((&sequence, _)) = found else {
             return Ok(());
         };
         match reply {
             Reply::Applied { outcome, .. } => self.on_outcome(sequence, outcome, desk),
-            Reply::Invalid { message } => Err(format!("a well-formed request was called invalid: {message}")),
+            Reply::Invalid { message } => Err(format!(
+                "a well-formed request was called invalid: {message}"
+            )),
             other => {
                 self.follow_hint(&other, desk);
                 // Ask again soon, not at once: there may be no leader.
@@ -204,7 +229,12 @@ impl Client {
         }
     }
 
-    fn on_outcome(&mut self, sequence: Sequence, outcome: Outcome, desk: &mut Desk<'_>) -> Result<(), Complaint> {
+    fn on_outcome(
+        &mut self,
+        sequence: Sequence,
+        outcome: Outcome,
+        desk: &mut Desk<'_>,
+    ) -> Result<(), Complaint> {
         let asked = self.asked.get_mut(&sequence).expect("the caller found it");
         match outcome {
             Outcome::Submitted(items) => {
@@ -219,7 +249,10 @@ impl Client {
                 | Rejection::SequenceForgotten { .. }
                 | Rejection::IdempotencyMismatch { .. },
             ) => {
-                return Err(format!("{} was told of its own request {sequence}: {outcome:?}", self.caller.principal));
+                return Err(format!(
+                    "{} was told of its own request {sequence}: {outcome:?}",
+                    self.caller.principal
+                ));
             }
             Outcome::Rejected(_) => {}
             other => return Err(format!("a submit came to {other:?}")),
@@ -228,20 +261,43 @@ impl Client {
         asked.answered = true;
         if !asked.resent {
             asked.resent = true;
-            let session = self.session.expect("a request was sent, so there is a session");
+            let session = self
+                .session
+                .expect("a request was sent, so there is a session");
             let lane = self.caller.lane;
-            if desk.tape.fault(Domain::Resend, lane, self.options.resend_ppm).is_some() {
+            if desk
+                .tape
+                .fault(Domain::Resend, lane, self.options.resend_ppm)
+                .is_some()
+            {
                 self.send(desk, session, sequence);
                 return Ok(());
             }
-            if desk.tape.fault(Domain::Mismatch, lane, self.options.mismatch_ppm).is_some() {
-                let other = Command::Submit { items: bad_batch(3) };
-                self.caller.ask(desk, propose(Some(RequestId { session, sequence }), self.acknowledged, other));
+            if desk
+                .tape
+                .fault(Domain::Mismatch, lane, self.options.mismatch_ppm)
+                .is_some()
+            {
+                let other = Command::Submit {
+                    items: bad_batch(3),
+                };
+                self.caller.ask(
+                    desk,
+                    propose(
+                        Some(RequestId { session, sequence }),
+                        self.acknowledged,
+                        other,
+                    ),
+                );
                 return Ok(());
             }
         }
         // What is answered without a gap is acknowledged, unless it is kept for a while.
-        while self.asked.first_key_value().is_some_and(|(_, a)| a.answered && a.ticket.is_none()) {
+        while self
+            .asked
+            .first_key_value()
+            .is_some_and(|(_, a)| a.answered && a.ticket.is_none())
+        {
             let (done, _) = self.asked.pop_first().expect("there is a first one");
             self.acknowledged = done.next();
         }
@@ -251,10 +307,16 @@ impl Client {
     fn on_finished(&mut self, jobs: &[Finished]) -> Result<(), Complaint> {
         for finished in jobs {
             if finished.number != self.feed_after.next() {
-                return Err(format!("the feed went from {} to {}", self.feed_after, finished.number));
+                return Err(format!(
+                    "the feed went from {} to {}",
+                    self.feed_after, finished.number
+                ));
             }
             if !finished.state.is_terminal() {
-                return Err(format!("{} is in the feed as {:?}", finished.job, finished.state));
+                return Err(format!(
+                    "{} is in the feed as {:?}",
+                    finished.job, finished.state
+                ));
             }
             if !self.seen.insert(finished.job) {
                 return Err(format!("{} is in the feed twice", finished.job));
@@ -274,8 +336,15 @@ impl Client {
     }
 
     fn send(&mut self, desk: &mut Desk<'_>, session: SessionId, sequence: Sequence) {
-        let asked = self.asked.get_mut(&sequence).expect("a request that is sent is known");
-        let request = propose(Some(RequestId { session, sequence }), self.acknowledged, asked.command.clone());
+        let asked = self
+            .asked
+            .get_mut(&sequence)
+            .expect("a request that is sent is known");
+        let request = propose(
+            Some(RequestId { session, sequence }),
+            self.acknowledged,
+            asked.command.clone(),
+        );
         asked.ticket = Some(self.caller.ask(desk, request));
         asked.at_us = desk.now_us;
     }
@@ -316,21 +385,43 @@ impl Tree {
     fn file(&self, folder: u64, file: u64, class: Class) -> JobSpec {
         let version = self.versions.get(&(folder, file)).copied().unwrap_or(0);
         let subject = format!("{folder}/{file}@{version}");
-        spec(&format!("f{folder}/a{file}"), ContextKind::File, &subject, class, Vec::new())
+        spec(
+            &format!("f{folder}/a{file}"),
+            ContextKind::File,
+            &subject,
+            class,
+            Vec::new(),
+        )
     }
 
-    fn add_folder(&self, folder: u64, options: &ClientOptions, class: Class, items: &mut Vec<JobSpec>) {
+    fn add_folder(
+        &self,
+        folder: u64,
+        options: &ClientOptions,
+        class: Class,
+        items: &mut Vec<JobSpec>,
+    ) {
         let files = (0..options.files).map(|file| self.file(folder, file, class));
         items.extend(files);
         // Odd folders need all their files, even ones live with gaps.
-        let policy = if folder % 2 == 1 { Policy::Require } else { Policy::Optional };
+        let policy = if folder % 2 == 1 {
+            Policy::Require
+        } else {
+            Policy::Optional
+        };
         let dependencies = (0..options.files)
             .map(|file| Dependency {
                 address: address(&format!("f{folder}/a{file}")),
                 policy,
             })
             .collect();
-        items.push(spec(&format!("f{folder}"), ContextKind::Folder, &self.of_folder(folder), class, dependencies));
+        items.push(spec(
+            &format!("f{folder}"),
+            ContextKind::Folder,
+            &self.of_folder(folder),
+            class,
+            dependencies,
+        ));
     }
 
     fn project(&self, options: &ClientOptions, class: Class) -> JobSpec {
@@ -341,20 +432,38 @@ impl Tree {
                 policy: Policy::Optional,
             })
             .collect();
-        spec("", ContextKind::Project, &subject.join(","), class, dependencies)
+        spec(
+            "",
+            ContextKind::Project,
+            &subject.join(","),
+            class,
+            dependencies,
+        )
     }
 
     fn of_folder(&self, folder: u64) -> String {
-        let sum: u64 = self.versions.range((folder, 0)..(folder + 1, 0)).map(|(_, version)| version).sum();
+        let sum: u64 = self
+            .versions
+            .range((folder, 0)..(folder + 1, 0))
+            .map(|(_, version)| version)
+            .sum();
         format!("folder {folder}@{sum}")
     }
 }
 
 fn address(path: &str) -> Address {
-    format!("ucxl://p/{path}").parse().expect("the tree's addresses are canonical")
+    format!("ucxl://p/{path}")
+        .parse()
+        .expect("the tree's addresses are canonical")
 }
 
-fn spec(path: &str, kind: ContextKind, subject: &str, class: Class, dependencies: Vec<Dependency>) -> JobSpec {
+fn spec(
+    path: &str,
+    kind: ContextKind,
+    subject: &str,
+    class: Class,
+    dependencies: Vec<Dependency>,
+) -> JobSpec {
     JobSpec {
         address: address(path),
         kind,
@@ -380,12 +489,20 @@ fn bad_batch(kind: u64) -> Vec<JobSpec> {
             policy: Policy::Require,
         }]
     };
-    let file = |path: &str, needed: &str| spec(path, ContextKind::File, path, Class::Normal, needs(needed));
+    let file = |path: &str, needed: &str| {
+        spec(path, ContextKind::File, path, Class::Normal, needs(needed))
+    };
     match kind {
         0 => vec![file("x", "y"), file("y", "x")],
         1 => vec![file("z", "nowhere")],
         2 => Vec::new(),
-        _ => vec![spec("other", ContextKind::File, "other", Class::Idle, Vec::new())],
+        _ => vec![spec(
+            "other",
+            ContextKind::File,
+            "other",
+            Class::Idle,
+            Vec::new(),
+        )],
     }
 }
 

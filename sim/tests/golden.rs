@@ -28,10 +28,10 @@ fn runs_have_their_golden_hashes() {
     let text = std::fs::read_to_string(GOLDEN).expect("golden.txt is beside Cargo.toml");
     let hash = |seed| run_seed(seed, None, Trace::quiet()).trace.hash();
     if std::env::var_os("BLESS").is_some() {
-        let mut blessed: String = text.lines().filter(|line| line.starts_with('#')).fold(
-            String::new(),
-            |head, line| head + line + "\n",
-        );
+        let mut blessed: String = text
+            .lines()
+            .filter(|line| line.starts_with('#'))
+            .fold(String::new(), |head, line| head + line + "\n");
         for seed in 1..=5 {
             writeln!(blessed, "{seed} {:016x}", hash(seed)).expect("a string takes all");
         }
@@ -41,6 +41,9 @@ fn runs_have_their_golden_hashes() {
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (seed, golden) = line.split_once(' ').expect("a line is a seed and a hash");
         let found = format!("{:016x}", hash(seed.parse().expect("a seed is a number")));
-        assert_eq!(found, golden, "seed {seed}: cargo run -p precentor-sim -- run --seed {seed} --trace");
+        assert_eq!(
+            found, golden,
+            "seed {seed}: cargo run -p precentor-sim -- run --seed {seed} --trace"
+        );
     }
 }

@@ -56,7 +56,10 @@ fn bodies(stream: &[u8], piece: usize) -> Vec<Vec<u8>> {
 /// place that is not within its file.
 pub fn recovery(mut data: &[u8]) {
     let mut files = Vec::new();
-    while let Some((len, rest)) = data.split_first_chunk::<4>() {
+    // Few files: each is as large as a segment, however little of it is given.
+    while let Some((len, rest)) = data.split_first_chunk::<4>()
+        && files.len() < 8
+    {
         let len = rest.len().min(u32::from_le_bytes(*len) as usize);
         let (bytes, rest) = rest.split_at(len);
         let mut file = bytes.to_vec();

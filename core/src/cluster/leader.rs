@@ -282,6 +282,12 @@ impl Leader {
                 return;
             }
             let next = progress.next;
+            // Compaction never passes the slowest voter, so only one that lost
+            // its disk can lack what is gone; that is for an operator to see.
+            if cx.log.term_at(next.prev()) == TermAt::Compacted {
+                cx.mark(Mark::FollowerBeyondHelp);
+                return;
+            }
             match cx
                 .log
                 .entries(next, cx.config.knobs.append_entries_max, APPEND_BYTES_MAX)
@@ -376,9 +382,15 @@ impl Leader {
         cx: &mut Cx<'_>,
     ) {
         let index = self.peers[&peer].next.prev();
-        // Compaction never passes the slowest voter: what it lacks is here.
+        // A follower that lacks what the log no longer holds gets heartbeats all
+        // the same, so that it does not stand for election.
+        let index = if entries.is_empty() {
+            index.max(cx.log.first_known())
+        } else {
+            index
+        };
         let TermAt::Known(previous_term) = cx.log.term_at(index) else {
-            return;
+            unreachable!("entries are sent only after one whose term is known: {index}");
         };
         let append = Append {
             previous: LogPosition {

@@ -289,7 +289,7 @@ fn a_silent_worker_loses_its_leases_after_a_full_term_and_not_before() {
             token,
         }],
     };
-    assert_eq!(room.propose(), [expire.clone()]);
+    assert_eq!(room.propose(), std::slice::from_ref(&expire));
     assert_eq!(room.apply(expire), Outcome::Expired { count: 1 });
     room.wait_ms(1_000);
     assert_eq!(room.propose(), [], "it holds nothing, and is forgotten");

@@ -56,7 +56,8 @@ pub struct Recovered {
     pub hard_state: HardState,
     /// The latest snapshot.
     pub snapshot: Option<crate::action::Snapshot>,
-    /// The log after it, or from before its end; consecutive.
+    /// The whole log that the disk holds, consecutive; it reaches back behind
+    /// the snapshot as far as some voter may still need it.
     pub entries: Vec<LogEntry>,
 }
 
@@ -315,7 +316,9 @@ impl ContextManager {
     }
 
     fn work_deadline(&self) -> Option<Time> {
-        if !self.failover.may_serve() {
+        // A leader that hands over proposes nothing: what is due stays due until
+        // that has ended, one way or the other.
+        if !self.failover.may_serve() || self.cluster.is_yielding() {
             return None;
         }
         let timer = match (self.epoch, self.queue.next_timer()) {
@@ -472,17 +475,18 @@ fn recover_log(start: LogPosition, entries: Vec<LogEntry>) -> Result<Log, Recove
             found: first.index,
         });
     }
-    // Behind the snapshot's end the term before the first entry is unknown: the
-    // log then begins with that entry itself, which is in the snapshot.
-    let follows = first.index == start.index.next();
-    let begin = if follows {
-        start
-    } else {
-        LogPosition {
-            term: first.term,
-            index: first.index,
-        }
-    };
+    // The log may reach back behind the snapshot, for followers that lack it.
+    // Unless it reaches to its very beginning, the term before its first entry
+    // is unknown: it then begins with that entry itself.
+    let origin = LogPosition::default();
+    let begin = [origin, start]
+        .into_iter()
+        .find(|begin| first.index == begin.index.next());
+    let follows = begin.is_some();
+    let begin = begin.unwrap_or(LogPosition {
+        term: first.term,
+        index: first.index,
+    });
     let mut log = Log::new(begin);
     for entry in entries.into_iter().skip(usize::from(!follows)) {
         let expected = log.last().index.next();

@@ -56,7 +56,11 @@ impl ContextManager {
             self.marks.hit(Mark::LogCompacted);
             self.snapshots.compacted = up_to;
             self.log.compact(up_to);
-            self.outbox.act(Action::CompactLog { up_to });
+            // The disk keeps that last entry: after a restart its term is what
+            // the next append to the slowest voter is checked against.
+            self.outbox.act(Action::CompactLog {
+                up_to: up_to.prev(),
+            });
         }
     }
 

@@ -264,11 +264,12 @@ impl QueueManager {
     ) -> (Outcome, Option<(Digest, Bytes)>) {
         let mut publication = None;
         let done = match &entry.command {
-            Command::TakeOver { term: named, .. } => {
-                assert_eq!(
-                    *named, term,
-                    "a take-over names the term of its entry: {index}"
-                );
+            // A take-over stands for the term of its entry and for no other.
+            Command::TakeOver { term: named, .. } if *named != term => Err(Rejection::OldTerm {
+                term: *named,
+                current: term,
+            }),
+            Command::TakeOver { .. } => {
                 self.head.takeover = term;
                 Ok(Outcome::TookOver)
             }

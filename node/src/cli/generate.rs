@@ -20,8 +20,9 @@ pub(super) fn run(verb: &Generate) -> Result<Exit, CommandError> {
         },
     };
     let data = match &verb.data {
-        Some(data) => std::path::absolute(data)
-            .map_err(|cause| CommandError::new(Exit::Usage, format!("--data {}: {cause}", data.display())))?,
+        Some(data) => std::path::absolute(data).map_err(|cause| {
+            CommandError::new(Exit::Usage, format!("--data {}: {cause}", data.display()))
+        })?,
         None => data_dir::default_path(&data_dir::default_root()?, &project, &root),
     };
     let cores = thread::available_parallelism().map_or(2, usize::from);
@@ -31,7 +32,9 @@ pub(super) fn run(verb: &Generate) -> Result<Exit, CommandError> {
         data,
         nodes: verb.nodes,
         workers: verb.workers.map_or(cores, usize::from),
-        chaos: ChaosPlan { kills: verb.chaos.unwrap_or(0) },
+        chaos: ChaosPlan {
+            kills: verb.chaos.unwrap_or(0),
+        },
         quiet: verb.quiet,
     };
     let interrupt = Arc::new(AtomicBool::new(false));
@@ -53,7 +56,9 @@ pub(super) fn run(verb: &Generate) -> Result<Exit, CommandError> {
 /// was accepted depends on the order.
 fn watch_for_interrupts(interrupt: Arc<AtomicBool>) {
     let watcher = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build();
         let Ok(runtime) = runtime else { return };
         while runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
             if interrupt.swap(true, Ordering::Relaxed) {
@@ -61,7 +66,10 @@ fn watch_for_interrupts(interrupt: Arc<AtomicBool>) {
             }
         }
     };
-    if let Err(error) = thread::Builder::new().name("signals".to_owned()).spawn(watcher) {
+    if let Err(error) = thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(watcher)
+    {
         tracing::warn!(%error, "Ctrl-C will end this run at once");
     }
 }

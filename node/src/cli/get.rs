@@ -11,7 +11,8 @@ use crate::reader::Reader;
 use crate::render::{self, Level};
 
 pub(super) fn run(verb: &Get) -> Result<Exit, CommandError> {
-    let address = Address::parse(&verb.address).map_err(|error| CommandError::new(Exit::Usage, error))?;
+    let address =
+        Address::parse(&verb.address).map_err(|error| CommandError::new(Exit::Usage, error))?;
     let level = Level::from_number(verb.level)
         .ok_or_else(|| CommandError::new(Exit::Usage, "a level is 0, 1, 2 or 3"))?;
     let reader = Reader::open(&data_of(verb, &address)?, "DIR, the project's folder")?;
@@ -19,11 +20,18 @@ pub(super) fn run(verb: &Get) -> Result<Exit, CommandError> {
     let Some(view) = reader.queue().context(&address) else {
         let other = address.project() != project_text(&identity.project);
         let why = if other {
-            format!("the data directory {} is of the project {}", reader.path().display(), identity.project)
+            format!(
+                "the data directory {} is of the project {}",
+                reader.path().display(),
+                identity.project
+            )
         } else {
             format!("run: precentor generate {}", identity.source)
         };
-        return Err(CommandError::new(Exit::NotFound, format!("there is no context of {address}; {why}")));
+        return Err(CommandError::new(
+            Exit::NotFound,
+            format!("there is no context of {address}; {why}"),
+        ));
     };
     let record = reader.record(&view)?;
     let root = identity.source_path();
@@ -64,7 +72,9 @@ fn data_of(verb: &Get, address: &Address) -> Result<PathBuf, CommandError> {
         several => {
             let list: String = several
                 .iter()
-                .map(|(path, identity)| format!("\n  --data {}   (of {})", path.display(), identity.source))
+                .map(|(path, identity)| {
+                    format!("\n  --data {}   (of {})", path.display(), identity.source)
+                })
                 .collect();
             let message = format!("there are several projects called {name}; say which:{list}");
             Err(CommandError::new(Exit::Usage, message))
@@ -74,5 +84,6 @@ fn data_of(verb: &Get, address: &Address) -> Result<PathBuf, CommandError> {
 
 /// A project's name as addresses write it.
 fn project_text(name: &str) -> String {
-    Address::of_project(name.as_bytes()).map_or_else(|_| name.to_owned(), |address| address.project().to_owned())
+    Address::of_project(name.as_bytes())
+        .map_or_else(|_| name.to_owned(), |address| address.project().to_owned())
 }

@@ -22,7 +22,10 @@ pub(super) fn run(verb: &Map) -> Result<Exit, CommandError> {
     }
     let entries = map::within(builder.rank(&focus), verb.max_tokens);
     if entries.is_empty() {
-        let message = format!("no symbols are known of {focus}; run: precentor generate {}", reader.identity().source);
+        let message = format!(
+            "no symbols are known of {focus}; run: precentor generate {}",
+            reader.identity().source
+        );
         return Err(CommandError::new(Exit::NotFound, message));
     }
     print(map::render(&entries).trim_end());
@@ -34,7 +37,10 @@ fn focus(reader: &Reader, path: &std::path::Path) -> Result<Address, CommandErro
     use std::os::unix::ffi::OsStrExt;
     let usage = |error| CommandError::new(Exit::Usage, error);
     let mut address = Address::of_project(reader.identity().project.as_bytes()).map_err(usage)?;
-    let inside = reader.identity().source_path().and_then(|source| path.strip_prefix(source).ok().map(ToOwned::to_owned));
+    let inside = reader
+        .identity()
+        .source_path()
+        .and_then(|source| path.strip_prefix(source).ok().map(ToOwned::to_owned));
     // A path outside of the tree (with --data) asks for the whole project.
     for name in inside.iter().flat_map(|inside| inside.iter()) {
         address = address.child(name.as_bytes()).map_err(usage)?;

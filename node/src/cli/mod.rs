@@ -44,7 +44,10 @@ pub(crate) struct CommandError {
 
 impl CommandError {
     fn new(exit: Exit, message: impl ToString) -> CommandError {
-        CommandError { exit, message: message.to_string() }
+        CommandError {
+            exit,
+            message: message.to_string(),
+        }
     }
 }
 
@@ -63,7 +66,9 @@ impl From<ReadError> for CommandError {
 impl From<GenerateError> for CommandError {
     fn from(error: GenerateError) -> CommandError {
         let exit = match &error {
-            GenerateError::Cluster(ClusterError::System { .. }) | GenerateError::Stopped(_) => Exit::Incomplete,
+            GenerateError::Cluster(ClusterError::System { .. }) | GenerateError::Stopped(_) => {
+                Exit::Incomplete
+            }
             GenerateError::Cluster(_) => Exit::Data,
             GenerateError::Project(_) | GenerateError::Walk(_) => Exit::Usage,
         };
@@ -77,9 +82,17 @@ pub fn run(options: Options) -> ExitCode {
     if let Some(filter) = options.log.as_deref().filter(|filter| !filter.is_empty()) {
         match EnvFilter::try_new(filter) {
             Ok(filter) => {
-                tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+                tracing_subscriber::fmt()
+                    .with_env_filter(filter)
+                    .with_writer(std::io::stderr)
+                    .init();
             }
-            Err(error) => return end(CommandError::new(Exit::Usage, format!("--log {filter}: {error}"))),
+            Err(error) => {
+                return end(CommandError::new(
+                    Exit::Usage,
+                    format!("--log {filter}: {error}"),
+                ));
+            }
         }
     }
     let done = match options.verb {
@@ -107,15 +120,20 @@ fn print(text: &str) {
 }
 
 fn print_json(value: &impl serde::Serialize) -> Result<(), CommandError> {
-    let text = serde_json::to_string(value).map_err(|error| CommandError::new(Exit::Incomplete, error))?;
+    let text =
+        serde_json::to_string(value).map_err(|error| CommandError::new(Exit::Incomplete, error))?;
     print(&text);
     Ok(())
 }
 
 /// A folder as the one path that names it.
 fn canonical(path: &Path) -> Result<PathBuf, CommandError> {
-    std::fs::canonicalize(path)
-        .map_err(|cause| CommandError::new(Exit::Usage, format!("cannot open {}: {cause}", path.display())))
+    std::fs::canonicalize(path).map_err(|cause| {
+        CommandError::new(
+            Exit::Usage,
+            format!("cannot open {}: {cause}", path.display()),
+        )
+    })
 }
 
 /// The data directory of a folder: the one named, or the nearest folder's.

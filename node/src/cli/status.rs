@@ -87,17 +87,28 @@ pub(super) fn run(verb: &StatusOptions) -> Result<Exit, CommandError> {
 fn text(shown: &Shown) -> String {
     let open = shown.waiting + shown.delayed + shown.ready + shown.running + shown.parked;
     let mut lines = vec![
-        format!("{} ({}): {} contexts", shown.project, shown.source, shown.contexts),
+        format!(
+            "{} ({}): {} contexts",
+            shown.project, shown.source, shown.contexts
+        ),
         format!(
             "  jobs: {open} unfinished, {} done ({} from cache), {} dead, {} superseded",
             shown.done, shown.from_cache, shown.dead, shown.superseded
         ),
-        format!("  cluster: {} voters, term {}, {} log entries", shown.nodes, shown.term, shown.entries),
+        format!(
+            "  cluster: {} voters, term {}, {} log entries",
+            shown.nodes, shown.term, shown.entries
+        ),
         format!("  data: {}", shown.data),
     ];
     if open > 0 {
         lines.push(format!("  to go on: precentor generate {}", shown.source));
     }
-    lines.extend(shown.warnings.iter().map(|warning| format!("  warning: {warning}")));
+    lines.extend(
+        shown
+            .warnings
+            .iter()
+            .map(|warning| format!("  warning: {warning}")),
+    );
     lines.join("\n")
 }

@@ -17,7 +17,9 @@ impl Puppet {
 
     fn answer(&self, reply: Option<Reply>) -> Request {
         match self.mail.recv_timeout(Duration::from_secs(5)).unwrap() {
-            Mail::Client { request, reply: to, .. } => {
+            Mail::Client {
+                request, reply: to, ..
+            } => {
                 if let Some(reply) = reply {
                     to.answer(reply);
                 }
@@ -44,7 +46,9 @@ fn a_hint_is_followed_and_remembered() {
     directory.suggest(NodeId(1));
     let mut courier = courier(&directory);
     let tag = courier.send(Request::Status);
-    first.answer(Some(Reply::NotLeader { leader: Some(NodeId(2)) }));
+    first.answer(Some(Reply::NotLeader {
+        leader: Some(NodeId(2)),
+    }));
     let answered = courier.inbox().recv().unwrap();
     assert_eq!(courier.take(answered), None);
     second.answer(Some(Reply::Job(None)));
@@ -64,7 +68,10 @@ fn a_request_survives_the_death_of_its_node() {
     let second = Puppet::add(&directory, 2);
     drop(first);
     // The unread mail dies with the node, and says so.
-    let answered = courier.inbox().recv_timeout(Duration::from_secs(5)).unwrap();
+    let answered = courier
+        .inbox()
+        .recv_timeout(Duration::from_secs(5))
+        .unwrap();
     assert!(answered.reply.is_none());
     assert_eq!(courier.take(answered), None);
     let (sender, resent) = unbounded();
@@ -72,7 +79,10 @@ fn a_request_survives_the_death_of_its_node() {
         scope.spawn(move || sender.send(second.answer(Some(Reply::Job(None)))).unwrap());
         assert_eq!(courier.receive(soon()), Some((tag, Reply::Job(None))));
     });
-    assert_eq!(resent.recv().unwrap(), Request::Job(precentor_core::ids::JobId(7)));
+    assert_eq!(
+        resent.recv().unwrap(),
+        Request::Job(precentor_core::ids::JobId(7))
+    );
 }
 
 #[test]
@@ -83,7 +93,10 @@ fn refused_and_unknown_are_asked_again_until_there_is_an_outcome() {
     let tag = courier.send(Request::Status);
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            only.answer(Some(Reply::Refused { reason: Refusal::NoLeader, retry_after_ms: 1 }));
+            only.answer(Some(Reply::Refused {
+                reason: Refusal::NoLeader,
+                retry_after_ms: 1,
+            }));
             only.answer(Some(Reply::Unknown));
             only.answer(Some(Reply::NotLeader { leader: None }));
             only.answer(Some(Reply::Job(None)));
@@ -100,6 +113,10 @@ fn a_second_answer_to_one_request_is_ignored() {
     courier.send(Request::Status);
     only.answer(Some(Reply::Job(None)));
     assert!(courier.receive(soon()).is_some());
-    let late = Answered { tag: 1, node: NodeId(1), reply: Some(Reply::Job(None)) };
+    let late = Answered {
+        tag: 1,
+        node: NodeId(1),
+        reply: Some(Reply::Job(None)),
+    };
     assert_eq!(courier.take(late), None);
 }

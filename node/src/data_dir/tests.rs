@@ -1,4 +1,3 @@
-
 use tempfile::tempdir;
 
 use super::*;
@@ -32,7 +31,10 @@ fn a_second_user_is_refused_and_told_the_pid() {
     let held = take(dir.path(), &identity("p", 1)).unwrap();
     let error = take(dir.path(), &identity("p", 1)).unwrap_err();
     assert!(matches!(error, DataDirError::Locked { .. }), "{error}");
-    assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
+    assert!(
+        error.to_string().contains(&std::process::id().to_string()),
+        "{error}"
+    );
     drop(held);
     take(dir.path(), &identity("p", 1)).unwrap();
 }
@@ -42,15 +44,30 @@ fn another_project_folder_size_or_version_is_refused() {
     let dir = tempdir().unwrap();
     drop(take(dir.path(), &identity("p", 3)).unwrap());
     let error = take(dir.path(), &identity("q", 3)).unwrap_err();
-    assert!(error.to_string().contains("the project p, not to q"), "{error}");
+    assert!(
+        error.to_string().contains("the project p, not to q"),
+        "{error}"
+    );
     let elsewhere = Identity::found(ClusterId([7; 16]), "p", Path::new("/other"), 3);
     let error = take(dir.path(), &elsewhere).unwrap_err();
-    assert!(error.to_string().contains("the folder /tree, not to /other"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("the folder /tree, not to /other"),
+        "{error}"
+    );
     let error = take(dir.path(), &identity("p", 5)).unwrap_err();
     assert!(error.to_string().contains("--nodes 3"), "{error}");
-    fs::write(dir.path().join(IDENTITY_FILE), br#"{"version": 9, "new_field": true}"#).unwrap();
+    fs::write(
+        dir.path().join(IDENTITY_FILE),
+        br#"{"version": 9, "new_field": true}"#,
+    )
+    .unwrap();
     let error = take(dir.path(), &identity("p", 3)).unwrap_err();
-    assert!(matches!(error, DataDirError::OtherVersion { found: 9, .. }), "{error}");
+    assert!(
+        matches!(error, DataDirError::OtherVersion { found: 9, .. }),
+        "{error}"
+    );
 }
 
 #[test]
@@ -59,7 +76,11 @@ fn a_directory_with_something_else_in_it_is_left_alone() {
     fs::write(dir.path().join("thesis.tex"), "x").unwrap();
     let error = take(dir.path(), &identity("p", 1)).unwrap_err();
     assert!(matches!(error, DataDirError::NotOurs { .. }), "{error}");
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was added");
+    assert_eq!(
+        fs::read_dir(dir.path()).unwrap().count(),
+        1,
+        "nothing was added"
+    );
 }
 
 #[test]
@@ -75,7 +96,10 @@ fn an_interrupted_founding_begins_again() {
 fn a_reader_finds_nothing_and_leaves_nothing() {
     let dir = tempdir().unwrap();
     let error = DataDir::open(dir.path(), ".", Duration::ZERO).unwrap_err();
-    assert!(error.to_string().contains("precentor generate ."), "{error}");
+    assert!(
+        error.to_string().contains("precentor generate ."),
+        "{error}"
+    );
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
@@ -86,7 +110,10 @@ fn every_life_is_higher_than_the_last() {
     assert_eq!(data.begin_life().unwrap(), 1);
     assert_eq!(data.begin_life().unwrap(), 2);
     fs::write(dir.path().join(LIFE_FILE), "soon").unwrap();
-    assert!(matches!(data.begin_life(), Err(DataDirError::Damaged { .. })));
+    assert!(matches!(
+        data.begin_life(),
+        Err(DataDirError::Damaged { .. })
+    ));
 }
 
 #[test]
@@ -98,7 +125,10 @@ fn found_by_name_and_by_the_nearest_folder_above() {
     drop(take(&path, &identity("my project", 1)).unwrap());
     assert_eq!(find_project(dir.path(), "my project")[0].0, path);
     assert!(find_project(dir.path(), "other").is_empty());
-    assert_eq!(find_source(dir.path(), Path::new("/tree/a/b")).unwrap().0, path);
+    assert_eq!(
+        find_source(dir.path(), Path::new("/tree/a/b")).unwrap().0,
+        path
+    );
     assert!(find_source(dir.path(), Path::new("/elsewhere")).is_none());
 }
 
@@ -106,7 +136,9 @@ fn found_by_name_and_by_the_nearest_folder_above() {
 fn a_founding_that_fails_leaves_no_identity() {
     let dir = tempdir().unwrap();
     let result: Result<DataDir, DataDirError> =
-        DataDir::open_or_found(dir.path(), &identity("p", 1), |_, _| Err(DataDirError::NoHome));
+        DataDir::open_or_found(dir.path(), &identity("p", 1), |_, _| {
+            Err(DataDirError::NoHome)
+        });
     assert!(result.is_err());
     assert!(read_identity(dir.path()).unwrap().is_none());
     let founded: Result<DataDir, _> =

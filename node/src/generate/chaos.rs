@@ -46,7 +46,8 @@ impl ChaosPlan {
         let total_is_known = walked || known >= KNOWN_MIN;
         done < self.kills
             && total_is_known
-            && u128::from(finished) * (u128::from(self.kills) + 1) >= u128::from(known) * (u128::from(done) + 1)
+            && u128::from(finished) * (u128::from(self.kills) + 1)
+                >= u128::from(known) * (u128::from(done) + 1)
     }
 }
 
@@ -73,7 +74,10 @@ pub(super) fn kill_leader(
         let (cluster, started) = (cluster.clone(), Instant::now());
         // Apart, so that the question below is on its way in the moment of the stop.
         let killer = thread::spawn(move || {
-            cluster.lock().unwrap_or_else(PoisonError::into_inner).kill(node);
+            cluster
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .kill(node);
         });
         (started, killer)
     };
@@ -85,23 +89,37 @@ pub(super) fn kill_leader(
             }
             thread::sleep(DOWN);
             let mut cluster = cluster.lock().unwrap_or_else(PoisonError::into_inner);
-            cluster.restart(node).map_err(|error| format!("{node} did not come back: {error}"))
+            cluster
+                .restart(node)
+                .map_err(|error| format!("{node} did not come back: {error}"))
         })
     };
     // A command like any other: it is answered when a leader has committed it.
     // Only once the old leader is gone, or it might be the one who answers.
-    while board.statuses().iter().any(|status| status.node == node) && Instant::now() < stopped + DOWN {
+    while board.statuses().iter().any(|status| status.node == node)
+        && Instant::now() < stopped + DOWN
+    {
         thread::yield_now();
     }
-    let request =
-        Request::Propose { request: None, acknowledged: Sequence(0), command: Command::OpenSession };
+    let request = Request::Propose {
+        request: None,
+        acknowledged: Sequence(0),
+        command: Command::OpenSession,
+    };
     let answer = courier.call(request, PATIENCE);
     let length = stopped.elapsed();
-    restarter.join().map_err(|_| "the restart panicked".to_owned())??;
+    restarter
+        .join()
+        .map_err(|_| "the restart panicked".to_owned())??;
     match answer {
         Some(Reply::Applied { .. }) => Ok(Outage { node, length }),
-        Some(other) => Err(format!("the next leader gave a senseless answer: {other:?}")),
-        None => Err(format!("no node served for {} s after {node} was killed", PATIENCE.as_secs())),
+        Some(other) => Err(format!(
+            "the next leader gave a senseless answer: {other:?}"
+        )),
+        None => Err(format!(
+            "no node served for {} s after {node} was killed",
+            PATIENCE.as_secs()
+        )),
     }
 }
 

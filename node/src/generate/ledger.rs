@@ -70,7 +70,10 @@ impl Ledger {
     /// An empty book, for a run that begins after `last` in the feed.
     #[must_use]
     pub fn after(last: FinishNumber) -> Ledger {
-        Ledger { last, ..Ledger::default() }
+        Ledger {
+            last,
+            ..Ledger::default()
+        }
     }
 
     /// A request was accepted.
@@ -84,14 +87,26 @@ impl Ledger {
 
     /// The feed tells how a job ended.
     pub fn finish(&mut self, finished: Finished) {
-        let Finished { number, job, address, subject, state, attempts: _ } = finished;
+        let Finished {
+            number,
+            job,
+            address,
+            subject,
+            state,
+            attempts: _,
+        } = finished;
         if number <= self.last {
             // Told again after a failover: no second effect.
             return;
         }
         self.last = number;
-        if matches!(state, JobState::Done { from_cache: false, .. })
-            && self.made.insert((address, subject), job).is_some()
+        if matches!(
+            state,
+            JobState::Done {
+                from_cache: false,
+                ..
+            }
+        ) && self.made.insert((address, subject), job).is_some()
         {
             self.duplicated += 1;
         }
@@ -166,7 +181,10 @@ impl Ledger {
                 }
                 Some(state) if state.is_terminal() => {
                     totals.failed += 1;
-                    failures.push(Failure { uri: accepted.address.to_string(), reason: reason(state) });
+                    failures.push(Failure {
+                        uri: accepted.address.to_string(),
+                        reason: reason(state),
+                    });
                 }
                 Some(_) | None => totals.lost += 1,
             }

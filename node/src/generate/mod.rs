@@ -13,7 +13,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use precentor_core::address::{Address, AddressError};
 use precentor_core::command::{Command, Outcome};
 use precentor_core::config::Knobs;
-use precentor_core::ids::{ClusterId, FinishNumber, JobId, LogIndex, Sequence, SessionId, WorkerId, WorkerIncarnation};
+use precentor_core::ids::{
+    ClusterId, FinishNumber, JobId, LogIndex, Sequence, SessionId, WorkerId, WorkerIncarnation,
+};
 use precentor_core::job::{Finished, JobState, JobView};
 use precentor_core::principal::Principal;
 use precentor_core::request::{Reply, Request};
@@ -29,9 +31,9 @@ pub mod summary;
 mod tests;
 
 use self::chaos::{ChaosPlan, Outage};
+use self::ledger::Accepted;
 use self::ledger::Ledger;
 use self::progress::{Progress, Standing};
-use self::ledger::Accepted;
 use self::submitter::{Asking, Brake, Submitter};
 use self::summary::{NodeLeftOut, SkippedFile, Summary};
 use crate::client::{Courier, Directory};
@@ -104,8 +106,10 @@ pub fn run(options: &GenerateOptions, interrupt: &AtomicBool) -> Result<Summary,
     let started = Instant::now();
     let project = Address::of_project(options.project.as_bytes())?;
     // The root is looked at before a data directory is made for it.
-    std::fs::read_dir(&options.root)
-        .map_err(|cause| WalkError::Root { path: options.root.clone(), cause })?;
+    std::fs::read_dir(&options.root).map_err(|cause| WalkError::Root {
+        path: options.root.clone(),
+        cause,
+    })?;
     let wanted = Identity::found(
         ClusterId(seed::fresh_bytes()),
         &options.project,
@@ -152,10 +156,15 @@ impl Book {
     fn note(&mut self, news: News) {
         match news {
             News::Accepted(accepted) => {
-                accepted.into_iter().for_each(|accepted| self.ledger.accept(accepted));
+                accepted
+                    .into_iter()
+                    .for_each(|accepted| self.ledger.accept(accepted));
             }
             News::Skipped(Skipped { path, reason }) => {
-                self.skipped.push(SkippedFile { path: path.display().to_string(), reason });
+                self.skipped.push(SkippedFile {
+                    path: path.display().to_string(),
+                    reason,
+                });
             }
             News::Walked => self.walked = true,
             News::Failed(reason) => self.stopped = Some(reason),
@@ -212,7 +221,10 @@ impl Run {
         let left_out: Vec<NodeLeftOut> = cluster
             .left_out()
             .iter()
-            .map(|(node, reason)| NodeLeftOut { node: node.0, reason: reason.clone() })
+            .map(|(node, reason)| NodeLeftOut {
+                node: node.0,
+                reason: reason.clone(),
+            })
             .collect();
         for NodeLeftOut { node, reason } in &left_out {
             progress.say(&format!("node n{node} takes no part: {reason}"));
@@ -252,7 +264,12 @@ impl Run {
     }
 
     /// Has the tree asked for and follows the work to its end.
-    fn work(&mut self, walk: Walk, chaos: ChaosPlan, interrupt: &AtomicBool) -> Result<(), GenerateError> {
+    fn work(
+        &mut self,
+        walk: Walk,
+        chaos: ChaosPlan,
+        interrupt: &AtomicBool,
+    ) -> Result<(), GenerateError> {
         let (news, arriving) = bounded(NEWS_MAX);
         let submitter = Submitter::new(
             Courier::new(self.directory.clone(), principal()),
@@ -295,7 +312,9 @@ impl Run {
                 Ok(news) => self.book.note(news),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
-            self.brake.unfinished.store(self.book.ledger.open_count(), Ordering::Relaxed);
+            self.brake
+                .unfinished
+                .store(self.book.ledger.open_count(), Ordering::Relaxed);
             if let Some(reason) = self.book.stopped.take() {
                 return Err(GenerateError::Stopped(reason));
             }
@@ -315,7 +334,9 @@ impl Run {
                 kills += 1;
                 let (cluster, board) = (self.cluster.clone(), self.board.clone());
                 let courier = Courier::new(self.directory.clone(), chaos::principal());
-                killing = Some(thread::spawn(move || chaos::kill_leader(&cluster, &board, courier)));
+                killing = Some(thread::spawn(move || {
+                    chaos::kill_leader(&cluster, &board, courier)
+                }));
             }
             if complete && killing.is_none() {
                 break;
@@ -335,8 +356,13 @@ impl Run {
         }
     }
 
-    fn note_outage(&mut self, kill: JoinHandle<Result<Outage, String>>) -> Result<(), GenerateError> {
-        let outage = kill.join().unwrap_or_else(|_| Err("the killing thread panicked".to_owned()));
+    fn note_outage(
+        &mut self,
+        kill: JoinHandle<Result<Outage, String>>,
+    ) -> Result<(), GenerateError> {
+        let outage = kill
+            .join()
+            .unwrap_or_else(|_| Err("the killing thread panicked".to_owned()));
         self.outages.push(outage.map_err(GenerateError::Stopped)?);
         Ok(())
     }
@@ -345,13 +371,18 @@ impl Run {
     fn look_after_nodes(&mut self) -> Result<(), GenerateError> {
         let mut cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
         for (node, reason) in cluster.reap_failed() {
-            self.progress.say(&format!("node {node} stopped: {reason}; the others go on"));
-            self.left_out.push(NodeLeftOut { node: node.0, reason });
+            self.progress
+                .say(&format!("node {node} stopped: {reason}; the others go on"));
+            self.left_out.push(NodeLeftOut {
+                node: node.0,
+                reason,
+            });
         }
         let running = cluster.running().len();
         let voters = cluster.voters().len();
         if running <= voters / 2 {
-            let text = format!("only {running} of {voters} nodes still run, and a majority is needed");
+            let text =
+                format!("only {running} of {voters} nodes still run, and a majority is needed");
             return Err(GenerateError::Stopped(text));
         }
         Ok(())
@@ -381,7 +412,11 @@ impl Run {
             terms: reigns.len() as u64,
             seconds: started.elapsed().as_secs_f64(),
             entries_committed: applied.0.saturating_sub(self.first_entry.0) + 1,
-            outages_ms: self.outages.iter().map(|outage| outage.length.as_secs_f64() * 1_000.0).collect(),
+            outages_ms: self
+                .outages
+                .iter()
+                .map(|outage| outage.length.as_secs_f64() * 1_000.0)
+                .collect(),
             failures: Vec::new(),
             skipped_files: self.book.skipped,
             nodes_left_out: self.left_out,
@@ -407,14 +442,21 @@ impl Feed {
         let mut asked = None;
         while !self.stop.load(Ordering::Relaxed) {
             let after = self.after;
-            let question = || Request::FinishedAfter { after, count_max: FEED_PAGE };
+            let question = || Request::FinishedAfter {
+                after,
+                count_max: FEED_PAGE,
+            };
             let tag = *asked.get_or_insert_with(|| self.courier.send(question()));
-            let Some((answered, reply)) = self.courier.receive(Instant::now() + LOOK_EVERY) else { continue };
+            let Some((answered, reply)) = self.courier.receive(Instant::now() + LOOK_EVERY) else {
+                continue;
+            };
             if answered != tag {
                 continue;
             }
             asked = None;
-            let Reply::Finished { jobs, .. } = reply else { continue };
+            let Reply::Finished { jobs, .. } = reply else {
+                continue;
+            };
             let Some(last) = jobs.last() else { continue };
             self.after = last.number;
             if self.news.send(News::Finished(jobs)).is_err() {
@@ -429,7 +471,10 @@ fn principal() -> Principal {
 }
 
 fn no_answer(what: &str) -> GenerateError {
-    GenerateError::Stopped(format!("no leader answered within {} s: {what}", PATIENCE.as_secs()))
+    GenerateError::Stopped(format!(
+        "no leader answered within {} s: {what}",
+        PATIENCE.as_secs()
+    ))
 }
 
 fn open_session(courier: &mut Courier) -> Result<(SessionId, LogIndex), GenerateError> {
@@ -439,8 +484,13 @@ fn open_session(courier: &mut Courier) -> Result<(SessionId, LogIndex), Generate
         command: Command::OpenSession,
     };
     match courier.call(request, PATIENCE) {
-        Some(Reply::Applied { index, outcome: Outcome::SessionOpened(session) }) => Ok((session, index)),
-        Some(other) => Err(GenerateError::Stopped(format!("no session was opened: {other:?}"))),
+        Some(Reply::Applied {
+            index,
+            outcome: Outcome::SessionOpened(session),
+        }) => Ok((session, index)),
+        Some(other) => Err(GenerateError::Stopped(format!(
+            "no session was opened: {other:?}"
+        ))),
         None => Err(no_answer("no session was opened")),
     }
 }
@@ -456,8 +506,17 @@ fn leader_status(courier: &mut Courier) -> Result<Status, GenerateError> {
 /// The end of the feed: every job that ended has one number, from 1.
 fn last_finish(courier: &mut Courier) -> Result<FinishNumber, GenerateError> {
     let Status { queue, .. } = leader_status(courier)?;
-    let QueueCounts { done, dead, cancelled, dependency_failed, superseded, .. } = queue;
-    Ok(FinishNumber(done + dead + cancelled + dependency_failed + superseded))
+    let QueueCounts {
+        done,
+        dead,
+        cancelled,
+        dependency_failed,
+        superseded,
+        ..
+    } = queue;
+    Ok(FinishNumber(
+        done + dead + cancelled + dependency_failed + superseded,
+    ))
 }
 
 fn spawn_workers(
@@ -480,7 +539,10 @@ fn spawn_workers(
             engine: engine.clone(),
         };
         let worker = LocalWorker::spawn(options, cluster.directory()).map_err(|cause| {
-            ClusterError::System { what: "start a worker's threads", cause }
+            ClusterError::System {
+                what: "start a worker's threads",
+                cause,
+            }
         })?;
         workers.push(worker);
     }

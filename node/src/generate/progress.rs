@@ -40,7 +40,10 @@ impl Progress {
             return Progress::Nothing;
         }
         if !std::io::stderr().is_terminal() {
-            return Progress::Lines { started: now, last: now };
+            return Progress::Lines {
+                started: now,
+                last: now,
+            };
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
         let style = ProgressStyle::with_template("{bar:28} {pos}/{len} {wide_msg}")
@@ -55,14 +58,30 @@ impl Progress {
             Progress::Bar(bar, started) => {
                 bar.set_length(standing.known);
                 bar.set_position(standing.done);
-                bar.set_message(Line { standing, leader, elapsed: started.elapsed() }.to_string());
+                bar.set_message(
+                    Line {
+                        standing,
+                        leader,
+                        elapsed: started.elapsed(),
+                    }
+                    .to_string(),
+                );
             }
             Progress::Lines { started, last } => {
                 if last.elapsed() >= LINE_EVERY {
                     *last = Instant::now();
-                    let Standing { known, done, walked, .. } = standing;
+                    let Standing {
+                        known,
+                        done,
+                        walked,
+                        ..
+                    } = standing;
                     let more = if walked { "" } else { "+" };
-                    let line = Line { standing, leader, elapsed: started.elapsed() };
+                    let line = Line {
+                        standing,
+                        leader,
+                        elapsed: started.elapsed(),
+                    };
                     // Nobody reads a closed stderr, and the run does not depend on it.
                     let _ = writeln!(std::io::stderr(), "{done}/{known}{more} {line}");
                 }
@@ -102,7 +121,10 @@ impl fmt::Display for Line<'_> {
         let Standing { done, failed, .. } = self.standing;
         let rate = u128::from(done) * 1_000 / self.elapsed.as_millis().max(1);
         write!(f, "{rate}/s")?;
-        if let Some(Status { queue, node, term, .. }) = self.leader {
+        if let Some(Status {
+            queue, node, term, ..
+        }) = self.leader
+        {
             let queued = queue.waiting + queue.delayed + queue.ready + queue.parked;
             write!(f, ", {queued} queued, {} running", queue.running)?;
             write!(f, ", {failed} failed, leader {node}, term {}", term.0)
@@ -118,8 +140,17 @@ mod tests {
 
     #[test]
     fn a_line_tells_the_rate_and_that_nobody_leads() {
-        let standing = Standing { known: 10, done: 5, failed: 1, walked: true };
-        let line = Line { standing, leader: None, elapsed: Duration::from_millis(500) };
+        let standing = Standing {
+            known: 10,
+            done: 5,
+            failed: 1,
+            walked: true,
+        };
+        let line = Line {
+            standing,
+            leader: None,
+            elapsed: Duration::from_millis(500),
+        };
         assert_eq!(line.to_string(), "10/s, 1 failed, no leader");
     }
 }

@@ -33,7 +33,10 @@ const BATCHES_OPEN_MAX: usize = 8;
 const UNFINISHED_MAX: u64 = 20_000;
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-const _: () = assert!(BATCH_ITEMS as u64 <= SUBMIT_ITEMS_MAX, "a batch must be acceptable");
+const _: () = assert!(
+    BATCH_ITEMS as u64 <= SUBMIT_ITEMS_MAX,
+    "a batch must be acceptable"
+);
 
 /// What the run shows the submitter.
 #[derive(Debug, Clone, Default)]
@@ -66,7 +69,12 @@ pub(super) struct Submitter {
 struct Over;
 
 impl Submitter {
-    pub(super) fn new(courier: Courier, asking: Asking, brake: Brake, news: Sender<News>) -> Submitter {
+    pub(super) fn new(
+        courier: Courier,
+        asking: Asking,
+        brake: Brake,
+        news: Sender<News>,
+    ) -> Submitter {
         Submitter {
             courier,
             asking,
@@ -99,14 +107,29 @@ impl Submitter {
             })?;
             match item {
                 SourceItem::File(file) => {
-                    self.add(self.spec(file.uri, ContextKind::File, file.content_digest, Vec::new()))?;
+                    self.add(self.spec(
+                        file.uri,
+                        ContextKind::File,
+                        file.content_digest,
+                        Vec::new(),
+                    ))?;
                 }
                 SourceItem::Folder(folder) => {
-                    let spec = self.spec(folder.uri, ContextKind::Folder, folder.content_digest, folder.children);
+                    let spec = self.spec(
+                        folder.uri,
+                        ContextKind::Folder,
+                        folder.content_digest,
+                        folder.children,
+                    );
                     self.add(spec)?;
                 }
                 SourceItem::Project(folder) => {
-                    let spec = self.spec(folder.uri, ContextKind::Project, folder.content_digest, folder.children);
+                    let spec = self.spec(
+                        folder.uri,
+                        ContextKind::Project,
+                        folder.content_digest,
+                        folder.children,
+                    );
                     self.add(spec)?;
                 }
                 SourceItem::Skipped(skipped) => self.tell(News::Skipped(skipped)),
@@ -131,12 +154,18 @@ impl Submitter {
             let reason = format!(
                 "has {count} children; its context is made of the first {DEPENDENCIES_MAX} (DEPENDENCIES_MAX)"
             );
-            self.tell(News::Skipped(Skipped { path: address.as_str().into(), reason }));
+            self.tell(News::Skipped(Skipped {
+                path: address.as_str().into(),
+                reason,
+            }));
         }
         let dependencies = children
             .into_iter()
             .take(usize::try_from(DEPENDENCIES_MAX).unwrap_or(usize::MAX))
-            .map(|address| Dependency { address, policy: Policy::Optional })
+            .map(|address| Dependency {
+                address,
+                policy: Policy::Optional,
+            })
             .collect();
         let generator = Generator {
             engine: self.asking.engine.to_owned(),
@@ -144,7 +173,16 @@ impl Submitter {
             parameters: Digest::ZERO,
         };
         let tenant = self.asking.tenant.clone();
-        JobSpec { address, kind, subject, generator, class: Class::Normal, tenant, dependencies, delay_ms: 0 }
+        JobSpec {
+            address,
+            kind,
+            subject,
+            generator,
+            class: Class::Normal,
+            tenant,
+            dependencies,
+            delay_ms: 0,
+        }
     }
 
     fn add(&mut self, spec: JobSpec) -> Result<(), Over> {
@@ -180,9 +218,18 @@ impl Submitter {
         self.next = sequence.next();
         // Everything below the oldest open one was answered.
         let acknowledged = self.open.keys().next().copied().unwrap_or(sequence);
-        let request = RequestId { session: self.asking.session, sequence };
-        let command = Command::Submit { items: items.clone() };
-        let tag = self.courier.send(Request::Propose { request: Some(request), acknowledged, command });
+        let request = RequestId {
+            session: self.asking.session,
+            sequence,
+        };
+        let command = Command::Submit {
+            items: items.clone(),
+        };
+        let tag = self.courier.send(Request::Propose {
+            request: Some(request),
+            acknowledged,
+            command,
+        });
         self.open.insert(sequence, (tag, items));
     }
 
@@ -192,38 +239,62 @@ impl Submitter {
             if self.brake.stop.load(Ordering::Relaxed) {
                 return Err(Over);
             }
-            let Some((tag, reply)) = self.courier.receive(until) else { return Ok(()) };
-            let sequence = self.open.iter().find(|(_, (open, _))| *open == tag).map(|(sequence, _)| *sequence);
-            let Some((_, items)) = sequence.and_then(|sequence| self.open.remove(&sequence)) else { continue };
+            let Some((tag, reply)) = self.courier.receive(until) else {
+                return Ok(());
+            };
+            let sequence = self
+                .open
+                .iter()
+                .find(|(_, (open, _))| *open == tag)
+                .map(|(sequence, _)| *sequence);
+            let Some((_, items)) = sequence.and_then(|sequence| self.open.remove(&sequence)) else {
+                continue;
+            };
             self.on_outcome(items, reply)?;
         }
     }
 
     fn on_outcome(&mut self, items: Vec<JobSpec>, reply: Reply) -> Result<(), Over> {
         match reply {
-            Reply::Applied { outcome: Outcome::Submitted(submitted), .. } if submitted.len() == items.len() => {
-                let accepted = items.into_iter().zip(submitted).map(|(spec, submitted)| Accepted {
-                    address: spec.address,
-                    subject: spec.subject,
-                    job: submitted.job,
-                    admission: submitted.how,
-                });
+            Reply::Applied {
+                outcome: Outcome::Submitted(submitted),
+                ..
+            } if submitted.len() == items.len() => {
+                let accepted = items
+                    .into_iter()
+                    .zip(submitted)
+                    .map(|(spec, submitted)| Accepted {
+                        address: spec.address,
+                        subject: spec.subject,
+                        job: submitted.job,
+                        admission: submitted.how,
+                    });
                 self.tell(News::Accepted(accepted.collect()));
                 Ok(())
             }
-            Reply::Applied { outcome: Outcome::Rejected(Rejection::QueueFull { retry_after_ms, .. }), .. } => {
+            Reply::Applied {
+                outcome: Outcome::Rejected(Rejection::QueueFull { retry_after_ms, .. }),
+                ..
+            } => {
                 // Certainly not accepted, and that answer stands for this
                 // sequence: the next attempt is a new request.
                 thread::sleep(Duration::from_millis(retry_after_ms.min(1_000)));
                 self.send(items);
                 Ok(())
             }
-            Reply::Applied { outcome: Outcome::Rejected(rejection), .. } => {
-                self.tell(News::Failed(format!("the cluster refused a batch: {rejection}")));
+            Reply::Applied {
+                outcome: Outcome::Rejected(rejection),
+                ..
+            } => {
+                self.tell(News::Failed(format!(
+                    "the cluster refused a batch: {rejection}"
+                )));
                 Err(Over)
             }
             other => {
-                self.tell(News::Failed(format!("the cluster gave a senseless answer: {other:?}")));
+                self.tell(News::Failed(format!(
+                    "the cluster gave a senseless answer: {other:?}"
+                )));
                 Err(Over)
             }
         }
@@ -232,6 +303,10 @@ impl Submitter {
 
 /// About what a request takes in the log.
 fn spec_bytes(spec: &JobSpec) -> u64 {
-    let named: usize = spec.dependencies.iter().map(|dependency| dependency.address.as_str().len() + 4).sum();
+    let named: usize = spec
+        .dependencies
+        .iter()
+        .map(|dependency| dependency.address.as_str().len() + 4)
+        .sum();
     (spec.address.as_str().len() + spec.tenant.len() + 128 + named) as u64
 }

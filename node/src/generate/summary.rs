@@ -83,7 +83,14 @@ impl Serialize for Failure {
 impl Summary {
     /// Puts the ledger's totals in.
     pub(super) fn count(&mut self, totals: Totals, failures: Vec<Failure>) {
-        let Totals { requested, generated, from_cache, failed, lost, duplicated } = totals;
+        let Totals {
+            requested,
+            generated,
+            from_cache,
+            failed,
+            lost,
+            duplicated,
+        } = totals;
         (self.requested, self.generated, self.from_cache) = (requested, generated, from_cache);
         (self.failed, self.lost, self.duplicated) = (failed, lost, duplicated);
         self.failures = failures;
@@ -98,13 +105,25 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary { requested, generated, from_cache, failed, .. } = self;
+        let Summary {
+            requested,
+            generated,
+            from_cache,
+            failed,
+            ..
+        } = self;
         let seconds = self.seconds;
         let name = &self.project;
         if *from_cache == 0 {
-            writeln!(f, "{name}: generated {generated} of {requested} contexts in {seconds:.2} s")?;
+            writeln!(
+                f,
+                "{name}: generated {generated} of {requested} contexts in {seconds:.2} s"
+            )?;
         } else {
-            write!(f, "{name}: regenerated {generated} of {requested} contexts in {seconds:.2} s; ")?;
+            write!(
+                f,
+                "{name}: regenerated {generated} of {requested} contexts in {seconds:.2} s; "
+            )?;
             writeln!(f, "{from_cache} unchanged")?;
         }
         let per_second = (*generated + *from_cache) as f64 / seconds.max(0.001);
@@ -114,7 +133,11 @@ impl fmt::Display for Summary {
             self.lost, self.duplicated, self.skipped, self.entries_committed
         )?;
         if self.failovers > 0 || !self.outages_ms.is_empty() {
-            let times: Vec<String> = self.outages_ms.iter().map(|ms| format!("{ms:.0} ms")).collect();
+            let times: Vec<String> = self
+                .outages_ms
+                .iter()
+                .map(|ms| format!("{ms:.0} ms"))
+                .collect();
             write!(f, "  failovers: {} in {} terms", self.failovers, self.terms)?;
             if times.is_empty() {
                 writeln!(f)?;
@@ -125,9 +148,15 @@ impl fmt::Display for Summary {
         for NodeLeftOut { node, reason } in &self.nodes_left_out {
             writeln!(f, "  node n{node} took no part: {reason}")?;
         }
-        let failures = self.failures.iter().map(|failure| (&failure.uri, &failure.reason));
+        let failures = self
+            .failures
+            .iter()
+            .map(|failure| (&failure.uri, &failure.reason));
         list(f, "failed", failures)?;
-        let skipped = self.skipped_files.iter().map(|skipped| (&skipped.path, &skipped.reason));
+        let skipped = self
+            .skipped_files
+            .iter()
+            .map(|skipped| (&skipped.path, &skipped.reason));
         list(f, "skipped", skipped)?;
         if self.interrupted {
             writeln!(f, "  interrupted; the same command goes on from here")?;
@@ -143,7 +172,12 @@ fn list<'a>(
 ) -> fmt::Result {
     for (name, reason) in items.by_ref().take(SHOWN_MAX) {
         // A name may hold a line break, and a terminal obeys escapes.
-        writeln!(f, "  {what}: {}: {}", name.escape_debug(), reason.escape_debug())?;
+        writeln!(
+            f,
+            "  {what}: {}: {}",
+            name.escape_debug(),
+            reason.escape_debug()
+        )?;
     }
     match items.count() {
         0 => Ok(()),
@@ -188,16 +222,48 @@ mod tests {
     #[test]
     fn lost_duplicated_or_interrupted_is_not_complete() {
         assert!(summary().is_complete());
-        assert!(!Summary { lost: 1, ..summary() }.is_complete());
-        assert!(!Summary { duplicated: 1, ..summary() }.is_complete());
-        assert!(!Summary { interrupted: true, ..summary() }.is_complete());
-        assert!(Summary { failed: 1, ..summary() }.is_complete(), "a failure is a terminal state");
+        assert!(
+            !Summary {
+                lost: 1,
+                ..summary()
+            }
+            .is_complete()
+        );
+        assert!(
+            !Summary {
+                duplicated: 1,
+                ..summary()
+            }
+            .is_complete()
+        );
+        assert!(
+            !Summary {
+                interrupted: true,
+                ..summary()
+            }
+            .is_complete()
+        );
+        assert!(
+            Summary {
+                failed: 1,
+                ..summary()
+            }
+            .is_complete(),
+            "a failure is a terminal state"
+        );
     }
 
     #[test]
     fn a_name_cannot_break_out_of_its_line() {
-        let skipped = SkippedFile { path: "a\nb\u{1b}[2J".into(), reason: "x".into() };
-        let text = Summary { skipped_files: vec![skipped], ..summary() }.to_string();
+        let skipped = SkippedFile {
+            path: "a\nb\u{1b}[2J".into(),
+            reason: "x".into(),
+        };
+        let text = Summary {
+            skipped_files: vec![skipped],
+            ..summary()
+        }
+        .to_string();
         assert!(text.contains("skipped: a\\nb\\u{1b}[2J: x"), "{text}");
     }
 }

@@ -86,17 +86,27 @@ pub(super) async fn exchange(
             }
         }
     };
-    timeout(PATIENCE, talk).await.unwrap_or(Err(HelloError::Silent))
+    timeout(PATIENCE, talk)
+        .await
+        .unwrap_or(Err(HelloError::Silent))
 }
 
 fn check(body: &[u8], me: &Me, expected: Option<NodeId>) -> Result<NodeId, HelloError> {
     let hello: Hello = postcard::from_bytes(body).map_err(|_| HelloError::Stranger)?;
-    let Hello { magic, wire_version, cluster, from, to } = hello;
+    let Hello {
+        magic,
+        wire_version,
+        cluster,
+        from,
+        to,
+    } = hello;
     if magic != MAGIC {
         return Err(HelloError::Stranger);
     }
     if wire_version != WIRE_VERSION {
-        return Err(HelloError::OtherVersion { found: wire_version });
+        return Err(HelloError::OtherVersion {
+            found: wire_version,
+        });
     }
     if cluster != me.cluster {
         return Err(HelloError::OtherCluster);
@@ -107,7 +117,11 @@ fn check(body: &[u8], me: &Me, expected: Option<NodeId>) -> Result<NodeId, Hello
         // The one with the greater id dials.
         None => known && from > me.node && to == Some(me.node),
     };
-    if right { Ok(from) } else { Err(HelloError::OtherNode { from, to }) }
+    if right {
+        Ok(from)
+    } else {
+        Err(HelloError::OtherNode { from, to })
+    }
 }
 
 #[cfg(test)]
@@ -115,8 +129,16 @@ mod tests {
     use super::*;
 
     fn me(node: u64) -> Me {
-        let peers = [1, 2, 3].map(NodeId).into_iter().filter(|peer| peer.0 != node).collect();
-        Me { cluster: ClusterId([1; 16]), node: NodeId(node), peers }
+        let peers = [1, 2, 3]
+            .map(NodeId)
+            .into_iter()
+            .filter(|peer| peer.0 != node)
+            .collect();
+        Me {
+            cluster: ClusterId([1; 16]),
+            node: NodeId(node),
+            peers,
+        }
     }
 
     fn hello(from: u64, to: Option<u64>) -> Hello {
@@ -130,26 +152,60 @@ mod tests {
     }
 
     fn checked(hello: Hello, me: &Me, expected: Option<u64>) -> Result<NodeId, HelloError> {
-        check(&postcard::to_allocvec(&hello).unwrap(), me, expected.map(NodeId))
+        check(
+            &postcard::to_allocvec(&hello).unwrap(),
+            me,
+            expected.map(NodeId),
+        )
     }
 
     #[test]
     fn the_greater_id_dials_and_nobody_else() {
         assert_eq!(checked(hello(2, Some(1)), &me(1), None).unwrap(), NodeId(2));
         assert_eq!(checked(hello(1, None), &me(2), Some(1)).unwrap(), NodeId(1));
-        assert!(checked(hello(1, Some(2)), &me(2), None).is_err(), "the lesser id dialled");
-        assert!(checked(hello(2, Some(3)), &me(1), None).is_err(), "it looked for another");
-        assert!(checked(hello(9, Some(1)), &me(1), None).is_err(), "no voter");
-        assert!(checked(hello(3, None), &me(2), Some(1)).is_err(), "another answered");
+        assert!(
+            checked(hello(1, Some(2)), &me(2), None).is_err(),
+            "the lesser id dialled"
+        );
+        assert!(
+            checked(hello(2, Some(3)), &me(1), None).is_err(),
+            "it looked for another"
+        );
+        assert!(
+            checked(hello(9, Some(1)), &me(1), None).is_err(),
+            "no voter"
+        );
+        assert!(
+            checked(hello(3, None), &me(2), Some(1)).is_err(),
+            "another answered"
+        );
     }
 
     #[test]
     fn another_cluster_version_or_program_is_refused() {
-        let other = Hello { cluster: ClusterId([2; 16]), ..hello(2, Some(1)) };
-        assert!(matches!(checked(other, &me(1), None), Err(HelloError::OtherCluster)));
-        let newer = Hello { wire_version: 2, ..hello(2, Some(1)) };
-        assert!(matches!(checked(newer, &me(1), None), Err(HelloError::OtherVersion { found: 2 })));
-        assert!(matches!(check(b"GET / HTTP", &me(1), None), Err(HelloError::Stranger)));
-        assert!(matches!(check(b"", &me(1), None), Err(HelloError::Stranger)));
+        let other = Hello {
+            cluster: ClusterId([2; 16]),
+            ..hello(2, Some(1))
+        };
+        assert!(matches!(
+            checked(other, &me(1), None),
+            Err(HelloError::OtherCluster)
+        ));
+        let newer = Hello {
+            wire_version: 2,
+            ..hello(2, Some(1))
+        };
+        assert!(matches!(
+            checked(newer, &me(1), None),
+            Err(HelloError::OtherVersion { found: 2 })
+        ));
+        assert!(matches!(
+            check(b"GET / HTTP", &me(1), None),
+            Err(HelloError::Stranger)
+        ));
+        assert!(matches!(
+            check(b"", &me(1), None),
+            Err(HelloError::Stranger)
+        ));
     }
 }

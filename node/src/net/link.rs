@@ -93,7 +93,10 @@ pub(super) async fn dial(peer: NodeId, book: AddressBook, context: LinkContext) 
             }
         }
         // With jitter, so that two nodes do not keep missing each other.
-        sleep(Duration::from_millis(random.between(backoff_ms / 2, backoff_ms))).await;
+        sleep(Duration::from_millis(
+            random.between(backoff_ms / 2, backoff_ms),
+        ))
+        .await;
     }
 }
 
@@ -102,7 +105,10 @@ async fn connect(
     book: &AddressBook,
     context: &LinkContext,
 ) -> Result<(TcpStream, FrameDecoder), hello::HelloError> {
-    let address = book.get(peer).ok_or(io::ErrorKind::AddrNotAvailable).map_err(io::Error::from)?;
+    let address = book
+        .get(peer)
+        .ok_or(io::ErrorKind::AddrNotAvailable)
+        .map_err(io::Error::from)?;
     let mut stream = timeout(CONNECT_PATIENCE, TcpStream::connect(address))
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
@@ -135,13 +141,22 @@ struct Open {
 impl Open {
     fn new(peer: NodeId, context: &LinkContext) -> (mpsc::Receiver<Message>, Open) {
         let (queue, generation) = context.peers.opened(peer, &context.mailbox);
-        (queue, Open { peer, generation, context: context.clone() })
+        (
+            queue,
+            Open {
+                peer,
+                generation,
+                context: context.clone(),
+            },
+        )
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.context.peers.closed(self.peer, self.generation, &self.context.mailbox);
+        self.context
+            .peers
+            .closed(self.peer, self.generation, &self.context.mailbox);
     }
 }
 
@@ -161,8 +176,18 @@ async fn read(
             };
             let (bytes, message) = decoded;
             let units = (bytes / ROOM_UNIT_BYTES + 1).min(ROOM_UNITS) as u32;
-            let taken = room.clone().acquire_many_owned(units).await.map_err(io::Error::other)?;
-            mailbox.post(Mail::Peer(Event::Peer { from: peer, message }, Some(taken)));
+            let taken = room
+                .clone()
+                .acquire_many_owned(units)
+                .await
+                .map_err(io::Error::other)?;
+            mailbox.post(Mail::Peer(
+                Event::Peer {
+                    from: peer,
+                    message,
+                },
+                Some(taken),
+            ));
         }
         let count = reader.read(&mut buffer).await?;
         if count == 0 {
@@ -179,7 +204,11 @@ async fn write(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<Message>) -
         bytes.clear();
         while let Some(message) = next {
             encode_frame(&message::encode(&message), &mut bytes).map_err(io::Error::other)?;
-            next = if bytes.len() < BUFFER_BYTES { queue.try_recv().ok() } else { None };
+            next = if bytes.len() < BUFFER_BYTES {
+                queue.try_recv().ok()
+            } else {
+                None
+            };
         }
         writer.write_all(&bytes).await?;
         bytes.shrink_to(4 * BUFFER_BYTES);

@@ -93,7 +93,17 @@ impl Peers {
         links.generation += 1;
         let generation = links.generation;
         // The lock is held while the news is posted, so that it is told in order.
-        if links.open.insert(peer, Link { outgoing, generation }).is_some() {
+        if links
+            .open
+            .insert(
+                peer,
+                Link {
+                    outgoing,
+                    generation,
+                },
+            )
+            .is_some()
+        {
             mailbox.post(Mail::Peer(Event::PeerDown { peer }, None));
         }
         mailbox.post(Mail::Peer(Event::PeerUp { peer }, None));
@@ -102,7 +112,11 @@ impl Peers {
 
     fn closed(&self, peer: NodeId, generation: u64, mailbox: &Mailbox) {
         let mut links = locked(&self.0);
-        if links.open.get(&peer).is_some_and(|link| link.generation == generation) {
+        if links
+            .open
+            .get(&peer)
+            .is_some_and(|link| link.generation == generation)
+        {
             links.open.remove(&peer);
             mailbox.post(Mail::Peer(Event::PeerDown { peer }, None));
         }
@@ -122,7 +136,12 @@ impl Net {
     ///
     /// # Errors
     /// If the system gives no port.
-    pub fn start(runtime: &Handle, me: Me, book: &AddressBook, mailbox: &Mailbox) -> io::Result<Net> {
+    pub fn start(
+        runtime: &Handle,
+        me: Me,
+        book: &AddressBook,
+        mailbox: &Mailbox,
+    ) -> io::Result<Net> {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         book.set(me.node, listener.local_addr()?);
@@ -132,7 +151,11 @@ impl Net {
         };
         let peers = Peers::default();
         let me = Arc::new(me);
-        let context = link::LinkContext { me: me.clone(), peers: peers.clone(), mailbox: mailbox.clone() };
+        let context = link::LinkContext {
+            me: me.clone(),
+            peers: peers.clone(),
+            mailbox: mailbox.clone(),
+        };
         let mut tasks = vec![runtime.spawn(link::accept(listener, context.clone()))];
         for peer in me.peers.iter().copied().filter(|peer| *peer < me.node) {
             tasks.push(runtime.spawn(link::dial(peer, book.clone(), context.clone())));

@@ -57,7 +57,11 @@ pub struct WorkerOptions {
 
 impl std::fmt::Debug for WorkerOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "WorkerOptions({}, {} threads)", self.worker, self.threads)
+        write!(
+            f,
+            "WorkerOptions({}, {} threads)",
+            self.worker, self.threads
+        )
     }
 }
 
@@ -85,7 +89,14 @@ impl LocalWorker {
             threads.push(thread::Builder::new().name(name).spawn(move || {
                 for assignment in todo {
                     let made = make(&options, &assignment);
-                    if done.send(Made { token: assignment.token, job: assignment.job, result: made }).is_err() {
+                    if done
+                        .send(Made {
+                            token: assignment.token,
+                            job: assignment.job,
+                            result: made,
+                        })
+                        .is_err()
+                    {
                         return;
                     }
                 }
@@ -110,8 +121,15 @@ impl LocalWorker {
             ask_at: None,
         };
         let name = format!("worker-{}", options.worker);
-        threads.push(thread::Builder::new().name(name).spawn(move || agent.run(&stopped, &results))?);
-        Ok(LocalWorker { stop: Some(stop), threads })
+        threads.push(
+            thread::Builder::new()
+                .name(name)
+                .spawn(move || agent.run(&stopped, &results))?,
+        );
+        Ok(LocalWorker {
+            stop: Some(stop),
+            threads,
+        })
     }
 }
 
@@ -160,7 +178,10 @@ impl Agent {
         let inbox = self.courier.inbox();
         self.register();
         loop {
-            let wake = [self.courier.next_resend(), self.ask_at].into_iter().flatten().min();
+            let wake = [self.courier.next_resend(), self.ask_at]
+                .into_iter()
+                .flatten()
+                .min();
             let timer = wake.map_or_else(crossbeam_channel::never, crossbeam_channel::at);
             select! {
                 recv(stopped) -> _ => return,
@@ -185,12 +206,18 @@ impl Agent {
     }
 
     fn register(&mut self) {
-        let command = Command::Register { worker: self.spec.clone() };
+        let command = Command::Register {
+            worker: self.spec.clone(),
+        };
         self.register = Some(self.propose(command));
     }
 
     fn propose(&mut self, command: Command) -> Tag {
-        self.courier.send(Request::Propose { request: None, acknowledged: Sequence(0), command })
+        self.courier.send(Request::Propose {
+            request: None,
+            acknowledged: Sequence(0),
+            command,
+        })
     }
 
     fn free(&self) -> u32 {
@@ -219,7 +246,8 @@ impl Agent {
     }
 
     fn ask_soon(&mut self) {
-        self.ask_at.get_or_insert_with(|| Instant::now() + ASK_DELAY);
+        self.ask_at
+            .get_or_insert_with(|| Instant::now() + ASK_DELAY);
     }
 
     fn on_reply(&mut self, tag: Tag, reply: Reply) {
@@ -240,7 +268,10 @@ impl Agent {
 
     fn on_registered(&mut self, reply: &Reply) {
         match reply {
-            Reply::Applied { outcome: Outcome::Registered, .. } => self.ask(),
+            Reply::Applied {
+                outcome: Outcome::Registered,
+                ..
+            } => self.ask(),
             other => {
                 // Only a later life of this worker, or a full table, can be the reason.
                 tracing::error!(worker = %self.spec.worker, reply = ?other, "not taken as a worker; it stops");
@@ -257,7 +288,9 @@ impl Agent {
             self.held.remove(&token);
         }
         for assignment in work.assignments {
-            if let std::collections::btree_map::Entry::Vacant(place) = self.held.entry(assignment.token) {
+            if let std::collections::btree_map::Entry::Vacant(place) =
+                self.held.entry(assignment.token)
+            {
                 place.insert(assignment.job);
                 // The engine threads end only after this one.
                 let _ = self.jobs.send(assignment);
@@ -272,7 +305,12 @@ impl Agent {
             return;
         }
         let command = match result {
-            Ok(body) => Command::Complete { job, token, result: Digest::of(&body), body },
+            Ok(body) => Command::Complete {
+                job,
+                token,
+                result: Digest::of(&body),
+                body,
+            },
             Err(EngineError { class, message }) => fail(job, token, class, message),
         };
         let tag = self.propose(command);
@@ -282,7 +320,10 @@ impl Agent {
     fn on_handed_in(&mut self, handed: &HandingIn, reply: &Reply) {
         let HandingIn { token, job } = *handed;
         let refused = match reply {
-            Reply::Applied { outcome: Outcome::Rejected(rejection), .. } => match rejection {
+            Reply::Applied {
+                outcome: Outcome::Rejected(rejection),
+                ..
+            } => match rejection {
                 Rejection::Stale { .. } | Rejection::UnknownJob { .. } => None,
                 other => Some(other.to_string()),
             },
@@ -305,35 +346,73 @@ fn fail(job: JobId, token: Token, class: engine::FailureClass, mut message: Stri
     let class = match class {
         engine::FailureClass::Retryable => FailureClass::Retryable,
         // The digest asked for will not come back by waiting.
-        engine::FailureClass::Permanent | engine::FailureClass::SourceChanged => FailureClass::Permanent,
+        engine::FailureClass::Permanent | engine::FailureClass::SourceChanged => {
+            FailureClass::Permanent
+        }
     };
-    Command::Fail { job, token, class, message, retry_after_ms: None }
+    Command::Fail {
+        job,
+        token,
+        class,
+        message,
+        retry_after_ms: None,
+    }
 }
 
 /// Runs the engine on one job; its panic is the job's failure, not the worker's.
 fn make(options: &WorkerOptions, assignment: &Assignment) -> Result<Bytes, EngineError> {
-    let permanent = |message: String| EngineError { class: engine::FailureClass::Permanent, message };
+    let permanent = |message: String| EngineError {
+        class: engine::FailureClass::Permanent,
+        message,
+    };
     let run = || {
-        let Assignment { address, kind, subject, generator, dependencies, .. } = assignment;
+        let Assignment {
+            address,
+            kind,
+            subject,
+            generator,
+            dependencies,
+            ..
+        } = assignment;
         if generator.version != options.engine.version() {
             return Err(permanent(format!(
                 "asked for version {} of {}; this worker has {}",
-                generator.version, generator.engine, options.engine.version()
+                generator.version,
+                generator.engine,
+                options.engine.version()
             )));
         }
-        let children = || Box::new(dependencies.iter().map(|dependency| child(&options.library, dependency)));
-        let subject_to_read = match kind {
-            ContextKind::File => Subject::File { path: path_of(&options.root, address) },
-            ContextKind::Folder => Subject::Folder { children: children() },
-            ContextKind::Project => Subject::Project { children: children() },
+        let children = || {
+            Box::new(
+                dependencies
+                    .iter()
+                    .map(|dependency| child(&options.library, dependency)),
+            )
         };
-        let job = Job { uri: address.clone(), content_digest: *subject, subject: subject_to_read };
+        let subject_to_read = match kind {
+            ContextKind::File => Subject::File {
+                path: path_of(&options.root, address),
+            },
+            ContextKind::Folder => Subject::Folder {
+                children: children(),
+            },
+            ContextKind::Project => Subject::Project {
+                children: children(),
+            },
+        };
+        let job = Job {
+            uri: address.clone(),
+            content_digest: *subject,
+            subject: subject_to_read,
+        };
         let made = options.engine.generate(job)?;
         Ok(Bytes::from(record::encode(&made)))
     };
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        let text = text
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no message");
         Err(permanent(format!("the engine panicked: {text}")))
     })
 }
@@ -344,9 +423,16 @@ fn child(library: &Library, dependency: &DependencyResult) -> ChildInput {
         None => Err("it has no context".to_owned()),
         Some(digest) => body(library, digest)
             .ok_or_else(|| format!("its body {digest} is at no node that runs"))
-            .and_then(|body| record::decode(&body).map(Box::new).map_err(|error| error.to_string())),
+            .and_then(|body| {
+                record::decode(&body)
+                    .map(Box::new)
+                    .map_err(|error| error.to_string())
+            }),
     };
-    ChildInput { uri: Address::clone(address), record }
+    ChildInput {
+        uri: Address::clone(address),
+        record,
+    }
 }
 
 /// A body that the log refers to: some node may not have applied that far yet.

@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use precentor_core::view::View;
-use precentor_core::log::TermAt;
 use precentor_core::ids::{LogIndex, NodeId, Term};
-use precentor_core::message::{Body, Message};
+use precentor_core::log::TermAt;
+use precentor_core::message::{Body, LogPosition, Message};
 use precentor_core::status::{PhaseName, RoleName};
+use precentor_core::view::View;
 
 use super::logs::Logs;
 use super::{Checker, Verdict, ensure};
@@ -30,6 +30,8 @@ struct Seen {
 pub struct Elections {
     leaders: BTreeMap<Term, Place>,
     votes: BTreeMap<(Place, Term), NodeId>,
+    /// With which log each candidate stood.
+    stood: BTreeMap<(NodeId, Term), LogPosition>,
     seen: Vec<Seen>,
 }
 
@@ -38,6 +40,7 @@ impl Elections {
         Elections {
             leaders: BTreeMap::new(),
             votes: BTreeMap::new(),
+            stood: BTreeMap::new(),
             seen: vec![Seen::default(); count],
         }
     }
@@ -48,30 +51,58 @@ impl Elections {
             term: durable.term,
             ..Seen::default()
         };
-        ensure(view.term() == durable.term && view.vote() == durable.vote, Checker::ElectionSafety, || {
-            format!(
-                "{} restarts in {} with vote {:?}; its disk has {durable:?}",
-                view.node(), view.term(), view.vote()
-            )
-        })
+        ensure(
+            view.term() == durable.term && view.vote() == durable.vote,
+            Checker::ElectionSafety,
+            || {
+                format!(
+                    "{} restarts in {} with vote {:?}; its disk has {durable:?}",
+                    view.node(),
+                    view.term(),
+                    view.vote()
+                )
+            },
+        )
     }
 
-    pub(super) fn on_turn(&mut self, place: Place, view: &View<'_>, logs: &Logs, marks: &mut Marks) -> Verdict {
-        let (term, role, commit, applied) = (view.term(), view.role(), view.commit(), view.applied());
+    pub(super) fn on_turn(
+        &mut self,
+        place: Place,
+        view: &View<'_>,
+        logs: &Logs,
+        marks: &mut Marks,
+    ) -> Verdict {
+        let (term, role, commit, applied) =
+            (view.term(), view.role(), view.commit(), view.applied());
         let seen = &mut self.seen[place];
         let node = view.node();
         ensure(term >= seen.term, Checker::ElectionSafety, || {
             format!("{node} went from {} back to {term}", seen.term)
         })?;
-        ensure(commit >= seen.commit && applied >= seen.applied, Checker::CommittedNeverLost, || {
-            format!("{node} went back from {seen:?} to commit {commit}, applied {applied}")
-        })?;
-        ensure(applied <= commit && commit <= view.last().index, Checker::CommittedNeverLost, || {
-            format!("{node} has applied {applied}, commit {commit}, last {:?}", view.last())
-        })?;
+        ensure(
+            commit >= seen.commit && applied >= seen.applied,
+            Checker::CommittedNeverLost,
+            || format!("{node} went back from {seen:?} to commit {commit}, applied {applied}"),
+        )?;
+        ensure(
+            applied <= commit && commit <= view.last().index,
+            Checker::CommittedNeverLost,
+            || {
+                format!(
+                    "{node} has applied {applied}, commit {commit}, last {:?}",
+                    view.last()
+                )
+            },
+        )?;
         let was = seen.role;
         let (yielded, yielding) = (seen.yielding, view.phase() == PhaseName::Yielding);
-        *seen = Seen { term, commit, applied, role: Some(role), yielding };
+        *seen = Seen {
+            term,
+            commit,
+            applied,
+            role: Some(role),
+            yielding,
+        };
         if yielding && !yielded {
             marks.hit(Mark::Yielding);
         }
@@ -93,14 +124,49 @@ impl Elections {
         })?;
         let (tip, tip_term) = logs.tip_before(term);
         let found = view.term_at(tip);
-        let holds = tip.0 == 0 || matches!(found, TermAt::Compacted) || found == TermAt::Known(tip_term);
+        let holds =
+            tip.0 == 0 || matches!(found, TermAt::Compacted) || found == TermAt::Known(tip_term);
         ensure(holds, Checker::CommittedNeverLost, || {
-            format!("{node} leads in {term} without committed entry {tip} of {tip_term}: it has {found:?}")
+            format!(
+                "{node} leads in {term} without committed entry {tip} of {tip_term}: it has {found:?}"
+            )
         })
     }
 
-    pub(super) fn on_say(&mut self, place: Place, to: NodeId, message: &Message, disks: &[Disk]) -> Verdict {
+    pub(super) fn on_say(
+        &mut self,
+        place: Place,
+        to: NodeId,
+        message: &Message,
+        mine: LogPosition,
+        disks: &[Disk],
+    ) -> Verdict {
         let term = message.term;
+        match message.body {
+            Body::Vote { last, .. } => {
+                self.stood.insert((NodeId(place as u64 + 1), term), last);
+            }
+            Body::VoteReply { granted: true } => {
+                // Since the vote was given, a leader of that term may have added entries.
+                let theirs = self.stood.get(&(to, term)).filter(|_| mine.term < term);
+                ensure(
+                    theirs.is_none_or(|theirs| !theirs.is_behind(mine)),
+                    Checker::ElectionSafety,
+                    || {
+                        format!(
+                            "n{} votes in {term} for {to}, whose log ends at {theirs:?}; its own ends at {mine:?}",
+                            place + 1
+                        )
+                    },
+                )?;
+            }
+            Body::VoteReply { granted: false }
+            | Body::PreVote { .. }
+            | Body::PreVoteReply { .. }
+            | Body::Append(_)
+            | Body::AppendReply(_)
+            | Body::TimeoutNow => {}
+        }
         let vote = match message.body {
             Body::Vote { .. } => Some(NodeId(place as u64 + 1)),
             Body::VoteReply { granted: true } => Some(to),
@@ -110,13 +176,20 @@ impl Elections {
         if let Some(vote) = vote {
             let first = *self.votes.entry((place, term)).or_insert(vote);
             ensure(first == vote, Checker::ElectionSafety, || {
-                format!("n{} votes for {vote} in {term}, and before for {first}", place + 1)
+                format!(
+                    "n{} votes for {vote} in {term}, and before for {first}",
+                    place + 1
+                )
             })?;
         }
         let durable = disks[place].durable_state();
-        let holds = durable.term >= term && (vote.is_none() || durable.term > term || durable.vote == vote);
+        let holds =
+            durable.term >= term && (vote.is_none() || durable.term > term || durable.vote == vote);
         ensure(holds, Checker::DurableFirst, || {
-            format!("n{} says {message:?} to {to}, and its disk has {durable:?}", place + 1)
+            format!(
+                "n{} says {message:?} to {to}, and its disk has {durable:?}",
+                place + 1
+            )
         })
     }
 }

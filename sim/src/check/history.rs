@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use precentor_core::command::{Command, Outcome, Rejection};
+use precentor_core::command::{Admission, Command, Outcome, Rejection};
 use precentor_core::ids::{JobId, LogIndex, RequestId, Token};
 use precentor_core::request::{Reply, Work};
 
@@ -32,16 +32,29 @@ impl History {
         }
         if let Command::Claim { claims } = &committed.command.command {
             for (position, claim) in (0..).zip(claims) {
-                self.claims.entry(claim.job).or_default().push(Token { index, position });
+                self.claims
+                    .entry(claim.job)
+                    .or_default()
+                    .push(Token { index, position });
             }
         }
     }
 
-    pub(super) fn on_answer(&mut self, reply: &Reply, logs: &Logs, queue: &Queue, marks: &mut Marks) -> Verdict {
+    pub(super) fn on_answer(
+        &mut self,
+        reply: &Reply,
+        logs: &Logs,
+        queue: &Queue,
+        marks: &mut Marks,
+    ) -> Verdict {
         match reply {
-            Reply::Applied { index, outcome } => self.on_applied(*index, outcome, logs, queue, marks),
+            Reply::Applied { index, outcome } => {
+                self.on_applied(*index, outcome, logs, queue, marks)
+            }
             Reply::Work(work) => on_work(work, logs),
-            Reply::Finished { jobs, .. } => jobs.iter().try_for_each(|finished| queue.agrees(finished)),
+            Reply::Finished { jobs, .. } => {
+                jobs.iter().try_for_each(|finished| queue.agrees(finished))
+            }
             Reply::Unknown => {
                 marks.hit(Mark::RequestUnknown);
                 Ok(())
@@ -55,27 +68,55 @@ impl History {
         }
     }
 
-    fn on_applied(&mut self, index: LogIndex, outcome: &Outcome, logs: &Logs, queue: &Queue, marks: &mut Marks) -> Verdict {
+    fn on_applied(
+        &mut self,
+        index: LogIndex,
+        outcome: &Outcome,
+        logs: &Logs,
+        queue: &Queue,
+        marks: &mut Marks,
+    ) -> Verdict {
         let Some(committed) = logs.get(index) else {
             return ensure(false, Checker::AcceptedIsCommitted, || {
-                format!("{outcome:?} is answered for {index}; committed is {}", logs.committed())
+                format!(
+                    "{outcome:?} is answered for {index}; committed is {}",
+                    logs.committed()
+                )
             });
         };
         let entry = &committed.command;
-        if let (Command::Complete { job, token, .. }, Outcome::Completed) = (&entry.command, outcome) {
+        if let (Command::Complete { job, token, .. }, Outcome::Completed) =
+            (&entry.command, outcome)
+        {
             // The last token before this entry whose claim was granted.
             let claims = self.claims.get(job).map_or(&[][..], Vec::as_slice);
-            let last = claims.iter().rev().find(|t| t.index < index && queue.was_granted(**t));
+            let last = claims
+                .iter()
+                .rev()
+                .find(|t| t.index < index && queue.was_granted(**t));
             ensure(last == Some(token), Checker::Tokens, || {
-                format!("{job} is completed at {index} with token {token}; the last issued is {last:?}")
+                format!(
+                    "{job} is completed at {index} with token {token}; the last issued is {last:?}"
+                )
             })?;
         }
         match outcome {
+            Outcome::Submitted(items) => {
+                for item in items {
+                    match item.how {
+                        Admission::Attached => marks.hit(Mark::Attached),
+                        Admission::Parked => marks.hit(Mark::Parked),
+                        Admission::Created | Admission::FromCache => {}
+                    }
+                }
+            }
             Outcome::Rejected(Rejection::Cycle { .. }) => marks.hit(Mark::CycleRejected),
             Outcome::Rejected(Rejection::QueueFull { .. }) => marks.hit(Mark::QueueFull),
             Outcome::Rejected(Rejection::Stale { .. }) => marks.hit(Mark::StaleRefused),
             Outcome::Rejected(Rejection::OldIncarnation { .. }) => marks.hit(Mark::OldIncarnation),
-            Outcome::Rejected(Rejection::IdempotencyMismatch { .. }) => marks.hit(Mark::MismatchRejected),
+            Outcome::Rejected(Rejection::IdempotencyMismatch { .. }) => {
+                marks.hit(Mark::MismatchRejected)
+            }
             _ => {}
         }
         let Some(request) = entry.request else {
@@ -84,7 +125,9 @@ impl History {
         let Some((first, answered)) = self.requests.get_mut(&request) else {
             return Ok(());
         };
-        let same_body = logs.get(*first).is_some_and(|c| c.command.command == entry.command);
+        let same_body = logs
+            .get(*first)
+            .is_some_and(|c| c.command.command == entry.command);
         // These speak of the copy that was sent, not of the request.
         let of_copy = matches!(
             outcome,
@@ -100,13 +143,17 @@ impl History {
             return Ok(());
         }
         ensure(same_body, Checker::OneEffectPerRequest, || {
-            format!("{request:?} stands at {first} and with another body at {index}, answered {outcome:?}")
+            format!(
+                "{request:?} stands at {first} and with another body at {index}, answered {outcome:?}"
+            )
         })?;
         match answered {
             None => *answered = Some(outcome.clone()),
             Some(before) => {
                 ensure(before == outcome, Checker::OneEffectPerRequest, || {
-                    format!("{request:?} is answered {outcome:?} at {index}, and was answered {before:?}")
+                    format!(
+                        "{request:?} is answered {outcome:?} at {index}, and was answered {before:?}"
+                    )
                 })?;
                 marks.hit(Mark::ReplyRepeated);
             }
@@ -122,12 +169,15 @@ fn on_work(work: &Work, logs: &Logs) -> Verdict {
             let Command::Claim { claims } = &committed.command.command else {
                 return false;
             };
-            claims.get(token.position as usize).is_some_and(|claim| claim.job == assignment.job)
+            claims
+                .get(token.position as usize)
+                .is_some_and(|claim| claim.job == assignment.job)
         });
         ensure(claimed, Checker::DispatchAfterCommit, || {
             format!(
                 "{} is handed out with {token}; committed is {}, and no such claim in it",
-                assignment.job, logs.committed()
+                assignment.job,
+                logs.committed()
             )
         })?;
     }

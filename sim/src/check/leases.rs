@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 
 use precentor_core::command::Command;
 use precentor_core::config::Knobs;
-use precentor_core::view::View;
 use precentor_core::event::Event;
 use precentor_core::ids::{LogIndex, Term, Token, WorkerId, WorkerIncarnation};
 use precentor_core::request::Request;
 use precentor_core::status::RoleName;
 use precentor_core::time::Time;
+use precentor_core::view::View;
 
 use super::logs::Logs;
 use super::{Checker, Moment, Verdict, ensure};
@@ -66,23 +66,40 @@ impl Leases {
         }
         let (place, term, at) = (moment.place, view.term(), moment.now.time);
         self.led_since.entry((place, term)).or_insert(at);
-        let Event::Client { request: Request::Poll(poll), .. } = event else {
+        let Event::Client {
+            request: Request::Poll(poll),
+            ..
+        } = event
+        else {
             return;
         };
         let polls = self.polls.entry(poll.worker).or_default();
         if polls.len() == POLLS {
             polls.remove(0);
         }
-        polls.push(Polled { place, term, at, held: poll.held.clone() });
+        polls.push(Polled {
+            place,
+            term,
+            at,
+            held: poll.held.clone(),
+        });
     }
 
-    pub(super) fn on_committed(&mut self, index: LogIndex, logs: &Logs, marks: &mut Marks) -> Verdict {
+    pub(super) fn on_committed(
+        &mut self,
+        index: LogIndex,
+        logs: &Logs,
+        marks: &mut Marks,
+    ) -> Verdict {
         let Some(committed) = logs.get(index) else {
             return Ok(());
         };
         match &committed.command.command {
             Command::Register { worker } => {
-                let life = self.lives.entry(worker.worker).or_insert((worker.incarnation, index));
+                let life = self
+                    .lives
+                    .entry(worker.worker)
+                    .or_insert((worker.incarnation, index));
                 if worker.incarnation > life.0 {
                     *life = (worker.incarnation, index);
                 }
@@ -116,29 +133,48 @@ impl Leases {
         let Command::Claim { claims } = &claim.command.command else {
             return Ok(());
         };
-        let Some(worker) = claims.get(token.position as usize).map(|claim| claim.worker) else {
+        let Some(worker) = claims
+            .get(token.position as usize)
+            .map(|claim| claim.worker)
+        else {
             return Ok(());
         };
-        if self.lives.get(&worker).is_some_and(|(_, registered)| *registered > token.index) {
+        if self
+            .lives
+            .get(&worker)
+            .is_some_and(|(_, registered)| *registered > token.index)
+        {
             // Its holder is gone: a later life of it registered.
             return Ok(());
         }
         let (place, term, at) = (expiry.place, expiry.entry.term, expiry.at);
         let named = self.polls.get(&worker).and_then(|polls| {
-            polls
-                .iter()
-                .rev()
-                .find(|p| p.place == place && p.term == term && p.at <= at && p.held.contains(&token))
+            polls.iter().rev().find(|p| {
+                p.place == place && p.term == term && p.at <= at && p.held.contains(&token)
+            })
         });
         if let Some(poll) = named {
-            return ensure(at.since(poll.at).0 >= self.lease_us, Checker::Reattach, || {
-                format!("{token} of {worker} expires at {index}, {:?} after it named it", at.since(poll.at))
-            });
+            return ensure(
+                at.since(poll.at).0 >= self.lease_us,
+                Checker::Reattach,
+                || {
+                    format!(
+                        "{token} of {worker} expires at {index}, {:?} after it named it",
+                        at.since(poll.at)
+                    )
+                },
+            );
         }
         let since = self.led_since.get(&(place, term)).copied();
         let since = since.filter(|_| claim.entry.term < term);
-        ensure(since.is_none_or(|since| at.since(since).0 >= self.reattach_us), Checker::Reattach, || {
-            format!("{token} of {worker} expires at {index}, within the reattach window of {term}")
-        })
+        ensure(
+            since.is_none_or(|since| at.since(since).0 >= self.reattach_us),
+            Checker::Reattach,
+            || {
+                format!(
+                    "{token} of {worker} expires at {index}, within the reattach window of {term}"
+                )
+            },
+        )
     }
 }

@@ -4,11 +4,12 @@
 
 use precentor_core::action::Write;
 use precentor_core::command::Entry;
-use precentor_core::view::View;
 use precentor_core::entry::LogEntry;
 use precentor_core::ids::{LogIndex, Term};
 use precentor_core::message::{AppendResult, Body, Message};
+use precentor_core::status::RoleName;
 use precentor_core::time::Time;
+use precentor_core::view::View;
 use precentor_core::wire::command::decode;
 
 use super::{Checker, Failure, Moment, Verdict, ensure};
@@ -82,14 +83,25 @@ impl Logs {
         self.compared[place] = LogIndex(0);
     }
 
-    pub(super) fn on_write(&mut self, moment: Moment, write: &Write, disk: &Disk, marks: &mut Marks) -> Verdict {
+    pub(super) fn on_write(
+        &mut self,
+        moment: Moment,
+        write: &Write,
+        disk: &Disk,
+        marks: &mut Marks,
+    ) -> Verdict {
         if let Some(from) = write.truncate_from {
             if disk.last() >= from {
                 marks.hit(Mark::TailCut);
             }
-            let cut = self.get(from).is_some_and(|c| disk.entry(from).is_some_and(|e| e.term == c.entry.term));
+            let cut = self
+                .get(from)
+                .is_some_and(|c| disk.entry(from).is_some_and(|e| e.term == c.entry.term));
             ensure(!cut, Checker::CommittedNeverLost, || {
-                format!("n{} cuts its log at committed entry {from}", moment.place + 1)
+                format!(
+                    "n{} cuts its log at committed entry {from}",
+                    moment.place + 1
+                )
             })?;
         }
         let Some(first) = write.entries.first() else {
@@ -114,7 +126,11 @@ impl Logs {
                     ensure(holds, Checker::LogMatching, || {
                         format!(
                             "n{} appends {} of {} after {previous:?}; n{} appended another of that term after {:?}",
-                            moment.place + 1, entry.index, entry.term, known.place + 1, known.previous
+                            moment.place + 1,
+                            entry.index,
+                            entry.term,
+                            known.place + 1,
+                            known.previous
                         )
                     })?;
                 }
@@ -134,7 +150,13 @@ impl Logs {
         Ok(())
     }
 
-    pub(super) fn on_commit(&mut self, place: Place, view: &View<'_>, disks: &[Disk], marks: &mut Marks) -> Verdict {
+    pub(super) fn on_commit(
+        &mut self,
+        place: Place,
+        view: &View<'_>,
+        disks: &[Disk],
+        marks: &mut Marks,
+    ) -> Verdict {
         let commit = view.commit();
         let compared = std::mem::replace(&mut self.compared[place], commit);
         if commit <= compared {
@@ -149,7 +171,9 @@ impl Logs {
                 Some(known) => ensure(known.entry == *entry, Checker::CommittedNeverLost, || {
                     format!(
                         "n{} commits at {index} an entry of {}; committed there is one of {}",
-                        place + 1, entry.term, known.entry.term
+                        place + 1,
+                        entry.term,
+                        known.entry.term
                     )
                 })?,
                 None => {
@@ -167,13 +191,31 @@ impl Logs {
         let Some(tip) = self.get(commit) else {
             return Ok(());
         };
-        if compared >= self.committed() {
-            return Ok(());
-        }
-        let holders = disks.iter().filter(|disk| disk.holds_durably(commit, tip.entry.term)).count();
-        ensure(holders > disks.len() / 2, Checker::CommittedNeverLost, || {
-            format!("n{} calls {commit} committed, which {holders} of {} disks hold", place + 1, disks.len())
-        })
+        // Raft §5.4.2: a leader commits by counting only what is of its own term.
+        let counted = view.role() == RoleName::Leader && tip.entry.term < view.term();
+        ensure(!counted, Checker::CommittedNeverLost, || {
+            format!(
+                "n{} leads in {} and moves its commit to {commit}, an entry of {}",
+                place + 1,
+                view.term(),
+                tip.entry.term
+            )
+        })?;
+        let holders = disks
+            .iter()
+            .filter(|disk| disk.holds_durably(commit, tip.entry.term))
+            .count();
+        ensure(
+            holders > disks.len() / 2,
+            Checker::CommittedNeverLost,
+            || {
+                format!(
+                    "n{} calls {commit} committed, which {holders} of {} disks hold",
+                    place + 1,
+                    disks.len()
+                )
+            },
+        )
     }
 
     /// A follower's match must be on its disk.
@@ -186,7 +228,10 @@ impl Logs {
         };
         let holds = index.0 == 0 || disk.is_durable(index);
         ensure(holds, Checker::DurableFirst, || {
-            format!("n{} confirms entries up to {index}, and its disk does not hold that one", place + 1)
+            format!(
+                "n{} confirms entries up to {index}, and its disk does not hold that one",
+                place + 1
+            )
         })
     }
 

@@ -12,9 +12,9 @@ use std::fmt;
 
 use precentor_core::action::{Action, Violation};
 use precentor_core::config::Knobs;
-use precentor_core::view::View;
 use precentor_core::event::{Event, Now};
 use precentor_core::ids::LogIndex;
+use precentor_core::view::View;
 
 use crate::disk::Disk;
 use crate::marks::Marks;
@@ -164,27 +164,33 @@ impl Checks {
         disks: &[Disk],
         marks: &mut Marks,
     ) -> Verdict {
-        self.elections.on_turn(moment.place, view, &self.logs, marks)?;
+        self.elections
+            .on_turn(moment.place, view, &self.logs, marks)?;
         for action in actions {
             if let Action::Write(write) = action {
-                self.logs.on_write(moment, write, &disks[moment.place], marks)?;
+                self.logs
+                    .on_write(moment, write, &disks[moment.place], marks)?;
             }
         }
         let before = self.logs.committed();
         self.logs.on_commit(moment.place, view, disks, marks)?;
         for index in before.0 + 1..=self.logs.committed().0 {
-            self.leases.on_committed(LogIndex(index), &self.logs, marks)?;
+            self.leases
+                .on_committed(LogIndex(index), &self.logs, marks)?;
             self.history.on_committed(LogIndex(index), &self.logs);
         }
         self.queue.on_turn(view, &self.logs, marks)?;
         for action in actions {
             match action {
                 Action::Say { to, message } => {
-                    self.elections.on_say(moment.place, *to, message, disks)?;
-                    self.logs.on_say(moment.place, message, &disks[moment.place])?;
+                    self.elections
+                        .on_say(moment.place, *to, message, view.last(), disks)?;
+                    self.logs
+                        .on_say(moment.place, message, &disks[moment.place])?;
                 }
                 Action::Answer { reply, .. } => {
-                    self.history.on_answer(reply, &self.logs, &self.queue, marks)?;
+                    self.history
+                        .on_answer(reply, &self.logs, &self.queue, marks)?;
                 }
                 Action::Audit(record) => self.queue.on_audit(record)?,
                 Action::Halt(violation) => on_halt(violation)?,

@@ -6,11 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use precentor_core::address::Address;
 use precentor_core::command::{AuditRecord, Command};
-use precentor_core::digest::Digest;
-use precentor_core::view::View;
+use precentor_core::digest::{Digest, StateHash};
 use precentor_core::ids::{FinishNumber, JobId, LogIndex, Token, WorkerId};
 use precentor_core::job::{DeadReason, Finished, JobState};
-use precentor_core::digest::StateHash;
+use precentor_core::view::View;
 
 use super::logs::Logs;
 use super::{Checker, Failure, Verdict, ensure};
@@ -43,21 +42,35 @@ impl Queue {
 
     /// Does an item of the feed say what was seen before?
     pub(super) fn agrees(&self, finished: &Finished) -> Verdict {
-        let known = self.finished.get((finished.number.0 as usize).wrapping_sub(1));
-        ensure(known.is_none_or(|known| known == finished), Checker::OneTerminalState, || {
-            format!("the feed says {finished:?}, and said {known:?}")
-        })
+        let known = self
+            .finished
+            .get((finished.number.0 as usize).wrapping_sub(1));
+        ensure(
+            known.is_none_or(|known| known == finished),
+            Checker::OneTerminalState,
+            || format!("the feed says {finished:?}, and said {known:?}"),
+        )
     }
 
     pub(super) fn on_audit(&mut self, record: &AuditRecord) -> Verdict {
         let first = *self.audit.entry(record.index).or_insert(record.digest);
         ensure(first == record.digest, Checker::AuditChain, || {
-            format!("two audit records for {}: {first:?} and {:?}", record.index, record.digest)
+            format!(
+                "two audit records for {}: {first:?} and {:?}",
+                record.index, record.digest
+            )
         })?;
         let before = self.audit.get(&LogIndex(record.index.0 - 1));
-        ensure(before.is_none_or(|before| *before == record.previous), Checker::AuditChain, || {
-            format!("the audit record of {} follows {:?}; the one before is {before:?}", record.index, record.previous)
-        })
+        ensure(
+            before.is_none_or(|before| *before == record.previous),
+            Checker::AuditChain,
+            || {
+                format!(
+                    "the audit record of {} follows {:?}; the one before is {before:?}",
+                    record.index, record.previous
+                )
+            },
+        )
     }
 
     pub(super) fn on_turn(&mut self, view: &View<'_>, logs: &Logs, marks: &mut Marks) -> Verdict {
@@ -69,7 +82,10 @@ impl Queue {
             let hash = view.state_hash().hash;
             let first = *self.hashes.entry(applied).or_insert(hash);
             return ensure(first == hash, Checker::EqualState, || {
-                format!("{} has another state at {applied} than the first replica there", view.node())
+                format!(
+                    "{} has another state at {applied} than the first replica there",
+                    view.node()
+                )
             });
         }
         let from = std::mem::replace(&mut self.judged, applied);
@@ -80,7 +96,11 @@ impl Queue {
             let Some(committed) = logs.get(LogIndex(index)) else {
                 return Err(Failure {
                     checker: Checker::CommittedNeverLost,
-                    text: format!("{} applied {applied}; committed is {}", view.node(), logs.committed()),
+                    text: format!(
+                        "{} applied {applied}; committed is {}",
+                        view.node(),
+                        logs.committed()
+                    ),
                 });
             };
             match &committed.command.command {
@@ -93,11 +113,16 @@ impl Queue {
                 Command::Claim { claims } => {
                     claimed = true;
                     for (position, claim) in (0..).zip(claims) {
-                        let token = Token { index: LogIndex(index), position };
+                        let token = Token {
+                            index: LogIndex(index),
+                            position,
+                        };
                         self.on_claim(view, claim.job, token)?;
                     }
                 }
-                Command::Complete { job, token, .. } => self.on_touched(view, *job, *token, marks)?,
+                Command::Complete { job, token, .. } => {
+                    self.on_touched(view, *job, *token, marks)?
+                }
                 Command::Fail { job, token, .. } | Command::Release { job, token } => {
                     self.on_touched(view, *job, *token, marks)?;
                 }
@@ -106,7 +131,10 @@ impl Queue {
                         self.on_touched(view, lease.job, lease.token, marks)?;
                     }
                 }
-                Command::TakeOver { .. } | Command::OpenSession | Command::Register { .. } | Command::Tick => {}
+                Command::TakeOver { .. }
+                | Command::OpenSession
+                | Command::Register { .. }
+                | Command::Tick => {}
             }
         }
         if claimed {
@@ -123,11 +151,16 @@ impl Queue {
         for finished in view.queue().finished_after(known, u32::MAX) {
             let number = FinishNumber(self.finished.len() as u64 + 1);
             ensure(finished.number == number, Checker::OneTerminalState, || {
-                format!("{} finished as {}; {number} is next", finished.job, finished.number)
+                format!(
+                    "{} finished as {}; {number} is next",
+                    finished.job, finished.number
+                )
             })?;
-            ensure(finished.state.is_terminal(), Checker::OneTerminalState, || {
-                format!("{} finished as {:?}", finished.job, finished.state)
-            })?;
+            ensure(
+                finished.state.is_terminal(),
+                Checker::OneTerminalState,
+                || format!("{} finished as {:?}", finished.job, finished.state),
+            )?;
             let before = self.by_job.insert(finished.job, number);
             ensure(before.is_none(), Checker::OneTerminalState, || {
                 format!("{} finished as {before:?} and as {number}", finished.job)
@@ -145,11 +178,11 @@ impl Queue {
         };
         if found.last_token == Some(token) {
             self.granted.insert(token);
-        } else if let Some(last) = found.last_token {
-            if last > token {
-                // Overtaken within one turn: it may have been granted or not.
-                self.granted.insert(token);
-            }
+        } else if let Some(last) = found.last_token
+            && last > token
+        {
+            // Overtaken within one turn: it may have been granted or not.
+            self.granted.insert(token);
         }
         if found.state.is_terminal() || found.last_token != Some(token) {
             return Ok(());
@@ -157,7 +190,10 @@ impl Queue {
         for needed in self.needs.get(&found.address).into_iter().flatten() {
             let ended = self.ended.contains(needed) || view.queue().context(needed).is_some();
             ensure(ended, Checker::Dependencies, || {
-                format!("{job} ({}) was claimed at {}, and {needed} never ended", found.address, token.index)
+                format!(
+                    "{job} ({}) was claimed at {}, and {needed} never ended",
+                    found.address, token.index
+                )
             })?;
         }
         Ok(())
@@ -165,28 +201,52 @@ impl Queue {
 
     /// An entry spoke of a job: what ended stays as it ended, and what is
     /// published does not go back.
-    fn on_touched(&mut self, view: &View<'_>, job: JobId, token: Token, marks: &mut Marks) -> Verdict {
+    fn on_touched(
+        &mut self,
+        view: &View<'_>,
+        job: JobId,
+        token: Token,
+        marks: &mut Marks,
+    ) -> Verdict {
         let Some(found) = view.queue().job(job) else {
             return Ok(());
         };
-        let ended = self.by_job.get(&job).and_then(|number| self.finished.get(number.0 as usize - 1));
+        let ended = self
+            .by_job
+            .get(&job)
+            .and_then(|number| self.finished.get(number.0 as usize - 1));
         if let Some(ended) = ended {
-            ensure(ended.state == found.state, Checker::OneTerminalState, || {
-                format!("{job} ended as {:?} and is {:?} now", ended.state, found.state)
-            })?;
+            ensure(
+                ended.state == found.state,
+                Checker::OneTerminalState,
+                || {
+                    format!(
+                        "{job} ended as {:?} and is {:?} now",
+                        ended.state, found.state
+                    )
+                },
+            )?;
         }
-        if let JobState::Done { .. } = found.state {
-            if found.last_token == Some(token) && found.crashes > 0 {
-                marks.hit(Mark::LateAccepted);
-            }
+        if let JobState::Done { .. } = found.state
+            && found.last_token == Some(token)
+            && found.crashes > 0
+        {
+            marks.hit(Mark::LateAccepted);
         }
         let Some(context) = view.queue().context(&found.address) else {
             return Ok(());
         };
         let before = self.pointers.insert(found.address.clone(), context.job);
-        ensure(before.is_none_or(|before| before <= context.job), Checker::PointerForward, || {
-            format!("{} went from the result of {before:?} back to that of {}", found.address, context.job)
-        })
+        ensure(
+            before.is_none_or(|before| before <= context.job),
+            Checker::PointerForward,
+            || {
+                format!(
+                    "{} went from the result of {before:?} back to that of {}",
+                    found.address, context.job
+                )
+            },
+        )
     }
 
     fn on_leases(&self, view: &View<'_>) -> Verdict {
@@ -205,7 +265,9 @@ impl Queue {
         }
         for (worker, count) in held {
             let slots = view.queue().worker(worker).map_or(0, |spec| spec.slots);
-            ensure(count <= slots, Checker::Slots, || format!("{worker} holds {count} jobs in {slots} slots"))?;
+            ensure(count <= slots, Checker::Slots, || {
+                format!("{worker} holds {count} jobs in {slots} slots")
+            })?;
         }
         Ok(())
     }
@@ -213,7 +275,9 @@ impl Queue {
 
 fn mark_end(state: &JobState, marks: &mut Marks) {
     match state {
-        JobState::Done { from_cache: true, .. } => marks.hit(Mark::FromCache),
+        JobState::Done {
+            from_cache: true, ..
+        } => marks.hit(Mark::FromCache),
         JobState::Done { .. } => marks.hit(Mark::JobDone),
         JobState::Dead(DeadReason::Permanent { .. }) => marks.hit(Mark::DeadPermanent),
         JobState::Dead(DeadReason::Failures { .. }) => marks.hit(Mark::DeadFailures),

@@ -37,16 +37,26 @@ fn disk(keep_ppm: u32) -> Disk {
 }
 
 fn terms(disk: &Disk) -> Vec<u64> {
-    disk.recover().entries.iter().map(|entry| entry.term.0).collect()
+    disk.recover()
+        .entries
+        .iter()
+        .map(|entry| entry.term.0)
+        .collect()
 }
 
 #[test]
 fn a_crash_loses_what_was_not_synced() {
     let (mut disk, mut tape) = (disk(0), Tape::of_seed(1));
-    assert_eq!(disk.write(write(1, None, entries(1, 3, 1), 1), 0, &mut tape), WriteEnd::Durable(100));
+    assert_eq!(
+        disk.write(write(1, None, entries(1, 3, 1), 1), 0, &mut tape),
+        WriteEnd::Durable(100)
+    );
     assert_eq!(disk.complete(100), Some(WriteId(1)));
     disk.write(write(2, Some(2), entries(2, 4, 2), 2), 200, &mut tape);
-    assert!(!disk.holds_durably(LogIndex(2), Term(1)), "it is being overwritten");
+    assert!(
+        !disk.holds_durably(LogIndex(2), Term(1)),
+        "it is being overwritten"
+    );
     assert_eq!(disk.durable_state().term, Term(1));
     disk.crash(&mut tape);
     assert_eq!(terms(&disk), [1, 1, 1]);
@@ -74,7 +84,11 @@ fn what_was_synced_survives_every_crash_and_what_was_not_survives_as_a_first_par
         (3, vec![1, 1]),
         (3, vec![1, 1, 3]),
     ];
-    assert_eq!(seen, legal.into_iter().collect(), "every first part, and nothing else");
+    assert_eq!(
+        seen,
+        legal.into_iter().collect(),
+        "every first part, and nothing else"
+    );
 }
 
 #[test]

@@ -53,8 +53,12 @@ impl Stage {
             Kind::Snapshot => nemesis.snapshot_us,
         };
         if mean_us > 0 {
-            let wait_us = self.tape.roll(Domain::Nemesis, kind as u32).exponential(mean_us);
-            self.agenda.put(self.now_us + wait_us, Happening::Nemesis(kind));
+            let wait_us = self
+                .tape
+                .roll(Domain::Nemesis, kind as u32)
+                .exponential(mean_us);
+            self.agenda
+                .put(self.now_us + wait_us, Happening::Nemesis(kind));
         }
     }
 
@@ -105,10 +109,10 @@ impl Stage {
                 }
             }
             Kind::HandOver => {
-                if self.tape.fault(Domain::HandOver, 0, certain).is_some() {
-                    if let Some(place) = self.leader() {
-                        self.deliver(place, Event::Order(Order::HandOver));
-                    }
+                if self.tape.fault(Domain::HandOver, 0, certain).is_some()
+                    && let Some(place) = self.leader()
+                {
+                    self.deliver(place, Event::Order(Order::HandOver));
                 }
             }
             Kind::Snapshot => {
@@ -118,12 +122,12 @@ impl Stage {
                 }
             }
         }
-        if self.scenario.wall_ms_max > 0 {
-            if let Some(mut roll) = self.tape.fault(Domain::WallJump, 0, 200_000) {
-                let place = roll.below(count as u64) as usize;
-                let offset_ms = roll.below(self.scenario.wall_ms_max);
-                self.machines[place].clock.set_wall_offset_ms(offset_ms);
-            }
+        if self.scenario.wall_ms_max > 0
+            && let Some(mut roll) = self.tape.fault(Domain::WallJump, 0, 200_000)
+        {
+            let place = roll.below(count as u64) as usize;
+            let offset_ms = roll.below(self.scenario.wall_ms_max);
+            self.machines[place].clock.set_wall_offset_ms(offset_ms);
         }
         Ok(())
     }
@@ -137,7 +141,10 @@ impl Stage {
             (Shape::OneLink, Domain::Flap),
         ];
         let count = self.scenario.nodes;
-        let nth = self.tape.roll(Domain::Nemesis, 32).below(SHAPES.len() as u64) as usize;
+        let nth = self
+            .tape
+            .roll(Domain::Nemesis, 32)
+            .below(SHAPES.len() as u64) as usize;
         let (shape, domain) = SHAPES[nth];
         let Some(mut roll) = self.tape.fault(domain, 0, 1_000_000) else {
             return;
@@ -145,11 +152,20 @@ impl Stage {
         let cuts = partition(shape, count, self.leader(), &mut roll);
         let length_us = roll.between(20_000, self.scenario.nemesis.partition_us_max);
         // A flapping link goes up and down several times; other walls stand once.
-        let rounds = if shape == Shape::OneLink { 1 + roll.below(5) } else { 1 };
+        let rounds = if shape == Shape::OneLink {
+            1 + roll.below(5)
+        } else {
+            1
+        };
         for &(from, to) in &cuts {
             self.network.wall(from, to, true);
         }
-        self.trace.tell(|| format!("{:>10} wall {shape:?} {cuts:?} for {length_us} us", self.now_us));
+        self.trace.tell(|| {
+            format!(
+                "{:>10} wall {shape:?} {cuts:?} for {length_us} us",
+                self.now_us
+            )
+        });
         // A connection that carries nothing for long breaks.
         if length_us > 1_000_000 {
             for &(from, to) in &cuts {
@@ -157,12 +173,20 @@ impl Stage {
                     for (node, peer) in [(from, to), (to, from)] {
                         let life = self.machines[node].life;
                         let at_us = self.now_us + roll.between(300_000, 1_000_000);
-                        self.agenda.put(at_us, Happening::Hangup { place: node, life, peer });
+                        self.agenda.put(
+                            at_us,
+                            Happening::Hangup {
+                                place: node,
+                                life,
+                                peer,
+                            },
+                        );
                     }
                 }
             }
         }
-        self.agenda.put(self.now_us + length_us / rounds, Happening::Unwall { cuts });
+        self.agenda
+            .put(self.now_us + length_us / rounds, Happening::Unwall { cuts });
     }
 
     pub(super) fn unwall(&mut self, cuts: &[(Place, Place)]) {
@@ -182,28 +206,50 @@ impl Stage {
         if self.machines[place].driver.is_none() {
             return;
         }
-        self.trace.tell(|| format!("{:>10} n{} dies", self.now_us, place + 1));
+        self.trace
+            .tell(|| format!("{:>10} n{} dies", self.now_us, place + 1));
         self.machines[place].stop();
         self.disks[place].crash(&mut self.tape);
         for peer in (0..self.scenario.nodes).filter(|&peer| peer != place) {
             // Its sockets close: peers that messages reach hear of it at once.
             if self.network.close(place, peer) && self.network.passes(place, peer) {
                 let life = self.machines[peer].life;
-                let wait_us = self.tape.roll(Domain::Connect, lane(place, peer)).between(100, 1_500);
-                self.agenda.put(self.now_us + wait_us, Happening::Hangup { place: peer, life, peer: place });
+                let wait_us = self
+                    .tape
+                    .roll(Domain::Connect, lane(place, peer))
+                    .between(100, 1_500);
+                self.agenda.put(
+                    self.now_us + wait_us,
+                    Happening::Hangup {
+                        place: peer,
+                        life,
+                        peer: place,
+                    },
+                );
             }
         }
         let mut roll = self.tape.roll(Domain::Nemesis, 33 + place as u32);
-        let most_us = if self.healed { 50_000 } else { self.scenario.nemesis.down_us_max.max(50_000) };
+        let most_us = if self.healed {
+            50_000
+        } else {
+            self.scenario.nemesis.down_us_max.max(50_000)
+        };
         let down_us = roll.between(5_000, most_us);
         let life = self.machines[place].life;
-        self.agenda.put(self.now_us + down_us, Happening::Start { place, life });
+        self.agenda
+            .put(self.now_us + down_us, Happening::Start { place, life });
     }
 
     pub(super) fn dial(&mut self, a: Place, b: Place, least_us: u64) {
         if self.network.dial(a, b) {
-            let wait_us = self.tape.roll(Domain::Connect, lane(a, b)).between(200, 3_000);
-            self.agenda.put(self.now_us + least_us + wait_us, Happening::Connect { a, b });
+            let wait_us = self
+                .tape
+                .roll(Domain::Connect, lane(a, b))
+                .between(200, 3_000);
+            self.agenda.put(
+                self.now_us + least_us + wait_us,
+                Happening::Connect { a, b },
+            );
         }
     }
 
@@ -232,7 +278,8 @@ impl Stage {
 
     /// All chaos ends.
     pub(super) fn heal(&mut self) {
-        self.trace.tell(|| format!("{:>10} everything heals", self.now_us));
+        self.trace
+            .tell(|| format!("{:>10} everything heals", self.now_us));
         self.healed = true;
         self.tape.calm_down();
         self.network.heal();
@@ -242,10 +289,12 @@ impl Stage {
         for place in 0..self.scenario.nodes {
             let life = self.machines[place].life;
             if self.machines[place].driver.is_none() {
-                self.agenda.put(self.now_us + 1_000, Happening::Start { place, life });
+                self.agenda
+                    .put(self.now_us + 1_000, Happening::Start { place, life });
             } else if self.is_paused(place) {
                 self.machines[place].paused_until_us = self.now_us;
-                self.agenda.put(self.now_us, Happening::Resume { place, life });
+                self.agenda
+                    .put(self.now_us, Happening::Resume { place, life });
             }
             for peer in place + 1..self.scenario.nodes {
                 self.dial(place, peer, 0);
@@ -267,7 +316,10 @@ impl Stage {
         }
         Err(Failure {
             checker: Checker::Liveness,
-            text: format!("{} ms after everything healed: {reason}", self.scenario.heal_us_max / 1_000),
+            text: format!(
+                "{} ms after everything healed: {reason}",
+                self.scenario.heal_us_max / 1_000
+            ),
         })
     }
 
@@ -282,7 +334,11 @@ impl Stage {
             };
             let view = driver.view();
             if view.queue().counts().live() > 0 {
-                return Some(format!("n{} has unfinished jobs: {:?}", place + 1, view.queue().counts()));
+                return Some(format!(
+                    "n{} has unfinished jobs: {:?}",
+                    place + 1,
+                    view.queue().counts()
+                ));
             }
             states.push((view.applied(), view.last().index, view.state_hash().hash));
         }

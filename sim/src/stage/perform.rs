@@ -20,32 +20,36 @@ const ENCODED_ONE_IN: u64 = 16;
 impl Stage {
     pub(super) fn perform(&mut self, place: Place, actions: &mut Vec<Action>) -> Verdict {
         let shuffle = self.scenario.shuffle_ppm;
-        if actions.len() > 1 {
-            if let Some(mut roll) = self.tape.fault(Domain::ActionsShuffled, place as u32, shuffle) {
-                roll.shuffle(actions);
-                // Writes keep their order among themselves.
-                let mut writes: Vec<Action> = Vec::new();
-                actions.retain(|action| {
-                    let is_write = matches!(action, Action::Write(_));
-                    if is_write {
-                        writes.push(action.clone());
-                    }
-                    !is_write
-                });
-                writes.sort_by_key(|action| match action {
-                    Action::Write(write) => write.id,
-                    _ => precentor_core::ids::WriteId(0),
-                });
-                let at = roll.below(actions.len() as u64 + 1) as usize;
-                actions.splice(at..at, writes);
-            }
+        if actions.len() > 1
+            && let Some(mut roll) = self
+                .tape
+                .fault(Domain::ActionsShuffled, place as u32, shuffle)
+        {
+            roll.shuffle(actions);
+            // Writes keep their order among themselves.
+            let mut writes: Vec<Action> = Vec::new();
+            actions.retain(|action| {
+                let is_write = matches!(action, Action::Write(_));
+                if is_write {
+                    writes.push(action.clone());
+                }
+                !is_write
+            });
+            writes.sort_by_key(|action| match action {
+                Action::Write(write) => write.id,
+                _ => precentor_core::ids::WriteId(0),
+            });
+            let at = roll.below(actions.len() as u64 + 1) as usize;
+            actions.splice(at..at, writes);
         }
         let mid_turn = self.scenario.nemesis.mid_turn_ppm;
         let mut stop_at = usize::MAX;
-        if !actions.is_empty() {
-            if let Some(mut roll) = self.tape.fault(Domain::CrashMidTurn, place as u32, mid_turn) {
-                stop_at = roll.below(actions.len() as u64) as usize;
-            }
+        if !actions.is_empty()
+            && let Some(mut roll) = self
+                .tape
+                .fault(Domain::CrashMidTurn, place as u32, mid_turn)
+        {
+            stop_at = roll.below(actions.len() as u64) as usize;
         }
         for (nth, action) in actions.drain(..).enumerate() {
             if nth == stop_at {
@@ -60,14 +64,24 @@ impl Stage {
     fn act(&mut self, place: Place, action: Action) -> Verdict {
         let (now_us, life) = (self.now_us, self.machines[place].life);
         self.trace.fold(code(&action));
-        self.trace.tell(|| format!("{now_us:>10} n{} > {action:?}", place + 1));
+        self.trace
+            .tell(|| format!("{now_us:>10} n{} > {action:?}", place + 1));
         match action {
             Action::Write(write) => {
                 let id = write.id;
                 match self.disks[place].write(write, now_us, &mut self.tape) {
-                    WriteEnd::Durable(at_us) => self.agenda.put(at_us, Happening::Synced { place, life }),
+                    WriteEnd::Durable(at_us) => {
+                        self.agenda.put(at_us, Happening::Synced { place, life })
+                    }
                     WriteEnd::Failed(at_us) => {
-                        self.agenda.put(at_us, Happening::SyncFailed { place, life, write: id });
+                        self.agenda.put(
+                            at_us,
+                            Happening::SyncFailed {
+                                place,
+                                life,
+                                write: id,
+                            },
+                        );
                     }
                 }
             }
@@ -78,9 +92,22 @@ impl Stage {
                     self.agenda.put(at_us, Happening::Tell { ticket, reply });
                 }
             }
-            Action::ReadLog { read, from, to, bytes_max } => {
+            Action::ReadLog {
+                read,
+                from,
+                to,
+                bytes_max,
+            } => {
                 let entries = self.disks[place].read(from, to, bytes_max);
-                self.agenda.put(now_us + 200, Happening::Read { place, life, read, entries });
+                self.agenda.put(
+                    now_us + 200,
+                    Happening::Read {
+                        place,
+                        life,
+                        read,
+                        entries,
+                    },
+                );
             }
             Action::SaveSnapshot(snapshot) => {
                 let at_us = self.disks[place].save(snapshot, now_us, &mut self.tape);
@@ -101,9 +128,11 @@ impl Stage {
         self.messages += 1;
         if self.messages.is_multiple_of(ENCODED_ONE_IN) {
             let decoded = decode(&encode(&message));
-            ensure(decoded.as_ref().is_ok_and(|d| *d == message), Checker::Wire, || {
-                format!("{message:?} came back from its bytes as {decoded:?}")
-            })?;
+            ensure(
+                decoded.as_ref().is_ok_and(|d| *d == message),
+                Checker::Wire,
+                || format!("{message:?} came back from its bytes as {decoded:?}"),
+            )?;
         }
         if !self.network.is_open(from, to) {
             return Ok(());
@@ -112,18 +141,46 @@ impl Stage {
         let arrivals = self.network.send(from, to, self.now_us, &mut self.tape);
         if let Some(at_us) = arrivals.second_us {
             let message = message.clone();
-            self.agenda.put(at_us, Happening::Arrive { from, to, generation, message });
+            self.agenda.put(
+                at_us,
+                Happening::Arrive {
+                    from,
+                    to,
+                    generation,
+                    message,
+                },
+            );
         }
         if let Some(at_us) = arrivals.first_us {
-            self.agenda.put(at_us, Happening::Arrive { from, to, generation, message });
+            self.agenda.put(
+                at_us,
+                Happening::Arrive {
+                    from,
+                    to,
+                    generation,
+                    message,
+                },
+            );
         }
         Ok(())
     }
 
-    pub(super) fn arrive(&mut self, from: Place, to: Place, generation: u32, message: Message) -> Verdict {
-        let current = self.network.is_open(from, to) && self.network.generation(from, to) == generation;
+    pub(super) fn arrive(
+        &mut self,
+        from: Place,
+        to: Place,
+        generation: u32,
+        message: Message,
+    ) -> Verdict {
+        let current =
+            self.network.is_open(from, to) && self.network.generation(from, to) == generation;
         let stale_ppm = self.scenario.network.stale_ppm;
-        if !current && self.tape.fault(Domain::StaleDelivery, lane(from, to), stale_ppm).is_none() {
+        if !current
+            && self
+                .tape
+                .fault(Domain::StaleDelivery, lane(from, to), stale_ppm)
+                .is_none()
+        {
             return Ok(());
         }
         let from = NodeId(from as u64 + 1);

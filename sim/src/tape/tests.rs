@@ -60,7 +60,11 @@ fn rolls_stay_in_their_range_and_near_their_mean() {
     assert!((0..1_000).all(|_| (5..=9).contains(&roll.between(5, 9))));
     assert_eq!(roll.between(4, 4), 4);
     let sum: u64 = (0..10_000).map(|_| roll.exponential(1_000)).sum();
-    assert!((900..1_100).contains(&(sum / 10_000)), "mean {}", sum / 10_000);
+    assert!(
+        (900..1_100).contains(&(sum / 10_000)),
+        "mean {}",
+        sum / 10_000
+    );
     let hits = (0..100_000).filter(|_| roll.chance(20_000)).count();
     assert!((1_800..2_200).contains(&hits), "{hits} hits of 2,000");
 }

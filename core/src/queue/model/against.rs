@@ -8,10 +8,13 @@ use super::super::QueueManager;
 use super::super::tests::{World, address, entry, needs, rules, spec, worker};
 use super::*;
 
+/// Name, input, class, needs (name, required) and delay of an item.
+type Item = (usize, u8, Class, Vec<(usize, bool)>, u64);
+
 /// A random step. Numbers are reduced to what exists.
 #[derive(Clone, Debug)]
 enum Step {
-    Submit(Vec<(usize, u8, Class, Vec<(usize, bool)>, u64)>),
+    Submit(Vec<Item>),
     Claim(usize, u64),
     ClaimFirst(u64),
     Complete(usize, usize),

@@ -63,6 +63,8 @@ struct Model {
     incarnations: BTreeMap<u64, u64>,
     accepted: u64,
     now: u64,
+    /// Ends that dependents learn of when the whole batch is admitted.
+    untold: Vec<(u64, Result<(), u64>)>,
 }
 
 impl Model {
@@ -244,6 +246,9 @@ impl Model {
                 }
             }
         }
+        for (ended, result) in std::mem::take(&mut self.untold) {
+            self.tell(ended, result);
+        }
         Ok(answers.into_iter().map(Option::unwrap).collect())
     }
 
@@ -275,7 +280,8 @@ impl Model {
             self.tasks.get_mut(&id).unwrap().stage = Stage::Over(state);
             for old in [parked, current].into_iter().flatten() {
                 if !self.running(old) {
-                    self.end(old, JobState::Superseded { by: JobId(id) }, Some(Ok(())));
+                    self.end(old, JobState::Superseded { by: JobId(id) }, None);
+                    self.untold.push((old, Ok(())));
                 }
             }
             return answer(id, Admission::FromCache);
@@ -315,12 +321,16 @@ impl Model {
         }
         let behind = self.current(name).is_some_and(|other| other != id);
         self.tasks.get_mut(&id).unwrap().stage = if behind { Stage::Parked } else { self.rest(id) };
+        // Only what is told comes last: a job that is over hands no urgency on.
+        if let Some(old) = cut {
+            self.end(old, state, None);
+        }
         let class = self.tasks[&id].class;
         for target in targets {
             self.raise(target, class);
         }
         if let Some(old) = cut {
-            self.end(old, state, Some(Err(old)));
+            self.untold.push((old, Err(old)));
         }
         let how = if behind {
             Admission::Parked

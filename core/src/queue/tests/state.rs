@@ -25,6 +25,12 @@ fn an_entry_older_than_the_last_takeover_has_no_effect() {
         })
     );
     assert_eq!(world.queue.counts().live(), 0);
+    let forged = Command::TakeOver {
+        term: Term(9),
+        node: NodeId(2),
+    };
+    world.queue.apply(LogIndex(12), Term(5), entry(0, forged));
+    assert_eq!(world.queue.last_takeover_term(), Term(5), "another term's");
 }
 
 #[test]

@@ -1,0 +1,93 @@
+//! Carries messages between clients, workers and nodes. Knows whose ticket is
+//! whose, and nothing of what is asked.
+
+use precentor_core::ids::Ticket;
+use precentor_core::request::Reply;
+
+use super::{Happening, Stage};
+use crate::check::{Checker, Failure, Verdict};
+use crate::desk::{Desk, Errand, FIRST_WORKER};
+use crate::tape::Domain;
+
+impl Stage {
+    pub(super) fn on_reply(&mut self, ticket: Ticket, reply: Reply) -> Verdict {
+        let lane = crate::desk::lane_of(ticket);
+        let mut desk = Desk {
+            now_us: self.now_us,
+            nodes: self.scenario.nodes,
+            tape: &mut self.tape,
+            errands: &mut self.errands,
+        };
+        let told = if lane >= FIRST_WORKER {
+            self.workers[(lane - FIRST_WORKER) as usize].on_reply(ticket, reply, &mut desk);
+            Ok(())
+        } else {
+            self.clients[lane as usize].on_reply(ticket, reply, &mut desk)
+        };
+        self.run_errands();
+        told.map_err(|text| Failure {
+            checker: Checker::ClientView,
+            text,
+        })
+    }
+
+    pub(super) fn on_alarm(&mut self, lane: u32, alarm: u64) {
+        let mut desk = Desk {
+            now_us: self.now_us,
+            nodes: self.scenario.nodes,
+            tape: &mut self.tape,
+            errands: &mut self.errands,
+        };
+        if lane >= FIRST_WORKER {
+            self.workers[(lane - FIRST_WORKER) as usize].on_alarm(alarm, &mut desk);
+        } else {
+            self.clients[lane as usize].on_alarm(&mut desk, &mut self.tree);
+        }
+        self.run_errands();
+    }
+
+    fn run_errands(&mut self) {
+        let mut errands = std::mem::take(&mut self.errands);
+        for errand in errands.drain(..) {
+            match errand {
+                Errand::Later { lane, in_us, alarm } => {
+                    self.agenda
+                        .put(self.now_us + in_us, Happening::Alarm { lane, alarm });
+                }
+                Errand::Ask {
+                    place,
+                    ticket,
+                    principal,
+                    request,
+                } => {
+                    let lane = crate::desk::lane_of(ticket);
+                    if let Some(at_us) = self.client_arrival(lane) {
+                        self.agenda.put(
+                            at_us,
+                            Happening::Ask {
+                                place,
+                                ticket,
+                                principal,
+                                request,
+                            },
+                        );
+                    }
+                }
+            }
+        }
+        self.errands = errands;
+    }
+
+    /// When a message between an actor and a node arrives; none if it is lost.
+    pub(super) fn client_arrival(&mut self, lane: u32) -> Option<u64> {
+        if self
+            .tape
+            .fault(Domain::ClientLoss, lane, self.scenario.clients.loss_ppm)
+            .is_some()
+        {
+            return None;
+        }
+        let delay_us = self.tape.roll(Domain::ClientDelay, lane).between(50, 800);
+        Some(self.now_us + delay_us)
+    }
+}
