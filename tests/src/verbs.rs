@@ -71,7 +71,7 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
         }
         "durable" => {
             let node = words.node()?;
-            let most = words.next().map_or(Ok(usize::MAX), str::parse)?;
+            let most = words.take().map_or(Ok(usize::MAX), str::parse)?;
             for _ in 0..most {
                 let Some(write) = world.machine(node)?.disk.sync_one() else {
                     break;
@@ -144,7 +144,7 @@ fn given(world: &mut World, words: &mut Words<'_>) -> Result<()> {
     let mut recovered = Recovered::default();
     let mut hard_state = HardState::default();
     let mut in_log = false;
-    while let Some(word) = words.next() {
+    while let Some(word) = words.take() {
         match word {
             "log" => in_log = true,
             "term" => hard_state.term = Term(words.number("")?),
@@ -255,7 +255,7 @@ fn network(world: &mut World, line: &str) -> Result<()> {
 }
 
 fn deliver(world: &mut World, words: &mut Words<'_>) -> Result<()> {
-    if words.clone().next().is_none() {
+    if words.clone().take().is_none() {
         return world.deliver_all();
     }
     let last = words.has("last");
@@ -274,7 +274,7 @@ fn deliver(world: &mut World, words: &mut Words<'_>) -> Result<()> {
 
 /// `n1->n2 [N]`, `to n1`, `from n1`, or everything.
 fn chosen(world: &mut World, words: &mut Words<'_>) -> Result<Vec<Flight>> {
-    if words.clone().next().is_none() {
+    if words.clone().take().is_none() {
         return Ok(world.take(|_| true, usize::MAX));
     }
     if words.has("to") {
@@ -286,7 +286,7 @@ fn chosen(world: &mut World, words: &mut Words<'_>) -> Result<Vec<Flight>> {
         return Ok(world.take(|flight| flight.from == node, usize::MAX));
     }
     let link = words.link()?;
-    let count = words.next().map_or(Ok(usize::MAX), str::parse)?;
+    let count = words.take().map_or(Ok(usize::MAX), str::parse)?;
     let taken = world.take(|flight| (flight.from, flight.to) == link, count);
     if taken.is_empty() {
         bail!("nothing is on {}->{}", link.0, link.1);
@@ -329,7 +329,7 @@ fn client(world: &mut World, line: &str) -> Result<()> {
             };
             let mut held = Vec::new();
             if words.has("holding") {
-                while let Some(word) = words.next() {
+                while let Some(word) = words.take() {
                     held.push(token(word)?);
                 }
             }
@@ -431,7 +431,7 @@ fn report(world: &mut World, line: &str) -> Result<()> {
     if verb == "same" {
         return same(world);
     }
-    let nodes: Vec<NodeId> = match words.clone().next() {
+    let nodes: Vec<NodeId> = match words.clone().take() {
         Some(_) => vec![words.node()?],
         None => world.machines.keys().copied().collect(),
     };

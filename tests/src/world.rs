@@ -77,6 +77,9 @@ pub struct World {
     pub own_knobs: Vec<(NodeId, String, u64)>,
     /// The seed.
     pub seed: u64,
+    /// A rule that every node breaks.
+    #[cfg(feature = "planted-bugs")]
+    pub planted: Option<precentor_core::planted::Bug>,
     /// The client's session.
     pub session: Option<SessionId>,
     /// What happened.
@@ -122,6 +125,8 @@ impl World {
                 knobs.set(name, *value)?;
             }
         }
+        #[cfg(feature = "planted-bugs")]
+        let planted = self.planted;
         let seed = self.seed;
         let machine = self.machine(node)?;
         if machine.driver.is_some() {
@@ -131,6 +136,10 @@ impl World {
         let seed = seed * 1_000 + node.0 * 100 + machine.starts;
         let mut config = Config::new(ClusterId([7; 16]), node, voters, seed);
         config.knobs = knobs;
+        #[cfg(feature = "planted-bugs")]
+        {
+            config.planted = planted;
+        }
         let now = machine.now();
         let driver = Driver::recover(config, machine.disk.recovered(), now)?;
         machine.seen = Some(Seen::of(&driver));

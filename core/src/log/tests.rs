@@ -187,7 +187,6 @@ proptest! {
             rounds += 1;
             prop_assert!(rounds <= 20, "it does not end");
         }
-        let part = ours.is_empty() || theirs.is_empty();
-        prop_assert!(part || previous.index.0 == base.len() as u64 || base.is_empty());
+        prop_assert_eq!(previous.index.0, base.len() as u64);
     }
 }
