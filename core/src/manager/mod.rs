@@ -217,7 +217,7 @@ impl ContextManager {
             generation,
             queue,
             applied: start.index,
-            backlogged: start.index < commit,
+            backlogged: false,
             pending: BTreeMap::new(),
             epoch: None,
             tick: None,
