@@ -35,6 +35,8 @@ marks! {
     TailTruncated: "a follower dropped entries of a deposed leader",
     AppendConflict: "a follower refused an append for what stands before it",
     ReadFromDisk: "a leader read old entries from disk for a follower",
+    ReadFailed: "old entries could not be read from disk",
+    CandidacyPostponed: "a node did not stand for election because it had much to apply",
     FollowerBeyondHelp: "a follower lacks entries that this leader's log no longer holds",
     StaleTermIgnored: "a message of an older term was answered or ignored",
     UnknownPeerIgnored: "a message from no voter was ignored",
