@@ -279,13 +279,19 @@ pub fn messages_arrive_whole_and_in_order(rig: &mut impl Heard) {
 struct Through<'a, R> {
     rig: &'a mut R,
     answers: &'a mut Vec<(Ticket, Reply)>,
+    writes: &'a mut WriteId,
 }
 
 impl<R: Rig> Host for Through<'_, R> {
     fn perform(&mut self, action: Action) {
         match action {
             Action::Answer { ticket, reply } => self.answers.push((ticket, reply)),
-            action => self.rig.perform(action),
+            action => {
+                if let Action::Write(write) = &action {
+                    *self.writes = write.id;
+                }
+                self.rig.perform(action);
+            }
         }
     }
 }
@@ -315,17 +321,29 @@ pub fn a_lone_voter_keeps_what_it_answered(rig: &mut impl Rig) {
                 },
             });
         }
+        let (mut written, mut durable) = (WriteId(0), WriteId(0));
+        let mut time = now(0);
         while answers.len() < 5 {
             let mut through = Through {
                 rig: &mut *rig,
                 answers: &mut answers,
+                writes: &mut written,
             };
-            // Late enough for an election at once.
-            driver.turn(now(1_000), events, &mut through);
-            if answers.len() < 5 {
-                events = vec![rig.report()];
+            driver.turn(time, events, &mut through);
+            events = Vec::new();
+            if answers.len() == 5 {
+                break;
+            }
+            if durable < written {
+                let report = rig.report();
+                if let Event::Durable { write } = &report {
+                    durable = *write;
+                }
+                events.push(report);
             } else {
-                events = Vec::new();
+                // Nothing is owed: the next thing that happens is time.
+                let due = driver.deadline().expect("it has not halted");
+                time.time = time.time.max(due);
             }
         }
         for (_, reply) in answers {

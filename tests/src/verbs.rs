@@ -1,5 +1,21 @@
 //! What a script can do, verb by verb. Each is a few words to the world; what
 //! happens is in the trace.
+//!
+//! ```text
+//! knob [n1] NAME VALUE      given n1 log 1 1 2 [term 3] [vote n2] [commit 2]      nodes 3
+//! tick n1 20ms   stall n1 10s   elapse 30ms          one clock; one clock, asleep; all, with mail
+//! deliver | drop [n1->n2 [COUNT] | to n1 | from n1]  deliver last n1->n2      wires
+//! copy n1->n2 NAME   replay NAME                     cut n1 n2 | n1->n2   heal   down|up n1 peer n2
+//! disk n1 manual|auto|unreadable   durable n1 [COUNT]   fail-write n1   lose n1 from i3
+//! crash n1 [keeping COUNT]   kill n1   restart n1    power lost; sockets closed too; again
+//! handover n1   snapshot n1                          open n1   session s2
+//! submit n1 q1 [ack q1] PATH[@INPUT] [needs|wants PATH] [class C] [delay 5s] [engine E] + …
+//! register n1 w1 [inc 2] [slots 2] [engines a,b]     poll n1 w1 [inc 2] [free 1] [holding 5.0 …]
+//! complete n1 j1 5.0 TEXT   fail n1 j1 5.0 retryable|permanent|busy|drained TEXT   release n1 j1 5.0
+//! ask n1 job j1 | context PATH | feed f0 | status
+//! status | log | queue | leases | promises [n1]      same
+//! show heartbeats|audit|answers|everything           quietly COMMAND
+//! ```
 
 use anyhow::{Context, Result, anyhow, bail};
 use precentor_core::bytes::Bytes;
