@@ -22,7 +22,7 @@ const FOLDERS: &[&str] = &[
 const LINES_MAX: usize = 600;
 /// Files that were longer when this was written. A number here only falls; a
 /// file that fits is taken out.
-const LINES_ALLOWED: &[(&str, usize)] = &[("core/src/cluster/mod.rs", 675)];
+const LINES_ALLOWED: &[(&str, usize)] = &[];
 
 /// Words that the core must not know, and why.
 const FORBIDDEN_IN_CORE: &[(&str, &str)] = &[
