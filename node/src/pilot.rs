@@ -241,9 +241,7 @@ impl Pilot {
                 (self.watcher)(self.driver.view().status());
             }
             let deadline = self.driver.deadline().map(|time| instant(started, time));
-            let Some(first) = self.receive(deadline) else {
-                return None;
-            };
+            let first = self.receive(deadline)?;
             let mut next = first;
             while let Some(mail) = next {
                 self.open(mail, &mut events, &mut rooms);

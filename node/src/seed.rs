@@ -4,7 +4,7 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// A fresh number: the keys of a [`RandomState`] come from the system's
-/// randomness and differ from call to call.
+/// randomness, and no two of them are equal.
 #[must_use]
 pub fn fresh() -> u64 {
     RandomState::new().build_hasher().finish()
@@ -13,20 +13,8 @@ pub fn fresh() -> u64 {
 /// Sixteen fresh bytes.
 #[must_use]
 pub fn fresh_bytes() -> [u8; 16] {
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&fresh().to_le_bytes());
-    // Within a thread, a new state is the last one's keys plus one: this mixes
-    // in a second source, so that the halves are not simply related.
-    let mixed = blake3::hash(&[bytes, fresh_pid()].concat());
-    bytes.copy_from_slice(&mixed.as_bytes()[..16]);
-    bytes
-}
-
-fn fresh_pid() -> [u8; 16] {
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&fresh().to_le_bytes());
-    bytes[8..12].copy_from_slice(&std::process::id().to_le_bytes());
-    bytes
+    let [first, second] = [fresh(), fresh()];
+    ((u128::from(first) << 64) | u128::from(second)).to_be_bytes()
 }
 
 #[cfg(test)]

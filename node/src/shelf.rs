@@ -20,6 +20,9 @@ use crate::blobstore::{BlobError, BlobStore};
 use crate::pilot::Switch;
 use crate::scribe::{LogOrder, LogScribe};
 
+#[cfg(test)]
+mod tests;
+
 /// Bodies that may wait to be put away, in bytes. Beyond it the node waits: a
 /// store that is so far behind is no better kept for longer.
 const PENDING_BYTES_MAX: u64 = 64 * 1024 * 1024;

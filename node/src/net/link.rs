@@ -169,25 +169,19 @@ async fn read(
     let room = Arc::new(Semaphore::new(ROOM_UNITS));
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
-        loop {
-            let decoded = match decoder.next_frame().map_err(io::Error::other)? {
-                Some(body) => (body.len(), message::decode(body).map_err(io::Error::other)?),
-                None => break,
-            };
-            let (bytes, message) = decoded;
-            let units = (bytes / ROOM_UNIT_BYTES + 1).min(ROOM_UNITS) as u32;
+        while let Some(body) = decoder.next_frame().map_err(io::Error::other)? {
+            let units = (body.len() / ROOM_UNIT_BYTES + 1).min(ROOM_UNITS) as u32;
+            let message = message::decode(body).map_err(io::Error::other)?;
             let taken = room
                 .clone()
                 .acquire_many_owned(units)
                 .await
                 .map_err(io::Error::other)?;
-            mailbox.post(Mail::Peer(
-                Event::Peer {
-                    from: peer,
-                    message,
-                },
-                Some(taken),
-            ));
+            let event = Event::Peer {
+                from: peer,
+                message,
+            };
+            mailbox.post(Mail::Peer(event, Some(taken)));
         }
         let count = reader.read(&mut buffer).await?;
         if count == 0 {

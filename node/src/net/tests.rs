@@ -1,1 +1,109 @@
+use std::time::Duration;
 
+use crossbeam_channel::Receiver;
+use precentor_core::ids::Term;
+use precentor_core::message::Body;
+use tokio::runtime::{Builder, Runtime};
+
+use super::*;
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+struct End {
+    net: Net,
+    mail: Receiver<Mail>,
+}
+
+fn start(runtime: &Runtime, book: &AddressBook, cluster: u8, node: u64) -> End {
+    let (mailbox, mail) = Mailbox::new(NodeId(node));
+    let peers = [1, 2]
+        .map(NodeId)
+        .into_iter()
+        .filter(|peer| peer.0 != node)
+        .collect();
+    let me = Me {
+        cluster: ClusterId([cluster; 16]),
+        node: NodeId(node),
+        peers,
+    };
+    let net = Net::start(runtime.handle(), me, book, &mailbox).unwrap();
+    End { net, mail }
+}
+
+impl End {
+    fn next(&self) -> Event {
+        match self.mail.recv_timeout(Duration::from_secs(10)).unwrap() {
+            Mail::Peer(event, _) => event,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn message(term: u64) -> Message {
+    Message {
+        term: Term(term),
+        body: Body::TimeoutNow,
+    }
+}
+
+#[test]
+fn peers_meet_talk_both_ways_and_notice_an_end_at_once() {
+    let (runtime, book) = (runtime(), AddressBook::default());
+    let one = start(&runtime, &book, 1, 1);
+    let two = start(&runtime, &book, 1, 2);
+    assert_eq!(one.next(), Event::PeerUp { peer: NodeId(2) });
+    assert_eq!(two.next(), Event::PeerUp { peer: NodeId(1) });
+    one.net.peers().say(NodeId(2), message(3));
+    assert_eq!(
+        two.next(),
+        Event::Peer {
+            from: NodeId(1),
+            message: message(3)
+        }
+    );
+    two.net.peers().say(NodeId(1), message(4));
+    assert_eq!(
+        one.next(),
+        Event::Peer {
+            from: NodeId(2),
+            message: message(4)
+        }
+    );
+    drop(two.net);
+    assert_eq!(one.next(), Event::PeerDown { peer: NodeId(2) });
+    one.net.peers().say(NodeId(2), message(5));
+    assert!(
+        one.net.peers().connected().is_empty(),
+        "what is said to nobody is lost"
+    );
+}
+
+#[test]
+fn a_node_that_comes_back_elsewhere_is_found_again() {
+    let (runtime, book) = (runtime(), AddressBook::default());
+    let one = start(&runtime, &book, 1, 1);
+    let two = start(&runtime, &book, 1, 2);
+    assert_eq!(two.next(), Event::PeerUp { peer: NodeId(1) });
+    drop(one);
+    assert_eq!(two.next(), Event::PeerDown { peer: NodeId(1) });
+    let _again = start(&runtime, &book, 1, 1);
+    assert_eq!(two.next(), Event::PeerUp { peer: NodeId(1) });
+}
+
+#[test]
+fn a_node_of_another_cluster_is_no_peer() {
+    let (runtime, book) = (runtime(), AddressBook::default());
+    let one = start(&runtime, &book, 1, 1);
+    let stranger = start(&runtime, &book, 9, 2);
+    // The stranger keeps dialling; a right one is still let in afterwards.
+    drop(stranger);
+    let _two = start(&runtime, &book, 1, 2);
+    assert_eq!(one.next(), Event::PeerUp { peer: NodeId(2) });
+    assert!(one.mail.is_empty(), "the stranger was never a peer");
+}
