@@ -70,6 +70,11 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// A hash of the whole replicated state: kept up to date by every change, and
+/// compared between replicas of one cluster only.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct StateHash(pub u128);
+
 /// Why a text is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(

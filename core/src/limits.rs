@@ -19,9 +19,7 @@ pub const DEPENDENCIES_MAX: u64 = 10_000;
 pub const EDGES_OPEN_MAX: u64 = 10_000_000;
 /// Longest delay that an item may ask for, in milliseconds.
 pub const DELAY_MS_MAX: u64 = 30 * 86_400_000;
-/// Tags of one item.
-pub const TAGS_MAX: u64 = 16;
-/// Longest short text from outside (names of engines, tenants, principals, tags), in bytes.
+/// Longest short text from outside (names of engines, tenants, principals), in bytes.
 pub const NAME_BYTES_MAX: u64 = 128;
 /// Longest error message that is kept, in bytes.
 pub const MESSAGE_BYTES_MAX: u64 = 1_024;

@@ -2,6 +2,9 @@
 //! window at its end. Knows nothing of disks, roles or what bodies mean. Every
 //! change goes through [`crate::cx::Cx`], which writes it to disk as well.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 
 use crate::entry::LogEntry;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::StateHash;
 use crate::entry::LogEntry;
 use crate::ids::{LogIndex, Term};
 
@@ -40,10 +41,6 @@ pub struct StateHashAt {
     /// The state's hash.
     pub hash: StateHash,
 }
-
-/// A hash of the whole replicated state.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct StateHash(pub u128);
 
 /// What a message says.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

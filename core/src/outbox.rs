@@ -2,6 +2,9 @@
 //! one, and holds back what may only be said after them. Knows nothing of what
 //! is said.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 
 use crate::action::{Action, Write};

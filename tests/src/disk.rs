@@ -79,6 +79,11 @@ impl Disk {
         self.waiting.clear();
     }
 
+    /// Damage: entries that were durable are gone.
+    pub fn lose(&mut self, from: LogIndex) {
+        self.entries.retain(|entry| entry.index < from);
+    }
+
     /// Keeps a snapshot.
     pub fn save(&mut self, snapshot: Snapshot) {
         self.snapshot = Some(snapshot);

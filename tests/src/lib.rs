@@ -3,9 +3,11 @@
 //! leaves one line. The scripts are documentation of the protocol as much as
 //! tests of it.
 
+pub mod contract;
 pub mod disk;
 pub mod fuzz;
 pub mod script;
+pub mod sources;
 pub mod trace;
 pub mod verbs;
 pub mod words;

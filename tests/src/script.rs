@@ -85,7 +85,11 @@ impl Script {
 
     /// Runs it in a new world.
     pub fn run(&self) -> Result<Outcome> {
-        let mut world = World::default();
+        self.run_in(World::default())
+    }
+
+    /// Runs it in a world that has its own ways.
+    pub fn run_in(&self, mut world: World) -> Result<Outcome> {
         let mut text = String::new();
         let mut difference = None;
         let mut after_comment = true;

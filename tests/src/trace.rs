@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use precentor_core::action::{Action, Write};
+use precentor_core::action::{Action, Violation, Write};
 use precentor_core::command::{AfterFailure, Command, Outcome};
 use precentor_core::driver::Driver;
 use precentor_core::entry::LogEntry;
@@ -21,6 +21,8 @@ pub struct Show {
     pub heartbeats: bool,
     /// The audit chain's words.
     pub audit: bool,
+    /// Neither messages nor writes nor commits: a story of the queue alone.
+    pub answers_only: bool,
 }
 
 /// What an observer last saw of a node.
@@ -80,7 +82,8 @@ impl Trace {
                 (RoleName::Leader, _) => format!("{node} leads {term}"),
             });
         }
-        if before.is_some_and(|before| before.commit != now.commit) {
+        let committed = before.is_some_and(|before| before.commit != now.commit);
+        if committed && !self.show.answers_only {
             self.line(format!("{node} knows {} as committed", now.commit));
         }
         let phase = |seen: Seen| seen.phase;
@@ -97,6 +100,13 @@ impl Trace {
 
     /// What a node does; `suffix` says what becomes of a message.
     pub fn action(&mut self, node: NodeId, action: &Action, suffix: &str) {
+        let detail = matches!(
+            action,
+            Action::Write(_) | Action::Say { .. } | Action::PutBlob { .. }
+        );
+        if detail && self.show.answers_only {
+            return;
+        }
         match action {
             Action::Write(write) => self.line(format!("{node} {}", words_of_write(write))),
             Action::Say { to, message } => {
@@ -129,6 +139,10 @@ impl Trace {
                 self.line(format!("{node} audit {}: {}", record.index, record.text));
             }
             Action::Audit(_) => {}
+            // Without the hashes: they change with every new field of the state.
+            Action::Halt(Violation::StateDiverged { ours, .. }) => {
+                self.line(format!("{node} halts: state diverged at {}", ours.index));
+            }
             Action::Halt(violation) => self.line(format!("{node} halts: {violation}")),
         }
     }

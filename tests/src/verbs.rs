@@ -1,5 +1,21 @@
 //! What a script can do, verb by verb. Each is a few words to the world; what
 //! happens is in the trace.
+//!
+//! ```text
+//! knob [n1] NAME VALUE      given n1 log 1 1 2 [term 3] [vote n2] [commit 2]      nodes 3
+//! tick n1 20ms   stall n1 10s   elapse 30ms          one clock; one clock, asleep; all, with mail
+//! deliver | drop [n1->n2 [COUNT] | to n1 | from n1]  deliver last n1->n2      wires
+//! copy n1->n2 NAME   replay NAME                     cut n1 n2 | n1->n2   heal   down|up n1 peer n2
+//! disk n1 manual|auto|unreadable   durable n1 [COUNT]   fail-write n1   lose n1 from i3
+//! crash n1 [keeping COUNT]   kill n1   restart n1    power lost; sockets closed too; again
+//! handover n1   snapshot n1                          open n1   session s2
+//! submit n1 q1 [ack q1] PATH[@INPUT] [needs|wants PATH] [class C] [delay 5s] [engine E] + …
+//! register n1 w1 [inc 2] [slots 2] [engines a,b]     poll n1 w1 [inc 2] [free 1] [holding 5.0 …]
+//! complete n1 j1 5.0 TEXT   fail n1 j1 5.0 retryable|permanent|busy|drained TEXT   release n1 j1 5.0
+//! ask n1 job j1 | context PATH | feed f0 | status
+//! status | log | queue | leases | promises [n1]      same
+//! show heartbeats|audit|answers|everything           quietly COMMAND
+//! ```
 
 use anyhow::{Context, Result, anyhow, bail};
 use precentor_core::bytes::Bytes;
@@ -42,9 +58,10 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
         "show" => match words.need("what to show")? {
             "heartbeats" => world.trace.show.heartbeats = true,
             "audit" => world.trace.show.audit = true,
+            "answers" => world.trace.show.answers_only = true,
+            "everything" => world.trace.show = Default::default(),
             other => bail!("{other:?} cannot be shown"),
         },
-        "hide" => world.trace.show = Default::default(),
         "tick" => {
             let node = words.node()?;
             world.tick(node, words.span()?)?;
@@ -60,16 +77,17 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
         }
         "disk" => {
             let node = words.node()?;
-            let by_hand = match words.need("manual or auto")? {
-                "manual" => true,
-                "auto" => false,
-                other => bail!("{other:?} is neither manual nor auto"),
-            };
-            world.machine(node)?.disk_by_hand = by_hand;
+            let machine = world.machine(node)?;
+            match words.need("manual, auto or unreadable")? {
+                "manual" => machine.disk_by_hand = true,
+                "auto" => machine.disk_by_hand = false,
+                "unreadable" => machine.disk_unreadable = true,
+                other => bail!("{other:?} is neither manual nor auto nor unreadable"),
+            }
         }
         "durable" => {
             let node = words.node()?;
-            let most = words.next().map_or(Ok(usize::MAX), str::parse)?;
+            let most = words.take().map_or(Ok(usize::MAX), str::parse)?;
             for _ in 0..most {
                 let Some(write) = world.machine(node)?.disk.sync_one() else {
                     break;
@@ -99,6 +117,12 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
                 }
                 Err(error) => world.trace.line(format!("{node} does not start: {error}")),
             }
+        }
+        "lose" => {
+            let node = words.node()?;
+            words.has("from");
+            let from = LogIndex(words.number("i")?);
+            world.machine(node)?.disk.lose(from);
         }
         "handover" => {
             let node = words.node()?;
@@ -136,7 +160,7 @@ fn given(world: &mut World, words: &mut Words<'_>) -> Result<()> {
     let mut recovered = Recovered::default();
     let mut hard_state = HardState::default();
     let mut in_log = false;
-    while let Some(word) = words.next() {
+    while let Some(word) = words.take() {
         match word {
             "log" => in_log = true,
             "term" => hard_state.term = Term(words.number("")?),
@@ -247,7 +271,7 @@ fn network(world: &mut World, line: &str) -> Result<()> {
 }
 
 fn deliver(world: &mut World, words: &mut Words<'_>) -> Result<()> {
-    if words.clone().next().is_none() {
+    if words.clone().take().is_none() {
         return world.deliver_all();
     }
     let last = words.has("last");
@@ -266,7 +290,7 @@ fn deliver(world: &mut World, words: &mut Words<'_>) -> Result<()> {
 
 /// `n1->n2 [N]`, `to n1`, `from n1`, or everything.
 fn chosen(world: &mut World, words: &mut Words<'_>) -> Result<Vec<Flight>> {
-    if words.clone().next().is_none() {
+    if words.clone().take().is_none() {
         return Ok(world.take(|_| true, usize::MAX));
     }
     if words.has("to") {
@@ -278,7 +302,7 @@ fn chosen(world: &mut World, words: &mut Words<'_>) -> Result<Vec<Flight>> {
         return Ok(world.take(|flight| flight.from == node, usize::MAX));
     }
     let link = words.link()?;
-    let count = words.next().map_or(Ok(usize::MAX), str::parse)?;
+    let count = words.take().map_or(Ok(usize::MAX), str::parse)?;
     let taken = world.take(|flight| (flight.from, flight.to) == link, count);
     if taken.is_empty() {
         bail!("nothing is on {}->{}", link.0, link.1);
@@ -321,7 +345,7 @@ fn client(world: &mut World, line: &str) -> Result<()> {
             };
             let mut held = Vec::new();
             if words.has("holding") {
-                while let Some(word) = words.next() {
+                while let Some(word) = words.take() {
                     held.push(token(word)?);
                 }
             }
@@ -423,7 +447,7 @@ fn report(world: &mut World, line: &str) -> Result<()> {
     if verb == "same" {
         return same(world);
     }
-    let nodes: Vec<NodeId> = match words.clone().next() {
+    let nodes: Vec<NodeId> = match words.clone().take() {
         Some(_) => vec![words.node()?],
         None => world.machines.keys().copied().collect(),
     };

@@ -29,7 +29,7 @@ impl<'a> Words<'a> {
     }
 
     /// The next word, if there is one.
-    pub fn next(&mut self) -> Option<&'a str> {
+    pub fn take(&mut self) -> Option<&'a str> {
         let word = self.words.get(self.at).copied();
         self.at += usize::from(word.is_some());
         word
@@ -37,7 +37,7 @@ impl<'a> Words<'a> {
 
     /// The next word, which must be there.
     pub fn need(&mut self, what: &str) -> Result<&'a str> {
-        self.next().with_context(|| format!("{what} is missing"))
+        self.take().with_context(|| format!("{what} is missing"))
     }
 
     /// Whether the next word is this one; takes it if so.
@@ -56,7 +56,7 @@ impl<'a> Words<'a> {
 
     /// Nothing may be left.
     pub fn end(&mut self) -> Result<()> {
-        match self.next() {
+        match self.take() {
             None => Ok(()),
             Some(word) => bail!("{word:?} is one word too many"),
         }
@@ -187,7 +187,7 @@ fn item(text: &str) -> Result<JobSpec> {
         dependencies: Vec::new(),
         delay_ms: 0,
     };
-    while let Some(word) = words.next() {
+    while let Some(word) = words.take() {
         match word {
             "needs" | "wants" => spec.dependencies.push(Dependency {
                 address: address(words.need("an address")?)?,

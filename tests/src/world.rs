@@ -40,6 +40,8 @@ pub struct Machine {
     pub disk: Disk,
     /// Writes wait for the script.
     pub disk_by_hand: bool,
+    /// Old entries cannot be read.
+    pub disk_unreadable: bool,
     clock: Time,
     starts: u64,
     seen: Option<Seen>,
@@ -75,6 +77,9 @@ pub struct World {
     pub own_knobs: Vec<(NodeId, String, u64)>,
     /// The seed.
     pub seed: u64,
+    /// A rule that every node breaks.
+    #[cfg(feature = "planted-bugs")]
+    pub planted: Option<precentor_core::planted::Bug>,
     /// The client's session.
     pub session: Option<SessionId>,
     /// What happened.
@@ -95,6 +100,7 @@ impl World {
                 driver: None,
                 disk,
                 disk_by_hand: false,
+                disk_unreadable: false,
                 clock: Time(0),
                 starts: 0,
                 seen: None,
@@ -119,6 +125,8 @@ impl World {
                 knobs.set(name, *value)?;
             }
         }
+        #[cfg(feature = "planted-bugs")]
+        let planted = self.planted;
         let seed = self.seed;
         let machine = self.machine(node)?;
         if machine.driver.is_some() {
@@ -128,6 +136,10 @@ impl World {
         let seed = seed * 1_000 + node.0 * 100 + machine.starts;
         let mut config = Config::new(ClusterId([7; 16]), node, voters, seed);
         config.knobs = knobs;
+        #[cfg(feature = "planted-bugs")]
+        {
+            config.planted = planted;
+        }
         let now = machine.now();
         let driver = Driver::recover(config, machine.disk.recovered(), now)?;
         machine.seen = Some(Seen::of(&driver));
@@ -238,7 +250,10 @@ impl World {
                 bytes_max,
             } => Some(Event::LogRead {
                 read,
-                entries: machine.disk.read(from, to, bytes_max),
+                entries: match machine.disk_unreadable {
+                    true => Vec::new(),
+                    false => machine.disk.read(from, to, bytes_max),
+                },
             }),
             Action::SaveSnapshot(snapshot) => {
                 let index = snapshot.index;

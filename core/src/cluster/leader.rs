@@ -348,9 +348,15 @@ impl Leader {
             .map(|(entry, _)| entry)
             .take(usize::try_from(cx.config.knobs.append_entries_max).unwrap_or(usize::MAX))
             .collect();
-        if !wanted.is_empty() {
-            self.send_entries(peer, wanted, term, commit, cx);
+        if wanted.is_empty() {
+            // Asked again by the next heartbeat's answer, not at once: whatever
+            // is wrong with the disk is still wrong.
+            cx.mark(Mark::ReadFailed);
+            let progress = self.peers.get_mut(&peer).expect("it was just found");
+            progress.flow = Flow::Probe { asked: true };
+            return;
         }
+        self.send_entries(peer, wanted, term, commit, cx);
     }
 
     fn send_entries(

@@ -491,11 +491,12 @@ impl ClusterCoordinator {
     }
 
     /// The end of a turn's events: what the disk has confirmed counts, and what
-    /// time demands is done.
-    pub fn on_turn(&mut self, cx: &mut Cx<'_>) {
+    /// time demands is done. `fit` says whether this node could serve soon: one
+    /// that has much to apply leaves the election to others for now.
+    pub fn on_turn(&mut self, fit: bool, cx: &mut Cx<'_>) {
         // A lone voter goes from follower to leader without another event.
         loop {
-            let next = self.next_by_time(cx);
+            let next = self.next_by_time(fit, cx);
             if next == Next::Stay {
                 break;
             }
@@ -516,10 +517,15 @@ impl ClusterCoordinator {
         }
     }
 
-    fn next_by_time(&mut self, cx: &mut Cx<'_>) -> Next {
+    fn next_by_time(&mut self, fit: bool, cx: &mut Cx<'_>) -> Next {
         let own_vote_counts = cx.outbox.is_hard_state_durable();
         let (node, due) = (cx.config.node, cx.time() >= self.deadline());
         match &mut self.role {
+            Role::Follower(follower) if due && !fit => {
+                cx.mark(Mark::CandidacyPostponed);
+                follower.deadline = cx.time() + cx.draw_election_timeout();
+                Next::Stay
+            }
             Role::Follower(_) if due => Next::PreCampaign,
             Role::PreCandidate(candidate) => {
                 candidate.on_granted(node);

@@ -1,5 +1,8 @@
 //! What the leader knows of one follower's log, and what it may send next.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 
 use crate::ids::{LogIndex, ReadId};

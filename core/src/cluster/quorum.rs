@@ -1,5 +1,8 @@
 //! Majorities, by counting. Knows no node.
 
+#[cfg(test)]
+mod tests;
+
 use crate::ids::LogIndex;
 
 /// How many of `voters` are a majority.

@@ -2,7 +2,7 @@
 
 use super::{ContextManager, Epoch};
 use crate::action::{Action, Violation};
-use crate::command::Command;
+use crate::command::{Command, Outcome};
 use crate::event::Now;
 use crate::ids::LogIndex;
 use crate::marks::Mark;
@@ -11,7 +11,9 @@ use crate::request::Reply;
 use crate::wire;
 
 /// Entries that one turn applies at the most; the next turn goes on.
-const APPLY_PER_TURN_MAX: u64 = 1_024;
+const APPLY_ENTRIES_PER_TURN_MAX: u64 = 1_024;
+/// Bytes of bodies after which a turn applies no more: peers must be answered.
+const APPLY_BYTES_PER_TURN_MAX: u64 = 256 * 1024;
 /// State hashes that are kept for a leader's to be compared with.
 const HASHES_KEPT: usize = 64;
 
@@ -20,11 +22,13 @@ impl ContextManager {
         let target = self
             .cluster
             .commit()
-            .min(LogIndex(self.applied.0 + APPLY_PER_TURN_MAX));
-        while self.applied < target && self.halted.is_none() {
-            self.apply_next(now);
+            .min(LogIndex(self.applied.0 + APPLY_ENTRIES_PER_TURN_MAX));
+        let mut bytes = 0;
+        while self.applied < target && bytes < APPLY_BYTES_PER_TURN_MAX && self.halted.is_none() {
+            bytes += self.apply_next(now);
         }
-        if self.applied < self.cluster.commit() {
+        self.backlogged = self.applied < self.cluster.commit();
+        if self.backlogged {
             self.marks.hit(Mark::AppliedBehind);
         }
         for (ticket, work) in self.generation.on_applied(now.time, &self.queue) {
@@ -37,7 +41,8 @@ impl ContextManager {
         self.compare_state();
     }
 
-    fn apply_next(&mut self, now: Now) {
+    /// Applies one entry; returns its bytes.
+    fn apply_next(&mut self, now: Now) -> u64 {
         let index = self.applied.next();
         let logged = self
             .log
@@ -47,10 +52,11 @@ impl ContextManager {
         let entry = match wire::command::decode(&logged.body) {
             Ok(entry) => entry,
             Err(error) => {
-                return self.halt(Violation::Undecodable {
+                self.halt(Violation::Undecodable {
                     index,
                     reason: error.to_string(),
                 });
+                return logged.body.count();
             }
         };
         #[cfg(feature = "planted-bugs")]
@@ -69,6 +75,9 @@ impl ContextManager {
             self.outbox.act(Action::PutBlob { digest, body });
         }
         self.outbox.act(Action::Audit(applied.audit));
+        if matches!(applied.outcome, Outcome::Expired { count } if count > 0) {
+            self.marks.hit(Mark::LeaseExpired);
+        }
         if self.tick == Some(index) {
             self.tick = None;
         }
@@ -96,6 +105,7 @@ impl ContextManager {
         {
             self.note_state_hash(index);
         }
+        logged.body.count()
     }
 
     fn note_state_hash(&mut self, index: LogIndex) {

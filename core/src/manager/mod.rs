@@ -128,6 +128,8 @@ pub(crate) struct ContextManager {
     queue: QueueManager,
     generation: GenerationCoordinator,
     applied: LogIndex,
+    /// The last turn did not get through all that is committed.
+    backlogged: bool,
     /// Who waits for which proposal of this leadership.
     pending: BTreeMap<LogIndex, Ticket>,
     epoch: Option<Epoch>,
@@ -215,6 +217,7 @@ impl ContextManager {
             generation,
             queue,
             applied: start.index,
+            backlogged: false,
             pending: BTreeMap::new(),
             epoch: None,
             tick: None,
@@ -277,7 +280,7 @@ impl ContextManager {
 
     /// Ends a turn: what follows from its events, and everything that may leave.
     pub(crate) fn settle(&mut self, now: Now, actions: &mut Vec<Action>) {
-        self.cluster.on_turn(&mut cx!(self, now));
+        self.cluster.on_turn(!self.backlogged, &mut cx!(self, now));
         self.take_changes(now);
         self.apply_committed(now);
         self.serve_waiting(now);

@@ -3,6 +3,7 @@
 
 use super::ContextManager;
 use crate::action::{Action, Snapshot};
+use crate::bytes::Bytes;
 use crate::ids::LogIndex;
 use crate::log::TermAt;
 use crate::marks::Mark;
@@ -14,6 +15,7 @@ pub(super) struct Snapshots {
     asked: Option<LogIndex>,
     ordered: bool,
     bytes_since: u64,
+    image_bytes: u64,
     compacted: LogIndex,
 }
 
@@ -24,6 +26,7 @@ impl Snapshots {
             asked: None,
             ordered: false,
             bytes_since: 0,
+            image_bytes: 0,
             compacted: LogIndex(0),
         }
     }
@@ -65,8 +68,13 @@ impl ContextManager {
     }
 
     fn save_snapshot(&mut self) {
-        let due = self.snapshots.ordered
-            || self.snapshots.bytes_since >= self.config.knobs.snapshot_every_bytes;
+        // A large state is not written more often than its like of log is.
+        let enough = self
+            .config
+            .knobs
+            .snapshot_every_bytes
+            .max(2 * self.snapshots.image_bytes);
+        let due = self.snapshots.ordered || self.snapshots.bytes_since >= enough;
         // What is applied and not yet on this disk must not be in a snapshot of it.
         let whole = self.applied <= self.outbox.durable() && self.applied > self.snapshots.saved;
         if !due || !whole || self.snapshots.asked.is_some() {
@@ -80,7 +88,8 @@ impl ContextManager {
         self.snapshots.ordered = false;
         self.snapshots.bytes_since = 0;
         self.snapshots.asked = Some(index);
-        let image = self.queue.image().into();
+        let image: Bytes = self.queue.image().into();
+        self.snapshots.image_bytes = image.count();
         self.outbox
             .act(Action::SaveSnapshot(Snapshot { index, term, image }));
     }

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
 use crate::config::Rules;
+use crate::digest::StateHash;
 use crate::ids::{JobId, Sequence, SessionId, WorkerId};
 use crate::job::WorkerSpec;
-use crate::message::StateHash;
 
 use super::contexts::{Context, PlaceId, Places};
 use super::dependencies::{Edge, EdgeKey, Edges, Ended};

@@ -40,11 +40,10 @@ use serde::{Deserialize, Serialize};
 use crate::bytes::Bytes;
 use crate::command::{AuditRecord, Command, Entry, Outcome, Rejection};
 use crate::config::Rules;
-use crate::digest::Digest;
+use crate::digest::{Digest, StateHash};
 use crate::ids::{FinishNumber, JobId, LogIndex, SessionId, Term, WorkerId};
 use crate::job::WorkerSpec;
 use crate::limits::TIMERS_PER_ENTRY_MAX;
-use crate::message::StateHash;
 use crate::time::Stamp;
 
 pub use self::audit::digest_of_record;

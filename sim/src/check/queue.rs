@@ -6,10 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use precentor_core::address::Address;
 use precentor_core::command::{AuditRecord, Command};
-use precentor_core::digest::Digest;
+use precentor_core::digest::{Digest, StateHash};
 use precentor_core::ids::{FinishNumber, JobId, LogIndex, Token, WorkerId};
 use precentor_core::job::{DeadReason, Finished, JobState};
-use precentor_core::message::StateHash;
 use precentor_core::view::View;
 
 use super::logs::Logs;

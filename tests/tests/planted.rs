@@ -1,0 +1,36 @@
+//! Do the scripts notice? Every planted bug must make at least one of them
+//! differ, or break an assertion of the core. With the feature `planted-bugs` only.
+#![cfg(feature = "planted-bugs")]
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use precentor_core::planted::Bug;
+use precentor_tests::project_root;
+use precentor_tests::script::{Script, find};
+use precentor_tests::world::World;
+
+#[test]
+fn every_planted_bug_changes_a_script() {
+    let paths = find(&project_root().join("tests/scripts")).expect("the scripts can be listed");
+    let scripts: Vec<_> = paths
+        .iter()
+        .map(|path| fs::read_to_string(path).expect("a script is readable text"))
+        .map(|text| Script::parse(&text).expect("a script is a script"))
+        .collect();
+    let unnoticed: Vec<_> = Bug::ALL
+        .iter()
+        .filter(|bug| {
+            !scripts.iter().any(|script| {
+                let mut world = World::default();
+                world.planted = Some(**bug);
+                let run = catch_unwind(AssertUnwindSafe(|| script.run_in(world)));
+                !matches!(run, Ok(Ok(outcome)) if outcome.difference.is_none())
+            })
+        })
+        .collect();
+    assert!(
+        unnoticed.is_empty(),
+        "no script tells of the rules that these break: {unnoticed:?}"
+    );
+}

@@ -1,0 +1,4 @@
+//! Hosts under test.
+
+pub(crate) mod node;
+pub(crate) mod sim;
