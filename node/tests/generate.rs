@@ -1,5 +1,8 @@
 //! The binary as a user runs it: what it survives, and what it says.
 
+// Helpers of tests are tests too, which the lint does not see.
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

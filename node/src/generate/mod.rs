@@ -397,7 +397,13 @@ impl Run {
         } else {
             final_state(&mut courier, &self.book.ledger.jobs())?
         };
-        let (totals, failures) = self.book.ledger.close(&state);
+        let (mut totals, failures) = self.book.ledger.close(&state);
+        // The queue keeps what an interrupted run did not wait for.
+        let unfinished = if self.interrupted {
+            std::mem::take(&mut totals.lost)
+        } else {
+            0
+        };
         let reigns = self.board.reigns();
         let mut summary = Summary {
             project: options.project.clone(),
@@ -407,6 +413,7 @@ impl Run {
             failed: 0,
             skipped: self.book.skipped.len() as u64,
             lost: 0,
+            unfinished,
             duplicated: 0,
             failovers: (reigns.len() as u64).saturating_sub(1),
             terms: reigns.len() as u64,

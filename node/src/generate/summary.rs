@@ -46,6 +46,8 @@ pub struct Summary {
     pub skipped: u64,
     /// Requests accepted and without a terminal state.
     pub lost: u64,
+    /// Of an interrupted run, requests accepted and still in the queue, where the next run finds them.
+    pub unfinished: u64,
     /// Effects beyond one for each request.
     pub duplicated: u64,
     /// Changes of the leader after the first.
@@ -159,7 +161,11 @@ impl fmt::Display for Summary {
             .map(|skipped| (&skipped.path, &skipped.reason));
         list(f, "skipped", skipped)?;
         if self.interrupted {
-            writeln!(f, "  interrupted; the same command goes on from here")?;
+            let unfinished = self.unfinished;
+            writeln!(
+                f,
+                "  interrupted with {unfinished} accepted and unfinished; the same command goes on from here"
+            )?;
         }
         write!(f, "  data: {}", self.data.display())
     }
@@ -198,6 +204,7 @@ mod tests {
             failed: 0,
             skipped: 0,
             lost: 0,
+            unfinished: 0,
             duplicated: 0,
             failovers: 0,
             terms: 1,

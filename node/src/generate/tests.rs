@@ -111,6 +111,7 @@ fn an_interrupted_run_is_finished_by_the_next() {
     let options = options(tree.path(), data.path(), 1, 0);
     let first = run(&options, &AtomicBool::new(true)).unwrap();
     assert!(first.interrupted && !first.is_complete());
+    assert_eq!(first.lost, 0, "what is unfinished is not lost");
     let second = generate(&options);
     assert!(second.is_complete(), "{second}");
     assert_eq!(second.requested, 63);
