@@ -61,6 +61,8 @@ pub enum Checker {
     ClientView,
     /// What a message says is what its bytes say.
     Wire,
+    /// What was durable is read back from its bytes as it was.
+    RecordFormat,
     /// A deadline that has come moves on when the node is woken.
     Spinning,
     /// After healing, everything accepted ends and replicas agree.
