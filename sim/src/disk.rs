@@ -10,8 +10,11 @@ use precentor_core::driver::Recovered;
 use precentor_core::entry::{HardState, LogEntry};
 use precentor_core::ids::{LogIndex, Term, WriteId};
 
+use self::record_log::RecordLog;
 use crate::scenario::DiskOptions;
 use crate::tape::{Domain, Tape};
+
+mod record_log;
 
 /// A write on its way, with what undoes it.
 #[derive(Clone, Debug)]
@@ -49,6 +52,10 @@ pub struct Disk {
     syncing_until_us: u64,
     /// When the one after it ends, if something waits for one.
     busy_until_us: u64,
+    /// The log as bytes, if this disk has them.
+    records: Option<RecordLog>,
+    /// What was wrong with what a restart read.
+    damage: Option<String>,
 }
 
 /// How a write will end.
@@ -77,12 +84,17 @@ impl Disk {
             saving: None,
             syncing_until_us: 0,
             busy_until_us: 0,
+            records: options.records.then(|| RecordLog::new(lane)),
+            damage: None,
         }
     }
 
     /// Takes a write. The entries' order is the core's duty and is checked.
     pub fn write(&mut self, write: Write, now_us: u64, tape: &mut Tape) -> WriteEnd {
         let done_us = self.latency(now_us, tape);
+        if let Some(records) = &mut self.records {
+            records.write(write.hard_state, write.truncate_from, &write.entries);
+        }
         let mut pending = Pending {
             id: write.id,
             done_us,
@@ -131,6 +143,9 @@ impl Disk {
         let mut latest = None;
         while self.pending.front().is_some_and(|p| p.done_us <= now_us) {
             let done = self.pending.pop_front().expect("there is a first one");
+            if let Some(records) = &mut self.records {
+                records.sync();
+            }
             if let Some(hard_state) = done.hard_state {
                 self.durable_state = hard_state;
             }
@@ -176,6 +191,9 @@ impl Disk {
         let count = (last_safe.0 + 1).saturating_sub(self.first.0) as usize;
         self.entries.drain(..count);
         self.first = LogIndex(self.first.0 + count as u64);
+        if let Some(records) = &mut self.records {
+            records.compact(self.first.prev());
+        }
         for pending in &mut self.pending {
             pending.length_before = pending.length_before.saturating_sub(count);
         }
@@ -237,6 +255,10 @@ impl Disk {
     pub fn crash(&mut self, tape: &mut Tape) {
         self.saving = None;
         (self.syncing_until_us, self.busy_until_us) = (0, 0);
+        if self.records.is_some() {
+            self.damage = self.crash_records(tape).err();
+            return;
+        }
         let pending: Vec<Pending> = self.pending.drain(..).collect();
         for undone in pending.iter().rev() {
             self.entries.truncate(undone.length_before);
@@ -269,6 +291,53 @@ impl Disk {
         }
         self.durable_state = self.hard_state;
         self.durable_last = self.last();
+    }
+
+    /// The same of a log that is kept as bytes. What was durable must be read
+    /// again as it was: only that was promised to anybody.
+    fn crash_records(&mut self, tape: &mut Tape) -> Result<(), String> {
+        let records = self.records.as_mut().expect("the caller found them");
+        let has_pending = !self.pending.is_empty();
+        let roll = has_pending
+            .then(|| tape.fault(Domain::UnsyncedKept, self.lane, self.options.keep_ppm))
+            .flatten();
+        if records.crash(roll) {
+            tape.count(Domain::TornWrite);
+        } else if has_pending {
+            tape.count(Domain::UnsyncedLost);
+        }
+        self.pending.clear();
+        let (hard_state, mut entries) = records
+            .recover()
+            .map_err(|error| format!("the log cannot be read back: {error}"))?;
+        if records.was_torn {
+            tape.count(Domain::TornTail);
+        }
+        entries.retain(|entry| entry.index >= self.first);
+        let kept = (self.durable_last.0 + 1).saturating_sub(self.first.0) as usize;
+        let is_kept = entries.get(..kept) == self.entries.get(..kept);
+        let promised = self.durable_state;
+        let holds = hard_state.term > promised.term
+            || (hard_state.term == promised.term
+                && (promised.vote.is_none() || hard_state.vote == promised.vote));
+        if !is_kept || !holds {
+            return Err(format!(
+                "{promised:?} and the log up to {} were durable; read back were {hard_state:?} and {} entries from {} on",
+                self.durable_last,
+                entries.len(),
+                self.first
+            ));
+        }
+        self.entries = entries;
+        (self.hard_state, self.durable_state) = (hard_state, hard_state);
+        self.durable_last = self.last();
+        Ok(())
+    }
+
+    /// What was wrong with what the last restart read, if anything.
+    #[must_use]
+    pub fn damage(&self) -> Option<&str> {
+        self.damage.as_deref()
     }
 
     /// What a restart finds.

@@ -110,6 +110,8 @@ pub struct DiskOptions {
     pub fail_ppm: u32,
     /// Crashes after which some unsynced records survive, per million.
     pub keep_ppm: u32,
+    /// The log is kept as the bytes that production writes, and read back so.
+    pub records: bool,
 }
 
 impl Default for DiskOptions {
@@ -121,6 +123,7 @@ impl Default for DiskOptions {
             spike_us_max: 0,
             fail_ppm: 0,
             keep_ppm: 0,
+            records: false,
         }
     }
 }
@@ -369,6 +372,7 @@ fn disk(roll: &mut Roll) -> DiskOptions {
         spike_us_max: 500_000,
         fail_ppm: some(roll, 250_000, 50, 1_000),
         keep_ppm: some(roll, 700_000, 100_000, 900_000),
+        records: roll.chance(400_000),
     }
 }
 

@@ -511,6 +511,12 @@ impl Stage {
         {
             config.planted = self.planted;
         }
+        if let Some(damage) = self.disks[place].damage() {
+            return Err(Failure {
+                checker: Checker::RecordFormat,
+                text: format!("n{}: {damage}", place + 1),
+            });
+        }
         let recovered = self.disks[place].recover();
         if recovered.snapshot.is_some() {
             self.marks.hit(Mark::RecoveredFromSnapshot);

@@ -97,6 +97,7 @@ domains! {
     OldLife fault "old life of a worker talked on",
     HandOver fault "hand-over ordered",
     SnapshotOrder fault "snapshot ordered",
+    TornTail fault "torn records left out when the log was read back",
 }
 
 /// One fault that happened: the `nth` decision of a lane went the unusual way.

@@ -61,6 +61,8 @@ pub enum Checker {
     ClientView,
     /// What a message says is what its bytes say.
     Wire,
+    /// What was durable is read back from its bytes as it was.
+    RecordFormat,
     /// A deadline that has come moves on when the node is woken.
     Spinning,
     /// After healing, everything accepted ends and replicas agree.
@@ -131,7 +133,7 @@ impl Checks {
         Checks {
             elections: elections::Elections::new(count),
             logs: logs::Logs::new(count),
-            queue: queue::Queue::default(),
+            queue: queue::Queue::new(count),
             history: history::History::default(),
             leases: leases::Leases::new(knobs),
         }
@@ -144,6 +146,7 @@ impl Checks {
     pub fn on_recovered(&mut self, place: Place, view: &View<'_>, disks: &[Disk]) -> Verdict {
         self.logs.on_recovered(place);
         self.leases.on_recovered(place);
+        self.queue.on_recovered(place);
         self.elections.on_recovered(place, view, &disks[place])
     }
 
@@ -179,7 +182,7 @@ impl Checks {
                 .on_committed(LogIndex(index), &self.logs, marks)?;
             self.history.on_committed(LogIndex(index), &self.logs);
         }
-        self.queue.on_turn(view, &self.logs, marks)?;
+        self.queue.on_turn(moment.place, view, &self.logs, marks)?;
         for action in actions {
             match action {
                 Action::Say { to, message } => {

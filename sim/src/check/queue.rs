@@ -14,6 +14,7 @@ use precentor_core::view::View;
 use super::logs::Logs;
 use super::{Checker, Failure, Verdict, ensure};
 use crate::marks::{Mark, Marks};
+use crate::network::Place;
 
 /// What is known of the queue.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +22,9 @@ pub struct Queue {
     /// The last index that was judged.
     judged: LogIndex,
     hashes: BTreeMap<LogIndex, StateHash>,
+    /// Where each node's state was compared last: it is the same until the
+    /// node applies more or starts anew.
+    compared: Vec<LogIndex>,
     audit: BTreeMap<LogIndex, Digest>,
     /// Finished jobs in order of number, from 1.
     finished: Vec<Finished>,
@@ -73,11 +77,29 @@ impl Queue {
         )
     }
 
-    pub(super) fn on_turn(&mut self, view: &View<'_>, logs: &Logs, marks: &mut Marks) -> Verdict {
+    pub(super) fn new(count: usize) -> Queue {
+        Queue {
+            compared: vec![LogIndex(0); count],
+            ..Queue::default()
+        }
+    }
+
+    pub(super) fn on_recovered(&mut self, place: Place) {
+        self.compared[place] = LogIndex(0);
+    }
+
+    pub(super) fn on_turn(
+        &mut self,
+        place: Place,
+        view: &View<'_>,
+        logs: &Logs,
+        marks: &mut Marks,
+    ) -> Verdict {
         let applied = view.applied();
-        if applied.0 == 0 {
+        if applied == self.compared[place] {
             return Ok(());
         }
+        self.compared[place] = applied;
         if applied <= self.judged {
             let hash = view.state_hash().hash;
             let first = *self.hashes.entry(applied).or_insert(hash);

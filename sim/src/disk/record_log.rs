@@ -1,0 +1,257 @@
+//! The log as the bytes that production lays down: every write goes through
+//! the real record format, a crash tears it in sectors of 512 bytes, and a
+//! restart reads it with the real recovery. Knows nothing of time.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use precentor_core::bytes::Bytes;
+use precentor_core::entry::{HardState, LogEntry, WriteBatch};
+use precentor_core::ids::{ClusterId, LogIndex, NodeId};
+use precentor_core::wire::log_writer::{LogWriter, SEGMENT_BYTES_MIN, Step};
+use precentor_core::wire::record::{HEADER_BYTES, LogIdentity};
+use precentor_core::wire::recover::{RecoverError, recover};
+
+use crate::tape::Roll;
+
+/// What a disk writes whole or not at all.
+const SECTOR_BYTES: usize = 512;
+
+/// A node's log files.
+#[derive(Clone, Debug)]
+pub(super) struct RecordLog {
+    identity: LogIdentity,
+    writer: LogWriter,
+    /// What is durable, by the number of the file.
+    files: BTreeMap<u64, Vec<u8>>,
+    /// Writes that are not synced, each with the number of its last record.
+    pending: VecDeque<(u64, Vec<Step>)>,
+    /// Did the last recovery leave out a torn tail?
+    pub(super) was_torn: bool,
+}
+
+impl RecordLog {
+    pub(super) fn new(node: u32) -> RecordLog {
+        let identity = LogIdentity {
+            cluster: ClusterId([7; 16]),
+            node: NodeId(u64::from(node) + 1),
+            incarnation: 1,
+        };
+        RecordLog {
+            identity,
+            writer: LogWriter::create(identity, SEGMENT_BYTES_MIN),
+            files: BTreeMap::new(),
+            pending: VecDeque::new(),
+            was_torn: false,
+        }
+    }
+
+    pub(super) fn write(
+        &mut self,
+        hard_state: Option<HardState>,
+        truncate_from: Option<LogIndex>,
+        entries: &[LogEntry],
+    ) {
+        let batch = WriteBatch {
+            hard_state,
+            truncate_from,
+            entries,
+        };
+        let steps = self
+            .writer
+            .encode(&batch)
+            .expect("the core writes what a log can take");
+        self.pending.push_back((self.writer.last_record(), steps));
+    }
+
+    /// The oldest write is synced.
+    pub(super) fn sync(&mut self) {
+        let (record, steps) = self
+            .pending
+            .pop_front()
+            .expect("what is synced was written");
+        for step in &steps {
+            self.perform(step);
+        }
+        self.writer.mark_durable(record);
+    }
+
+    /// Files that hold only what a snapshot has go.
+    pub(super) fn compact(&mut self, up_to: LogIndex) {
+        if self.pending.is_empty() {
+            let oldest = self.writer.forget_up_to(up_to);
+            self.files.retain(|number, _| *number >= oldest);
+        }
+    }
+
+    /// Loses power. With a roll, some sectors of what was not synced survive;
+    /// without one, none does. Says whether any did.
+    pub(super) fn crash(&mut self, roll: Option<Roll>) -> bool {
+        let pending = std::mem::take(&mut self.pending);
+        let steps: Vec<Step> = pending.into_iter().flat_map(|(_, steps)| steps).collect();
+        let Some(mut roll) = roll else {
+            return false;
+        };
+        let reached = roll.below(steps.len() as u64 + 1) as usize;
+        // Before a file is begun, all before it is synced.
+        let synced = steps[..reached]
+            .iter()
+            .rposition(|step| matches!(step, Step::Begin { .. }))
+            .map_or(0, |begun| begun + 1);
+        for step in &steps[..synced] {
+            self.perform(step);
+        }
+        let sectors_ppm = *roll.pick(&[100_000, 500_000, 900_000, 1_000_000]);
+        for step in &steps[synced..reached] {
+            self.tear(step, sectors_ppm, &mut roll);
+        }
+        reached > 0
+    }
+
+    /// Reads the files back, and goes on from there.
+    pub(super) fn recover(&mut self) -> Result<(HardState, Vec<LogEntry>), RecoverError> {
+        let segments = self.files.iter().map(|(&n, bytes)| (n, bytes.as_slice()));
+        let found = match recover(self.identity, SEGMENT_BYTES_MIN, segments) {
+            Ok(found) => found,
+            Err(RecoverError::NoSegments) => {
+                self.writer = LogWriter::create(self.identity, SEGMENT_BYTES_MIN);
+                return Ok((HardState::default(), Vec::new()));
+            }
+            Err(error) => return Err(error),
+        };
+        self.writer = found.writer;
+        self.was_torn = found.torn.is_some();
+        self.writer.mark_durable(self.writer.last_record());
+        if self.was_torn {
+            for step in self.writer.encode_roll() {
+                self.perform(&step);
+            }
+            self.writer.mark_durable(self.writer.last_record());
+        }
+        let map = self.writer.map();
+        let (base, last) = (map.base_index().0, map.last_index().0);
+        let entries = (base + 1..=last).filter_map(|index| {
+            let place = map.get(LogIndex(index))?;
+            let begin = (place.offset + HEADER_BYTES) as usize;
+            let body = &self.files.get(&place.segment)?[begin..begin + place.body_bytes as usize];
+            Some(LogEntry {
+                index: LogIndex(index),
+                term: place.term,
+                body: Bytes::from(body),
+            })
+        });
+        Ok((self.writer.hard_state(), entries.collect()))
+    }
+
+    fn perform(&mut self, step: &Step) {
+        match step {
+            Step::Begin { segment, header } => {
+                let mut bytes = header.encode();
+                bytes.resize(SEGMENT_BYTES_MIN as usize, 0);
+                self.files.insert(*segment, bytes);
+            }
+            Step::Write {
+                segment,
+                offset,
+                bytes,
+            } => self.file(*segment)[*offset as usize..][..bytes.len()].copy_from_slice(bytes),
+        }
+    }
+
+    /// Each sector is old, new, or (rarely) garbage.
+    fn tear(&mut self, step: &Step, sectors_ppm: u32, roll: &mut Roll) {
+        let Step::Write {
+            segment,
+            offset,
+            bytes,
+        } = step
+        else {
+            return;
+        };
+        let file = &mut self.file(*segment)[*offset as usize..][..bytes.len()];
+        let sectors = file
+            .chunks_mut(SECTOR_BYTES)
+            .zip(bytes.chunks(SECTOR_BYTES));
+        for (old, new) in sectors {
+            if roll.chance(sectors_ppm) {
+                old.copy_from_slice(new);
+            } else if roll.chance(50_000) {
+                old.fill_with(|| roll.below(256) as u8);
+            }
+        }
+    }
+
+    fn file(&mut self, segment: u64) -> &mut Vec<u8> {
+        self.files
+            .get_mut(&segment)
+            .expect("a file is begun before it is written")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use precentor_core::ids::Term;
+
+    use super::*;
+
+    fn entries(from: u64, to: u64) -> Vec<LogEntry> {
+        let entry = |index| LogEntry {
+            index: LogIndex(index),
+            term: Term(1),
+            body: Bytes::from(vec![index as u8; 700]),
+        };
+        (from..=to).map(entry).collect()
+    }
+
+    fn state(commit: u64) -> HardState {
+        HardState {
+            term: Term(1),
+            vote: Some(NodeId(1)),
+            commit: LogIndex(commit),
+        }
+    }
+
+    /// Three writes, of which two are synced.
+    fn written() -> RecordLog {
+        let mut log = RecordLog::new(0);
+        log.write(Some(state(0)), None, &entries(1, 3));
+        log.sync();
+        log.write(Some(state(3)), None, &entries(4, 4));
+        log.sync();
+        log.write(None, None, &entries(5, 9));
+        log
+    }
+
+    #[test]
+    fn what_was_synced_is_read_back_whatever_a_crash_tears() {
+        let mut torn = 0;
+        let mut lengths = std::collections::BTreeSet::new();
+        for seed in 0..200 {
+            let mut log = written();
+            log.crash(Some(Roll::new(seed)));
+            let (hard_state, found) = log.recover().expect("a torn tail is no damage");
+            assert_eq!(hard_state, state(3), "seed {seed}");
+            assert!(found.len() >= 4 && entries(1, 9).starts_with(&found));
+            torn += u32::from(log.was_torn);
+            lengths.insert(found.len());
+            log.write(None, None, &entries(found.len() as u64 + 1, 12));
+            log.sync();
+            let (_, again) = log.recover().expect("the log goes on behind a torn tail");
+            assert_eq!(again, entries(1, 12), "seed {seed}");
+        }
+        assert!(torn > 20, "{torn} of 200");
+        assert!(lengths.len() > 2, "{lengths:?}");
+    }
+
+    #[test]
+    fn damage_to_what_was_synced_is_not_taken_for_a_torn_tail() {
+        let mut log = written();
+        log.crash(None);
+        let file = log.file(1);
+        let body = file
+            .windows(700)
+            .position(|window| window == [2; 700])
+            .expect("the second entry is there");
+        file[body + 300] ^= 1;
+        assert!(log.recover().is_err());
+    }
+}

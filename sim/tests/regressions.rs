@@ -1,0 +1,52 @@
+//! Seeds that found faults of the core, each named after what was seen. They
+//! failed before the fault was mended, with the simulator as it is now. When
+//! the simulator changes, a seed means another run: each test also demands that
+//! the run still comes through the state in which the fault showed.
+
+use precentor_sim::campaign::run_seed;
+use precentor_sim::marks::Mark;
+use precentor_sim::trace::Trace;
+
+/// Runs a seed, which must find nothing and reach these marks.
+fn passes(seed: u64, through: &[Mark]) {
+    let ending = run_seed(seed, None, Trace::quiet());
+    if let Some(failure) = ending.failure {
+        panic!("{failure}\ncargo run --release -p precentor-sim -- run --seed {seed}");
+    }
+    for mark in through {
+        assert!(
+            ending.marks.counts()[*mark as usize] > 0,
+            "seed {seed} no longer shows that {}: choose another one",
+            mark.name()
+        );
+    }
+}
+
+#[test]
+fn a_leader_that_restarted_from_its_snapshot_catches_up_a_follower_with_nothing() {
+    passes(323, &[Mark::RecoveredFromSnapshot, Mark::OldEntriesRead]);
+    passes(773, &[Mark::RecoveredFromSnapshot]);
+}
+
+#[test]
+fn a_leader_that_restarted_from_its_snapshot_catches_up_a_follower_that_is_behind() {
+    for seed in [648, 813] {
+        passes(seed, &[Mark::RecoveredFromSnapshot]);
+    }
+}
+
+#[test]
+fn a_leader_that_hands_over_sleeps_although_work_is_due() {
+    for seed in [52, 172, 585] {
+        passes(seed, &[Mark::Yielding]);
+    }
+}
+
+/// These failed when the simulator was younger: followers starved behind a
+/// restarted leader, and a core that spun while it handed over.
+#[test]
+fn seeds_that_failed_once_pass() {
+    for seed in [49, 78, 93, 103, 162, 226, 229] {
+        passes(seed, &[Mark::Elected]);
+    }
+}
