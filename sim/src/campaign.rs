@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::check::Failure;
+use crate::core_clock::CoreClock;
 use crate::marks::Mark;
 use crate::scenario::Scenario;
 use crate::stage::{Ending, Planted, Stage};
@@ -105,6 +106,21 @@ impl Summary {
             .collect()
     }
 
+    /// What a campaign of this size must have seen, and this one did not:
+    /// faults that never happened, and states that were never reached. What it
+    /// did not see it says nothing about.
+    #[must_use]
+    pub fn unseen(&self) -> Vec<&'static str> {
+        if self.seeds < SEEDS_TO_SEE_ALL {
+            return Vec::new();
+        }
+        let marks = Mark::ALL.iter();
+        let unhit = marks.filter(|mark| self.marks[**mark as usize] == 0);
+        let mut unseen = self.silent_faults();
+        unseen.extend(unhit.map(|mark| mark.name()));
+        unseen
+    }
+
     /// The exit code that the worst trouble asks for.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
@@ -122,7 +138,7 @@ impl Summary {
         [SAFETY, CRASH, LIVENESS]
             .into_iter()
             .find(|code| codes.contains(code))
-            .unwrap_or(0)
+            .unwrap_or(if self.unseen().is_empty() { 0 } else { UNSEEN })
     }
 }
 
@@ -134,6 +150,10 @@ pub const SAFETY: u8 = 11;
 pub const LIVENESS: u8 = 12;
 /// Exit code: two runs of one seed differed.
 pub const NONDETERMINISM: u8 = 13;
+/// Exit code: a large campaign never saw a fault or a state that it must see.
+pub const UNSEEN: u8 = 14;
+/// A campaign of so many seeds must see every fault and reach every mark.
+pub const SEEDS_TO_SEE_ALL: u64 = 1_000;
 
 /// Runs a plan.
 #[must_use]
@@ -143,7 +163,7 @@ pub fn run(plan: Plan) -> Summary {
     let end = plan.from.saturating_add(plan.seeds);
     let work = || {
         let mut sum = Summary::new();
-        let begun = Instant::now();
+        let begun = CoreClock::start();
         loop {
             let over = plan.time_max.is_some_and(|max| started.elapsed() >= max);
             let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -227,4 +247,42 @@ pub fn compare(seed: u64) -> Result<u64, Box<Difference>> {
         step,
         stories,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn campaign(seeds: u64) -> Summary {
+        Summary {
+            seeds,
+            faults: vec![1; Domain::ALL.len()],
+            marks: vec![1; Mark::ALL.len()],
+            ..Summary::new()
+        }
+    }
+
+    #[test]
+    fn a_large_campaign_fails_for_one_mark_that_was_never_hit() {
+        let mut summary = campaign(SEEDS_TO_SEE_ALL);
+        assert_eq!(summary.exit_code(), 0);
+        summary.marks[Mark::DeadFailures as usize] = 0;
+        assert_eq!(summary.unseen(), [Mark::DeadFailures.name()]);
+        assert_eq!(summary.exit_code(), UNSEEN);
+    }
+
+    #[test]
+    fn a_large_campaign_fails_for_one_fault_that_never_happened() {
+        let mut summary = campaign(SEEDS_TO_SEE_ALL);
+        summary.faults[Domain::TornWrite as usize] = 0;
+        assert_eq!(summary.unseen(), [Domain::TornWrite.name()]);
+        assert_eq!(summary.exit_code(), UNSEEN);
+    }
+
+    #[test]
+    fn a_small_campaign_need_not_see_everything() {
+        let mut summary = campaign(SEEDS_TO_SEE_ALL - 1);
+        summary.marks.fill(0);
+        assert_eq!(summary.exit_code(), 0);
+    }
 }

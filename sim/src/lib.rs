@@ -7,6 +7,7 @@ pub mod agenda;
 pub mod campaign;
 pub mod check;
 pub mod clock;
+pub mod core_clock;
 pub mod desk;
 pub mod disk;
 pub mod host;

@@ -1,12 +1,13 @@
 //! Does the simulator find what it is for? Runs each planted bug until a judge
 //! notices, and the healthy core over the same seeds, where none may.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use precentor_core::planted::Bug;
 
 use crate::campaign::{Plan, Summary, run, run_seed};
 use crate::check::Failure;
+use crate::core_clock::CoreClock;
 use crate::trace::Trace;
 
 /// How a bug was found.
@@ -25,7 +26,7 @@ pub struct Found {
 /// Hunts one bug from a seed on; none if it was not found within the bounds.
 #[must_use]
 pub fn hunt(bug: Bug, from: u64, seeds_max: u64, time_max: Duration) -> Option<Found> {
-    let started = Instant::now();
+    let started = CoreClock::start();
     for seed in from..from.saturating_add(seeds_max) {
         let failure = run_seed(seed, Some(bug), Trace::quiet()).failure;
         // What the healthy core does too is not this bug.

@@ -68,7 +68,7 @@ pub fn summary_json(summary: &Summary) -> Value {
         "events_per_core_second": per_second(summary),
         "failures": troubles,
         "faults": faults(&summary.faults),
-        "silent_faults": summary.silent_faults(),
+        "unseen": summary.unseen(),
         "marks": named(Mark::ALL.iter().map(|mark| mark.name()), &summary.marks),
     })
 }

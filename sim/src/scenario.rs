@@ -200,6 +200,8 @@ pub struct WorkerOptions {
     pub zombie_ppm: u32,
     /// Inputs that can never be generated, per million.
     pub poison_ppm: u32,
+    /// Deaths that were none, per million: the old life talks on beside the new one.
+    pub ghost_ppm: u32,
 }
 
 /// Everything that a seed decides beforehand.
@@ -426,6 +428,7 @@ fn workers(roll: &mut Roll) -> WorkerOptions {
         forge_ppm: some(roll, 500_000, 10_000, 300_000),
         zombie_ppm: some(roll, 600_000, 100_000, 900_000),
         poison_ppm: some(roll, 400_000, 10_000, 100_000),
+        ghost_ppm: some(roll, 500_000, 100_000, 900_000),
     }
 }
 
@@ -458,6 +461,12 @@ fn knobs(roll: &mut Roll) -> Knobs {
     }
     if roll.chance(150_000) {
         knobs.suspicion_ms_max = roll.between(0, 100);
+    }
+    if roll.chance(500_000) {
+        knobs.failures_max = roll.between(1, 4);
+    }
+    if roll.chance(300_000) {
+        knobs.crashes_max = roll.between(1, 2);
     }
     knobs
 }

@@ -94,6 +94,7 @@ domains! {
     ForgedToken fault "completion with a forged token",
     ZombieComplete fault "completion of a revoked job",
     OtherResult fault "second completion with another result",
+    OldLife fault "old life of a worker talked on",
     HandOver fault "hand-over ordered",
     SnapshotOrder fault "snapshot ordered",
 }

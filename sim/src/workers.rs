@@ -1,6 +1,7 @@
 //! Workers: they register, poll for work, take their time, and hand in results
 //! until these are accepted or stale. Some die, pause, come back as another
-//! life, hand in twice, with a token that is not theirs, or what was revoked.
+//! life while the old one talks on, hand in twice, with a token that is not
+//! theirs, or what was revoked.
 
 use std::collections::BTreeMap;
 
@@ -47,6 +48,18 @@ pub struct Worker {
     next_poll_us: u64,
     trouble_us: u64,
     poll_us: u64,
+    ghost: Option<Ghost>,
+}
+
+/// A former life that does not know that it is over: a process that was
+/// thought dead and restarted elsewhere.
+#[derive(Clone, Debug)]
+struct Ghost {
+    spec: WorkerSpec,
+    held: Vec<Token>,
+    /// It was told that nobody knows it, and registers.
+    forgotten: bool,
+    asked: Option<(Ticket, u64)>,
 }
 
 impl Worker {
@@ -70,6 +83,7 @@ impl Worker {
             next_poll_us: 0,
             trouble_us: 0,
             poll_us: poll_ms * 1_000,
+            ghost: None,
         }
     }
 
@@ -77,6 +91,7 @@ impl Worker {
     pub fn on_alarm(&mut self, alarm: u64, desk: &mut Desk<'_>) {
         if alarm == TICK {
             self.caller.later(desk, 10_000, TICK);
+            self.haunt(desk);
         }
         if desk.now_us < self.away_until_us && !desk.tape.is_calm() {
             return;
@@ -90,12 +105,19 @@ impl Worker {
 
     /// A node answers.
     pub fn on_reply(&mut self, ticket: Ticket, reply: Reply, desk: &mut Desk<'_>) {
+        if self
+            .ghost
+            .as_ref()
+            .is_some_and(|ghost| is(&ghost.asked, ticket))
+        {
+            self.on_ghost_reply(&reply, desk.nodes);
+            return;
+        }
         if desk.now_us < self.away_until_us && !desk.tape.is_calm() {
             // Nobody reads it: as if it were lost.
             return;
         }
-        let is = |waiting: &Option<(Ticket, u64)>| waiting.is_some_and(|(t, _)| t == ticket);
-        if is(&self.registering) {
+        if is(&self.registering, ticket) {
             self.registering = None;
             match reply {
                 Reply::Applied {
@@ -107,7 +129,7 @@ impl Worker {
             }
             return;
         }
-        if is(&self.polling) {
+        if is(&self.polling, ticket) {
             self.polling = None;
             match reply {
                 Reply::Work(work) => self.on_work(work, desk),
@@ -118,7 +140,7 @@ impl Worker {
         let found = self
             .held
             .iter()
-            .find(|(_, held)| is(&held.sent))
+            .find(|(_, held)| is(&held.sent, ticket))
             .map(|(&token, _)| token);
         let Some(token) = found else {
             return;
@@ -195,7 +217,7 @@ impl Worker {
             {
                 // This input kills whoever works on it.
                 desk.tape.count(Domain::WorkerCrash);
-                self.die(desk.now_us + 50_000);
+                self.die(desk, 50_000);
                 return;
             }
             // Turn away only from a node that did not answer.
@@ -271,7 +293,7 @@ impl Worker {
             desk.tape
                 .fault(Domain::WorkerCrash, lane, per_tick(options.crash_us))
         {
-            self.die(desk.now_us + roll.between(10_000, 1_500_000));
+            self.die(desk, roll.between(10_000, 1_500_000));
         } else if let Some(mut roll) =
             desk.tape
                 .fault(Domain::WorkerPause, lane, per_tick(options.pause_us))
@@ -282,9 +304,70 @@ impl Worker {
         }
     }
 
-    fn die(&mut self, until_us: u64) {
+    fn die(&mut self, desk: &mut Desk<'_>, away_us: u64) {
+        let lane = self.caller.lane;
+        if self.registered
+            && desk
+                .tape
+                .fault(Domain::OldLife, lane, self.options.ghost_ppm)
+                .is_some()
+        {
+            self.ghost = Some(Ghost {
+                spec: self.spec.clone(),
+                held: self.held.keys().copied().collect(),
+                forgotten: false,
+                asked: None,
+            });
+        }
         self.restart();
-        self.away_until_us = until_us;
+        self.away_until_us = desk.now_us + away_us;
+    }
+
+    /// The former life goes on as if nothing had happened.
+    fn haunt(&mut self, desk: &mut Desk<'_>) {
+        if desk.tape.is_calm() {
+            self.ghost = None;
+        }
+        let Some(ghost) = &mut self.ghost else {
+            return;
+        };
+        let waits = |(_, at_us): (Ticket, u64)| desk.now_us < at_us + PATIENCE_US;
+        if ghost.asked.is_some_and(waits) {
+            return;
+        }
+        let request = if ghost.forgotten {
+            let worker = ghost.spec.clone();
+            propose(Command::Register { worker })
+        } else {
+            Request::Poll(Poll {
+                worker: ghost.spec.worker,
+                incarnation: ghost.spec.incarnation,
+                slots_free: 0,
+                held: ghost.held.clone(),
+            })
+        };
+        ghost.asked = Some((self.caller.ask(desk, request), desk.now_us));
+    }
+
+    fn on_ghost_reply(&mut self, reply: &Reply, nodes: usize) {
+        let Some(ghost) = &mut self.ghost else {
+            return;
+        };
+        ghost.asked = None;
+        match reply {
+            Reply::Work(work) => ghost.forgotten = work.unknown,
+            // Turned away for good, unless it came before the new life.
+            Reply::Applied {
+                outcome: Outcome::Registered,
+                ..
+            } => ghost.forgotten = false,
+            Reply::Applied { .. } => self.ghost = None,
+            Reply::NotLeader { leader } => {
+                let hint = leader.map(|node| node.0 as usize - 1);
+                self.caller.turn_to(hint, nodes);
+            }
+            _ => {}
+        }
     }
 
     fn restart(&mut self) {
@@ -323,6 +406,10 @@ impl Worker {
     }
 }
 
+fn is(waiting: &Option<(Ticket, u64)>, ticket: Ticket) -> bool {
+    waiting.is_some_and(|(waits, _)| waits == ticket)
+}
+
 /// What a worker says of a job.
 fn verdict(
     assignment: &Assignment,
@@ -333,6 +420,9 @@ fn verdict(
     let (job, token) = (assignment.job, assignment.token);
     if input(assignment) % 1_000_000 < u64::from(options.poison_ppm) {
         return fail(job, token, FailureClass::Permanent);
+    }
+    if is_hopeless(assignment, options) {
+        return fail(job, token, FailureClass::Retryable);
     }
     if let Some(mut roll) = desk.tape.fault(Domain::WorkerFail, lane, options.fail_ppm) {
         let class = *roll.pick(&[
@@ -379,6 +469,13 @@ fn is_lethal(assignment: &Assignment, options: &WorkerOptions) -> bool {
     let poison = u64::from(options.poison_ppm);
     let input = input(assignment) % 1_000_000;
     (poison..poison + poison / 2).contains(&input)
+}
+
+/// Inputs that fail again and again, and never for good.
+fn is_hopeless(assignment: &Assignment, options: &WorkerOptions) -> bool {
+    let poison = u64::from(options.poison_ppm);
+    let input = input(assignment) % 1_000_000;
+    (poison + poison / 2..2 * poison).contains(&input)
 }
 
 fn forge(token: Token, roll: &mut Roll) -> Token {

@@ -349,7 +349,8 @@ impl Client {
         asked.at_us = desk.now_us;
     }
 
-    /// A folder with its files, some files, or the project with its folders.
+    /// Mostly one file, at times a folder with its files, rarely the whole
+    /// project: many small entries reach more states than few large ones.
     fn batch(&self, tree: &mut Tree, roll: &mut Roll) -> Vec<JobSpec> {
         let options = &self.options;
         let folder = roll.below(options.folders);
@@ -359,9 +360,9 @@ impl Client {
         }
         let class = *roll.pick(&Class::ALL);
         let mut items = Vec::new();
-        match roll.below(4) {
-            0 | 1 => tree.add_folder(folder, options, class, &mut items),
-            2 => items.push(tree.file(folder, roll.below(options.files), class)),
+        match roll.below(16) {
+            0..10 => items.push(tree.file(folder, roll.below(options.files), class)),
+            10..15 => tree.add_folder(folder, options, class, &mut items),
             _ => {
                 for folder in 0..options.folders {
                     tree.add_folder(folder, options, class, &mut items);

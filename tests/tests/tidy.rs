@@ -22,7 +22,7 @@ const FOLDERS: &[&str] = &[
 const LINES_MAX: usize = 600;
 /// Files that were longer when this was written. A number here only falls; a
 /// file that fits is taken out.
-const LINES_ALLOWED: &[(&str, usize)] = &[("core/src/cluster/mod.rs", 675)];
+const LINES_ALLOWED: &[(&str, usize)] = &[];
 
 /// Words that the core must not know, and why.
 const FORBIDDEN_IN_CORE: &[(&str, &str)] = &[
@@ -286,8 +286,7 @@ fn the_readme_and_the_checks_run_the_same_tests() {
     let checks = fs::read_to_string(root.join(".ci/run")).unwrap_or_default();
     let commands = |text: &str| -> BTreeSet<String> {
         text.lines()
-            .map(str::trim)
-            .filter(|line| line.starts_with("cargo test"))
+            .filter_map(|line| line.find("cargo test").map(|at| &line[at..]))
             .map(|line| line.split(" #").next().unwrap_or(line).trim().to_owned())
             .collect()
     };

@@ -11,6 +11,7 @@ mod follower;
 mod leader;
 mod progress;
 mod quorum;
+mod votes;
 
 use crate::action::Violation;
 use crate::bytes::Bytes;
@@ -18,7 +19,7 @@ use crate::cx::Cx;
 use crate::entry::{HardState, LogEntry};
 use crate::ids::{LogIndex, NodeId, ReadId, Term};
 use crate::marks::Mark;
-use crate::message::{Append, Body, LogPosition, Message, StateHashAt};
+use crate::message::{Append, Body, Message, StateHashAt};
 use crate::request::Refusal;
 use crate::status::RoleName;
 use crate::time::Time;
@@ -297,139 +298,6 @@ impl ClusterCoordinator {
             }
         };
         self.perform(next, cx);
-    }
-
-    /// Does a higher term in this message count? A pre-vote and its grant speak
-    /// of a term that nobody may ever enter, and a vote must not depose a leader
-    /// whom this node hears (dissertation §4.2.3, §9.6).
-    fn adopts(&self, body: &Body, cx: &Cx<'_>) -> bool {
-        match body {
-            Body::PreVote { .. } | Body::PreVoteReply { granted: true } => false,
-            Body::Vote { transfer, .. } => *transfer || !self.trusts_leader(cx),
-            Body::PreVoteReply { granted: false }
-            | Body::VoteReply { .. }
-            | Body::Append(_)
-            | Body::AppendReply(_)
-            | Body::TimeoutNow => true,
-        }
-    }
-
-    fn trusts_leader(&self, cx: &Cx<'_>) -> bool {
-        match &self.role {
-            Role::Follower(follower) => follower.trusts_leader(cx),
-            Role::PreCandidate(_) | Role::Candidate(_) => false,
-            Role::Leader(_) => true,
-        }
-    }
-
-    fn on_pre_vote(
-        &mut self,
-        from: NodeId,
-        term: Term,
-        last: LogPosition,
-        cx: &mut Cx<'_>,
-    ) -> Next {
-        let granted = term > self.hard_state.term
-            && !last.is_behind(cx.log.last())
-            && !self.trusts_leader(cx);
-        if granted && matches!(&self.role, Role::Follower(follower) if follower.is_suspicious()) {
-            cx.mark(Mark::PreVoteGrantedToSuspicious);
-        }
-        if !granted {
-            cx.mark(Mark::PreVoteRefused);
-        }
-        let reply_term = if granted { term } else { self.hard_state.term };
-        cx.outbox.say_durable(
-            from,
-            Message {
-                term: reply_term,
-                body: Body::PreVoteReply { granted },
-            },
-        );
-        Next::Stay
-    }
-
-    fn on_vote(
-        &mut self,
-        from: NodeId,
-        term: Term,
-        last: LogPosition,
-        transfer: bool,
-        cx: &mut Cx<'_>,
-    ) -> Next {
-        if term > self.hard_state.term {
-            // Not adopted: the leader lives. No answer, so that no term spreads.
-            assert!(!transfer, "a transfer's term is adopted");
-            cx.mark(Mark::VoteRefusedLeaderAlive);
-            return Next::Stay;
-        }
-        let behind = last.is_behind(cx.log.last());
-        #[cfg(feature = "planted-bugs")]
-        let behind = behind && !cx.config.planted(crate::planted::Bug::VoteForStaleLog);
-        let free = self.hard_state.vote.is_none_or(|vote| vote == from);
-        #[cfg(feature = "planted-bugs")]
-        let free = free || cx.config.planted(crate::planted::Bug::VoteTwice);
-        let granted = term == self.hard_state.term && free && !behind;
-        if term == self.hard_state.term && behind {
-            cx.mark(Mark::VoteRefusedLogBehind);
-        }
-        if granted {
-            if self.hard_state.vote.is_none() {
-                self.hard_state.vote = Some(from);
-                self.save_hard_state(cx);
-            }
-            let wait = cx.draw_election_timeout();
-            if let Role::Follower(follower) = &mut self.role {
-                follower.deadline = cx.time() + wait;
-            }
-        }
-        let body = Body::VoteReply { granted };
-        cx.outbox.say_durable(
-            from,
-            Message {
-                term: self.hard_state.term,
-                body,
-            },
-        );
-        Next::Stay
-    }
-
-    fn on_pre_vote_reply(
-        &mut self,
-        from: NodeId,
-        term: Term,
-        granted: bool,
-        cx: &mut Cx<'_>,
-    ) -> Next {
-        match &mut self.role {
-            Role::PreCandidate(candidate) if granted && term == self.hard_state.term.next() => {
-                candidate.on_granted(from);
-                if candidate.has_quorum(cx) {
-                    Next::Campaign { transfer: false }
-                } else {
-                    Next::Stay
-                }
-            }
-            Role::PreCandidate(_) | Role::Follower(_) | Role::Candidate(_) | Role::Leader(_) => {
-                Next::Stay
-            }
-        }
-    }
-
-    fn on_vote_reply(&mut self, from: NodeId, term: Term, granted: bool, cx: &mut Cx<'_>) -> Next {
-        match &mut self.role {
-            Role::Candidate(candidate) if granted && term == self.hard_state.term => {
-                candidate.on_granted(from);
-                if candidate.has_quorum(cx) {
-                    Next::Lead
-                } else {
-                    Next::Stay
-                }
-            }
-            Role::Candidate(_) | Role::Follower(_) | Role::PreCandidate(_) | Role::Leader(_) => {
-                Next::Stay
-            }
-        }
     }
 
     fn on_append(&mut self, from: NodeId, term: Term, append: Append, cx: &mut Cx<'_>) -> Next {

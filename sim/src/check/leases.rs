@@ -73,6 +73,14 @@ impl Leases {
         else {
             return;
         };
+        if self
+            .lives
+            .get(&poll.worker)
+            .is_some_and(|(latest, _)| poll.incarnation < *latest)
+        {
+            // Nothing is owed to a former life.
+            return;
+        }
         let polls = self.polls.entry(poll.worker).or_default();
         if polls.len() == POLLS {
             polls.remove(0);

@@ -1,0 +1,149 @@
+//! Elections as a voter sees them: whose word counts, who gets a vote, and what
+//! a grant is worth. Term and vote change here and in the parent only.
+
+use super::{ClusterCoordinator, Next, Role};
+use crate::cx::Cx;
+use crate::ids::{NodeId, Term};
+use crate::marks::Mark;
+use crate::message::{Body, LogPosition, Message};
+
+impl ClusterCoordinator {
+    /// Does a higher term in this message count? A pre-vote and its grant speak
+    /// of a term that nobody may ever enter, and a vote must not depose a leader
+    /// whom this node hears (dissertation §4.2.3, §9.6).
+    pub(super) fn adopts(&self, body: &Body, cx: &Cx<'_>) -> bool {
+        match body {
+            Body::PreVote { .. } | Body::PreVoteReply { granted: true } => false,
+            Body::Vote { transfer, .. } => *transfer || !self.trusts_leader(cx),
+            Body::PreVoteReply { granted: false }
+            | Body::VoteReply { .. }
+            | Body::Append(_)
+            | Body::AppendReply(_)
+            | Body::TimeoutNow => true,
+        }
+    }
+
+    fn trusts_leader(&self, cx: &Cx<'_>) -> bool {
+        match &self.role {
+            Role::Follower(follower) => follower.trusts_leader(cx),
+            Role::PreCandidate(_) | Role::Candidate(_) => false,
+            Role::Leader(_) => true,
+        }
+    }
+
+    pub(super) fn on_pre_vote(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        last: LogPosition,
+        cx: &mut Cx<'_>,
+    ) -> Next {
+        let granted = term > self.hard_state.term
+            && !last.is_behind(cx.log.last())
+            && !self.trusts_leader(cx);
+        if granted && matches!(&self.role, Role::Follower(follower) if follower.is_suspicious()) {
+            cx.mark(Mark::PreVoteGrantedToSuspicious);
+        }
+        if !granted {
+            cx.mark(Mark::PreVoteRefused);
+        }
+        let reply_term = if granted { term } else { self.hard_state.term };
+        cx.outbox.say_durable(
+            from,
+            Message {
+                term: reply_term,
+                body: Body::PreVoteReply { granted },
+            },
+        );
+        Next::Stay
+    }
+
+    pub(super) fn on_vote(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        last: LogPosition,
+        transfer: bool,
+        cx: &mut Cx<'_>,
+    ) -> Next {
+        if term > self.hard_state.term {
+            // Not adopted: the leader lives. No answer, so that no term spreads.
+            assert!(!transfer, "a transfer's term is adopted");
+            cx.mark(Mark::VoteRefusedLeaderAlive);
+            return Next::Stay;
+        }
+        let behind = last.is_behind(cx.log.last());
+        #[cfg(feature = "planted-bugs")]
+        let behind = behind && !cx.config.planted(crate::planted::Bug::VoteForStaleLog);
+        let free = self.hard_state.vote.is_none_or(|vote| vote == from);
+        #[cfg(feature = "planted-bugs")]
+        let free = free || cx.config.planted(crate::planted::Bug::VoteTwice);
+        let granted = term == self.hard_state.term && free && !behind;
+        if term == self.hard_state.term && behind {
+            cx.mark(Mark::VoteRefusedLogBehind);
+        }
+        if granted {
+            if self.hard_state.vote.is_none() {
+                self.hard_state.vote = Some(from);
+                self.save_hard_state(cx);
+            }
+            let wait = cx.draw_election_timeout();
+            if let Role::Follower(follower) = &mut self.role {
+                follower.deadline = cx.time() + wait;
+            }
+        }
+        let body = Body::VoteReply { granted };
+        cx.outbox.say_durable(
+            from,
+            Message {
+                term: self.hard_state.term,
+                body,
+            },
+        );
+        Next::Stay
+    }
+
+    pub(super) fn on_pre_vote_reply(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        granted: bool,
+        cx: &mut Cx<'_>,
+    ) -> Next {
+        match &mut self.role {
+            Role::PreCandidate(candidate) if granted && term == self.hard_state.term.next() => {
+                candidate.on_granted(from);
+                if candidate.has_quorum(cx) {
+                    Next::Campaign { transfer: false }
+                } else {
+                    Next::Stay
+                }
+            }
+            Role::PreCandidate(_) | Role::Follower(_) | Role::Candidate(_) | Role::Leader(_) => {
+                Next::Stay
+            }
+        }
+    }
+
+    pub(super) fn on_vote_reply(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        granted: bool,
+        cx: &mut Cx<'_>,
+    ) -> Next {
+        match &mut self.role {
+            Role::Candidate(candidate) if granted && term == self.hard_state.term => {
+                candidate.on_granted(from);
+                if candidate.has_quorum(cx) {
+                    Next::Lead
+                } else {
+                    Next::Stay
+                }
+            }
+            Role::Candidate(_) | Role::Follower(_) | Role::PreCandidate(_) | Role::Leader(_) => {
+                Next::Stay
+            }
+        }
+    }
+}
