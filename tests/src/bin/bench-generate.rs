@@ -113,18 +113,18 @@ fn compare(asked: &Asked) -> Result<()> {
     let report = json!({
         "dir": asked.dir,
         "runs": asked.runs,
-        "files": median_of(&plain, "files")?,
-        "parsed": median_of(&plain, "parsed")?,
-        "bytes": median_of(&plain, "bytes")?,
-        "contexts": median_of(&whole, "contexts")?,
-        "failed": worst_of(&whole, "failed")?,
-        "lost": worst_of(&whole, "lost")?,
-        "duplicated": worst_of(&whole, "duplicated")?,
+        "files": whole_number(median_of(&plain, "files")?),
+        "parsed": whole_number(median_of(&plain, "parsed")?),
+        "bytes": whole_number(median_of(&plain, "bytes")?),
+        "contexts": whole_number(median_of(&whole, "contexts")?),
+        "failed": whole_number(worst_of(&whole, "failed")?),
+        "lost": whole_number(worst_of(&whole, "lost")?),
+        "duplicated": whole_number(worst_of(&whole, "duplicated")?),
         "baseline_seconds": baseline,
         "generate_seconds": generate,
         "ratio": ratio,
-        "baseline_memory_peak_bytes": worst_of(&plain, "memory_peak_bytes")?,
-        "generate_memory_peak_bytes": worst_of(&whole, "memory_peak_bytes")?,
+        "baseline_memory_peak_bytes": whole_number(worst_of(&plain, "memory_peak_bytes")?),
+        "generate_memory_peak_bytes": whole_number(worst_of(&whole, "memory_peak_bytes")?),
     });
     if asked.json {
         println!("{report}");
@@ -226,6 +226,11 @@ fn number(run: &Value, field: &str) -> Result<f64> {
     run[field]
         .as_f64()
         .with_context(|| format!("a result without {field}: {run}"))
+}
+
+/// A count, without the point that a median brings.
+fn whole_number(value: f64) -> u64 {
+    value.round() as u64
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -21,7 +21,8 @@ pub enum RecoverError {
     },
     /// A record that was durable is bad or gone.
     #[error(
-        "segment {segment}, offset {offset}: record {record} was durable and is damaged or gone (entry {index:?}, term {term:?}); this voter must not vote or lead until its log is repaired from its peers"
+        "segment {segment}, offset {offset}: record {record} was durable and is damaged or gone{}; this voter must not vote or lead until its log is repaired from its peers",
+        in_words(*.index, *.term)
     )]
     Damaged {
         /// The file.
@@ -121,4 +122,14 @@ pub enum RecoverError {
         /// Which rule it breaks.
         what: &'static str,
     },
+}
+
+/// Which entry a damaged record holds, as far as its header tells.
+fn in_words(index: Option<LogIndex>, term: Option<Term>) -> String {
+    match (index, term) {
+        (Some(index), Some(term)) => format!(" (entry {index} of {term})"),
+        (Some(index), None) => format!(" (entry {index})"),
+        (None, Some(term)) => format!(" (of {term})"),
+        (None, None) => String::new(),
+    }
 }
