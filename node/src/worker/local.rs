@@ -23,6 +23,7 @@ use precentor_core::principal::Principal;
 use precentor_core::request::{Poll, Reply, Request, Work};
 
 use super::engine::{self, ChildInput, Engine, EngineError, Job, Subject};
+use super::outline::spawn_parsing_thread;
 use super::record;
 use crate::client::{Courier, Directory, Tag};
 use crate::embedded::Library;
@@ -86,7 +87,7 @@ impl LocalWorker {
         for number in 0..count {
             let (todo, done, options) = (todo.clone(), done.clone(), options.clone());
             let name = format!("engine-{}-{number}", options.worker);
-            threads.push(thread::Builder::new().name(name).spawn(move || {
+            threads.push(spawn_parsing_thread(name, move || {
                 for assignment in todo {
                     let made = make(&options, &assignment);
                     if done

@@ -23,6 +23,7 @@ mod text;
 mod tree;
 
 pub use bare::parse_bare;
+pub use parse::spawn_parsing_thread;
 
 /// Estimates the tokens of a text.
 #[must_use]
