@@ -50,3 +50,10 @@ fn seeds_that_failed_once_pass() {
         passes(seed, &[Mark::Elected]);
     }
 }
+
+/// A checker's fault: votes that arrive late make a leader of a term that is
+/// over. What a later leader has committed meanwhile it need not have.
+#[test]
+fn a_leader_elected_behind_the_times_need_not_have_what_a_later_one_committed() {
+    passes(304_634_752, &[Mark::BarrierOfOldEntries]);
+}

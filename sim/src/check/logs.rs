@@ -31,6 +31,9 @@ struct Appended {
 pub struct Committed {
     /// The entry.
     pub entry: LogEntry,
+    /// The term of the leader that committed it: its own, or a later one. Only
+    /// leaders after that must have it (Raft, leader completeness).
+    pub under: Term,
     /// What it says.
     pub command: Entry,
     /// Who appended it first: the leader.
@@ -70,12 +73,12 @@ impl Logs {
         self.committed.get(index.0.checked_sub(1)? as usize)
     }
 
-    /// The last committed entry of a term before this one.
+    /// The last entry that was committed by a leader before this term.
     pub(super) fn tip_before(&self, term: Term) -> (LogIndex, Term) {
         self.committed
             .iter()
             .rev()
-            .find(|committed| committed.entry.term < term)
+            .find(|committed| committed.under < term)
             .map_or_else(Default::default, |c| (c.entry.index, c.entry.term))
     }
 
@@ -184,7 +187,7 @@ impl Logs {
                     if entry.term < view.term() {
                         marks.hit(Mark::BarrierOfOldEntries);
                     }
-                    self.commit(entry)?;
+                    self.commit(entry, view.term())?;
                 }
             }
         }
@@ -235,7 +238,7 @@ impl Logs {
         })
     }
 
-    fn commit(&mut self, entry: &LogEntry) -> Verdict {
+    fn commit(&mut self, entry: &LogEntry, under: Term) -> Verdict {
         let command = decode(&entry.body).map_err(|error| Failure {
             checker: Checker::Wire,
             text: format!("committed {} cannot be decoded: {error}", entry.index),
@@ -246,6 +249,7 @@ impl Logs {
             .and_then(|variants| variants.iter().find(|known| known.entry.term == entry.term));
         self.committed.push(Committed {
             entry: entry.clone(),
+            under,
             command,
             place: first.map_or(usize::MAX, |known| known.place),
             at: first.map_or(Time(0), |known| known.at),
