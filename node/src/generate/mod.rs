@@ -134,6 +134,8 @@ enum News {
     Accepted(Vec<Accepted>),
     /// Something of the tree has no context.
     Skipped(Skipped),
+    /// A context will lack something, and why.
+    Warned(String),
     /// The walk is over and everything was accepted.
     Walked,
     /// Jobs ended.
@@ -147,6 +149,7 @@ enum News {
 struct Book {
     ledger: Ledger,
     skipped: Vec<SkippedFile>,
+    warnings: Vec<String>,
     walked: bool,
     failed: u64,
     stopped: Option<String>,
@@ -166,6 +169,7 @@ impl Book {
                     reason,
                 });
             }
+            News::Warned(warning) => self.warnings.push(warning),
             News::Walked => self.walked = true,
             News::Failed(reason) => self.stopped = Some(reason),
             News::Finished(jobs) => {
@@ -243,6 +247,7 @@ impl Run {
         let book = Book {
             ledger: Ledger::after(last),
             skipped: Vec::new(),
+            warnings: Vec::new(),
             walked: false,
             failed: 0,
             stopped: None,
@@ -426,6 +431,7 @@ impl Run {
                 .collect(),
             failures: Vec::new(),
             skipped_files: self.book.skipped,
+            warnings: self.book.warnings,
             nodes_left_out: self.left_out,
             interrupted: self.interrupted,
             data: options.data.clone(),

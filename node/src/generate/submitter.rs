@@ -20,7 +20,7 @@ use precentor_core::request::{Reply, Request};
 use super::News;
 use super::ledger::Accepted;
 use crate::client::{Courier, Tag};
-use crate::source::walk::{Skipped, SourceItem, Walk};
+use crate::source::walk::{SourceItem, Walk};
 
 /// Bytes of one batch, about.
 const BATCH_BYTES_MAX: u64 = 1024 * 1024;
@@ -151,13 +151,9 @@ impl Submitter {
     ) -> JobSpec {
         let count = children.len() as u64;
         if count > DEPENDENCIES_MAX {
-            let reason = format!(
-                "has {count} children; its context is made of the first {DEPENDENCIES_MAX} (DEPENDENCIES_MAX)"
-            );
-            self.tell(News::Skipped(Skipped {
-                path: address.as_str().into(),
-                reason,
-            }));
+            self.tell(News::Warned(format!(
+                "{address} has {count} files and folders directly inside; its own context is made of the first {DEPENDENCIES_MAX} (dependencies_max), and all of them have contexts"
+            )));
         }
         let dependencies = children
             .into_iter()

@@ -64,6 +64,8 @@ pub struct Summary {
     pub failures: Vec<Failure>,
     /// What was skipped.
     pub skipped_files: Vec<SkippedFile>,
+    /// Contexts that lack something, and what.
+    pub warnings: Vec<String>,
     /// Voters that did not take part.
     pub nodes_left_out: Vec<NodeLeftOut>,
     /// Whether the run was ended before its time.
@@ -160,6 +162,9 @@ impl fmt::Display for Summary {
             .iter()
             .map(|skipped| (&skipped.path, &skipped.reason));
         list(f, "skipped", skipped)?;
+        for warning in &self.warnings {
+            writeln!(f, "  warning: {}", warning.escape_debug())?;
+        }
         if self.interrupted {
             let unfinished = self.unfinished;
             writeln!(
@@ -213,6 +218,7 @@ mod tests {
             outages_ms: Vec::new(),
             failures: Vec::new(),
             skipped_files: Vec::new(),
+            warnings: Vec::new(),
             nodes_left_out: Vec::new(),
             interrupted: false,
             data: "/d".into(),

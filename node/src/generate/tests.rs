@@ -153,3 +153,34 @@ fn one_damaged_voter_is_left_out_and_two_of_three_stop_the_run() {
             .contains("only 1 of 3")
     );
 }
+
+#[test]
+fn a_folder_with_more_children_than_a_request_names_has_a_context_that_says_so() {
+    use precentor_core::address::Address;
+    use precentor_core::limits::DEPENDENCIES_MAX;
+
+    let (tree, data) = (tempdir().unwrap(), tempdir().unwrap());
+    let lots = tree.path().join("lots");
+    fs::create_dir(&lots).unwrap();
+    let count = DEPENDENCIES_MAX + 5;
+    for number in 0..count {
+        fs::write(lots.join(format!("f{number:05}.txt")), "x\n").unwrap();
+    }
+    let summary = generate(&options(tree.path(), data.path(), 1, 0));
+    assert!(summary.is_complete(), "{summary}");
+    assert_eq!((summary.requested, summary.failed), (count + 2, 0));
+    assert_eq!((summary.skipped, summary.warnings.len()), (0, 1));
+
+    let reader = Reader::open(data.path(), "").unwrap();
+    let record = |uri: &str| {
+        let view = reader.queue().context(&Address::parse(uri).unwrap());
+        reader.record(&view.expect(uri)).unwrap()
+    };
+    let folder = record("ucxl://p/lots");
+    assert_eq!(folder.lines, DEPENDENCIES_MAX);
+    assert_eq!(folder.incomplete.len(), 1);
+    let reason = &folder.incomplete[0].reason;
+    assert!(reason.contains("the first 10000 children"), "{reason}");
+    // The last of them is beyond what its folder names, and is not lost.
+    assert_eq!(record("ucxl://p/lots/f10004.txt").lines, 1);
+}

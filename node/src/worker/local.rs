@@ -18,7 +18,7 @@ use precentor_core::context::ContextKind;
 use precentor_core::digest::Digest;
 use precentor_core::ids::{JobId, Sequence, Token, WorkerId, WorkerIncarnation};
 use precentor_core::job::{Assignment, DependencyResult, FailureClass, WorkerSpec};
-use precentor_core::limits::{MESSAGE_BYTES_MAX, WORKER_SLOTS_MAX};
+use precentor_core::limits::{DEPENDENCIES_MAX, MESSAGE_BYTES_MAX, WORKER_SLOTS_MAX};
 use precentor_core::principal::Principal;
 use precentor_core::request::{Poll, Reply, Request, Work};
 
@@ -384,10 +384,13 @@ fn make(options: &WorkerOptions, assignment: &Assignment) -> Result<Bytes, Engin
             )));
         }
         let children = || {
+            let named = dependencies
+                .iter()
+                .map(|dependency| child(&options.library, dependency));
             Box::new(
-                dependencies
-                    .iter()
-                    .map(|dependency| child(&options.library, dependency)),
+                cut_off(address, dependencies.len() as u64)
+                    .into_iter()
+                    .chain(named),
             )
         };
         let subject_to_read = match kind {
@@ -415,6 +418,17 @@ fn make(options: &WorkerOptions, assignment: &Assignment) -> Result<Bytes, Engin
             .or_else(|| panic.downcast_ref::<&str>().copied())
             .unwrap_or("no message");
         Err(permanent(format!("the engine panicked: {text}")))
+    })
+}
+
+/// A request cannot name more children than the limit: a list that is full may
+/// have been cut, and the record has to say so.
+fn cut_off(folder: &Address, named: u64) -> Option<ChildInput> {
+    (named >= DEPENDENCIES_MAX).then(|| ChildInput {
+        uri: folder.clone(),
+        record: Err(format!(
+            "made of the first {named} children, as many as a request can name (dependencies_max); if there are more, they are not counted here"
+        )),
     })
 }
 

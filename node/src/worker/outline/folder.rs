@@ -268,9 +268,9 @@ impl Gather {
             ));
         }
         if !record.incomplete.is_empty() {
-            record
-                .warnings
-                .push("some children have no record: see incomplete".to_owned());
+            record.warnings.push(
+                "some of what is inside has no part in this record: see incomplete".to_owned(),
+            );
         }
         record
     }
