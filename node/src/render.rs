@@ -41,6 +41,10 @@ impl Level {
     }
 }
 
+/// Fields of a file that programs may rely on: there even when nothing is in them.
+const FILE_FIELDS: &[&str] = &["language", "summary", "symbols", "imports"];
+/// The same for a folder and the project.
+const FOLDER_FIELDS: &[&str] = &["language", "summary", "children"];
 /// Fields of level 0, in JSON.
 const LINE_FIELDS: &[&str] = &["uri", "kind", "one_line"];
 /// Fields that level 1 does not have yet.
@@ -88,13 +92,17 @@ pub fn json(record: &ContextRecord, level: Level, root: Option<&Path>) -> Value 
     let Some(fields) = value.as_object_mut() else {
         return value;
     };
+    let expected = match record.kind {
+        ContextKind::File => FILE_FIELDS,
+        ContextKind::Folder | ContextKind::Project => FOLDER_FIELDS,
+    };
     fields.retain(|name, value| {
         let shown = match level {
             Level::Line => LINE_FIELDS.contains(&&**name),
             Level::Summary => !OUTLINE_FIELDS.contains(&&**name),
             Level::Outline | Level::Bodies => true,
         };
-        shown && !is_empty(value)
+        shown && (expected.contains(&&**name) || !is_empty(value))
     });
     if level == Level::Bodies && record.kind == ContextKind::File {
         add_bodies(fields, record, root);

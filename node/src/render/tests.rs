@@ -95,3 +95,21 @@ fn json_of_a_record_reads_back() {
         record
     );
 }
+
+#[test]
+fn a_program_finds_its_fields_even_when_nothing_is_in_them() {
+    let (folder, mut record) = world();
+    record.symbols.clear();
+    record.imports.clear();
+    record.summary.clear();
+    let shown = json(&record, Level::Outline, Some(folder.path()));
+    for list in ["symbols", "imports"] {
+        assert_eq!(shown[list], json!([]), "{list}");
+    }
+    assert_eq!(shown["summary"], "");
+    assert_eq!(shown.get("entry_points"), None, "the rest stays short");
+    record.kind = ContextKind::Folder;
+    let shown = json(&record, Level::Outline, Some(folder.path()));
+    assert_eq!(shown["children"], json!([]));
+    assert_eq!(shown.get("symbols"), None, "a folder has none");
+}
