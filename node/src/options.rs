@@ -53,7 +53,7 @@ Examples:
   precentor generate . --chaos kill-leader=3     three leaders are killed on the way
   precentor generate . --json | jq .generated")]
 pub struct Generate {
-    /// The folder.
+    /// The folder whose files, folders and project get contexts.
     #[arg(default_value = ".", value_name = "DIR")]
     pub dir: PathBuf,
     /// How many voters: 1, 3 or 5. Fixed when the data directory is made.
@@ -73,10 +73,10 @@ pub struct Generate {
     /// N times over the run (once without =N), and restarts it from its disk.
     #[arg(long, value_name = "kill-leader[=N]", value_parser = chaos)]
     pub chaos: Option<u32>,
-    /// One JSON object on stdout and nothing else there.
+    /// Print the summary as one JSON object, and nothing else on stdout.
     #[arg(long)]
     pub json: bool,
-    /// Show no progress.
+    /// Show no progress on stderr; the summary is still printed.
     #[arg(long, short)]
     pub quiet: bool,
 }
@@ -94,7 +94,7 @@ pub struct Get {
     /// How much: 0 one line, 1 a summary, 2 the outline, 3 with the source's text.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3))]
     pub level: u8,
-    /// The whole record as one JSON object.
+    /// One JSON object with the fields of that level.
     #[arg(long)]
     pub json: bool,
     /// Where the data is [default: the one that `generate` chose for the project].

@@ -12,6 +12,15 @@ use crate::options::Generate;
 
 pub(super) fn run(verb: &Generate) -> Result<Exit, CommandError> {
     let root = canonical(&verb.dir)?;
+    if !root.is_dir() {
+        return Err(CommandError::new(
+            Exit::Usage,
+            format!(
+                "{} is not a folder; name the folder whose files are to have contexts",
+                root.display()
+            ),
+        ));
+    }
     let project = match &verb.project {
         Some(name) => name.clone(),
         None => match root.file_name() {

@@ -119,10 +119,10 @@ fn describe_special(metadata: &fs::Metadata) -> &'static str {
     use std::os::unix::fs::FileTypeExt;
     let kind = metadata.file_type();
     match () {
-        () if kind.is_dir() => "is a folder now; it was a file when the tree was listed",
-        () if kind.is_fifo() => "is a named pipe; only files, folders and links have contexts",
-        () if kind.is_socket() => "is a socket; only files, folders and links have contexts",
-        () => "is a device; only files, folders and links have contexts",
+        () if kind.is_dir() => "it is a folder now; it was a file when the tree was listed",
+        () if kind.is_fifo() => "it is a named pipe; only files, folders and links have contexts",
+        () if kind.is_socket() => "it is a socket; only files, folders and links have contexts",
+        () => "it is a device; only files, folders and links have contexts",
     }
 }
 

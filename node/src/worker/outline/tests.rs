@@ -231,7 +231,7 @@ fn a_file_that_changed_is_refused_and_says_so() {
     assert_eq!(error.class, FailureClass::SourceChanged);
     fs::create_dir(&path).expect("created");
     let error = generate("a.py", path).expect_err("a folder");
-    assert!(error.message.contains("is a folder now"), "{error}");
+    assert!(error.message.contains("it is a folder now"), "{error}");
 }
 
 #[test]
