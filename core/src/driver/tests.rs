@@ -499,3 +499,69 @@ fn a_lone_voter_leads_after_one_timeout() {
         "no worker to wait for"
     );
 }
+
+/// Found on a tree of 54,000 files: a new leader that applied everything in one
+/// turn sent no heartbeats, and the next one had the same before it.
+#[test]
+fn a_long_backlog_is_applied_in_bounded_turns_by_a_node_that_stands_back_meanwhile() {
+    let entry = |index: u64| {
+        let body = crate::bytes::Bytes::from(vec![0; 200 * 1024]);
+        let token = crate::ids::Token {
+            index: LogIndex(1),
+            position: 0,
+        };
+        let complete = Command::Complete {
+            job: JobId(1),
+            token,
+            result: Digest::of(&body),
+            body,
+        };
+        let entry = crate::command::Entry {
+            t: crate::time::Stamp(0),
+            wall_ms: 0,
+            principal: Principal("worker".into()),
+            request: None,
+            acknowledged: Sequence(0),
+            command: complete,
+        };
+        LogEntry {
+            index: LogIndex(index),
+            term: crate::ids::Term(1),
+            body: crate::wire::command::encode(&entry),
+        }
+    };
+    let recovered = Recovered {
+        hard_state: HardState {
+            term: crate::ids::Term(1),
+            vote: None,
+            commit: LogIndex(10),
+        },
+        snapshot: None,
+        entries: (1..=10).map(entry).collect(),
+    };
+    let mut driver =
+        Driver::recover(config(NodeId(1)), recovered, Now::default()).expect("it is whole");
+    let mut desk = Desk::default();
+    // Later than any election timeout, at every turn.
+    let mut turn = |driver: &mut Driver, ms: u64| {
+        let now = Now {
+            time: Time(ms * 1_000),
+            wall_ms: 0,
+        };
+        driver.turn(now, None, &mut desk);
+    };
+    turn(&mut driver, 1);
+    for round in 1..5 {
+        assert_eq!(driver.view().applied(), LogIndex(2 * round));
+        assert_eq!(driver.deadline(), Some(Time(0)), "it goes on at once");
+        turn(&mut driver, 1_000 * round);
+        assert_eq!(driver.view().role(), RoleName::Follower, "it stands back");
+    }
+    assert_eq!(driver.view().applied(), LogIndex(10));
+    turn(&mut driver, 10_000);
+    assert_eq!(
+        driver.view().role(),
+        RoleName::PreCandidate,
+        "now it may lead"
+    );
+}
