@@ -1,12 +1,17 @@
 //! Reads a file once, in pieces: its digest, its size, and what sort of file it
 //! is. Never holds a whole file unless the caller asks for a small one's text.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use precentor_core::digest::{Digest, DigestBuilder};
+use rustix::fs::OFlags;
+
+#[cfg(test)]
+mod tests;
 
 /// Files above this size get a record without an outline, in bytes.
 pub const TEXT_BYTES_MAX: u64 = 2 * 1024 * 1024;
@@ -56,7 +61,7 @@ pub fn examine(path: &Path, text_bytes_max: u64, kept: &mut Vec<u8>) -> io::Resu
     if !metadata.is_file() {
         return Err(io::Error::other(describe_special(&metadata)));
     }
-    let mut file = File::open(path)?;
+    let mut file = open_file(path)?;
     let expected = metadata.len().min(text_bytes_max);
     kept.reserve(usize::try_from(expected).unwrap_or(0) + 1);
     (&mut file).take(text_bytes_max).read_to_end(kept)?;
@@ -94,6 +99,22 @@ pub fn examine(path: &Path, text_bytes_max: u64, kept: &mut Vec<u8>) -> io::Resu
         class,
         lines: newlines + u64::from(unfinished),
     })
+}
+
+/// Opens a file, and nothing else that may stand there by now: opening a pipe
+/// would wait for its writer, and a link would lead elsewhere.
+fn open_file(path: &Path) -> io::Result<File> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits();
+    let flags = i32::try_from(flags).expect("the system's flags fit its own type");
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other(describe_special(&metadata)));
+    }
+    Ok(file)
 }
 
 fn examine_link(path: &Path, kept: &mut Vec<u8>) -> io::Result<Examined> {
