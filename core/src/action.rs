@@ -3,11 +3,14 @@
 //! A turn's actions may be performed in any order, except writes among
 //! themselves: what may only be said after a write is not handed out before.
 
+use std::sync::Arc;
+
 use crate::bytes::Bytes;
 use crate::command::AuditRecord;
 use crate::digest::Digest;
-use crate::entry::{HardState, LogEntry};
+use crate::entry::{ChainHash, HardState, LogEntry};
 use crate::ids::{LogIndex, NodeId, ReadId, Term, Ticket, WriteId};
+use crate::membership::Membership;
 use crate::message::{Message, StateHashAt};
 use crate::request::Reply;
 
@@ -82,6 +85,10 @@ pub struct Snapshot {
     pub index: LogIndex,
     /// That entry's term.
     pub term: Term,
+    /// The hash of the log up to there.
+    pub chain: ChainHash,
+    /// Who belonged to the cluster as of it.
+    pub membership: Arc<Membership>,
     /// The state.
     pub image: Bytes,
 }
@@ -96,6 +103,19 @@ pub enum Violation {
         ours: StateHashAt,
         /// The leader's.
         theirs: StateHashAt,
+    },
+    /// This log and the leader's have an entry of equal term and index in
+    /// common, and yet differ before it.
+    #[error(
+        "the log diverged at or before {index}: hash here {ours}, leader {theirs}; stop this node, keep its disk, and replace it by one with a new disk"
+    )]
+    LogDiverged {
+        /// Up to which entry the hashes are.
+        index: LogIndex,
+        /// This log's.
+        ours: ChainHash,
+        /// The leader's.
+        theirs: ChainHash,
     },
     /// A leader asked to overwrite what is committed here.
     #[error(

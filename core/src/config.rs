@@ -1,6 +1,6 @@
 //! Every knob, in one table: the flags, the documents and the checks follow it.
 
-use crate::ids::{ClusterId, NodeId};
+use crate::ids::{ClusterId, Incarnation, NodeId};
 use crate::limits;
 use crate::time::Span;
 
@@ -108,6 +108,7 @@ knobs! {
     election_timeout_ms_max: 300, 20, 120_000, "The longest such time.";
     heartbeat_ms: 30, 1, 10_000, "How often an idle leader speaks to its followers.";
     suspicion_ms_max: 20, 0, 1_000, "The longest random wait before a pre-vote when the leader's connection closed.";
+    promotion_lag_entries_max: 1_000, 0, 1_000_000, "A learner that lacks at most so many entries may get its vote.";
     lease_ms: 15_000, 100, 3_600_000, "How long a silent worker keeps its jobs.";
     worker_poll_ms: 1_000, 10, 60_000, "How long a worker's poll is held when there is no work: also its heartbeat.";
     reattach_ms: 2_000, 0, 600_000, "How long a new leader waits for known workers before it gives out jobs.";
@@ -208,8 +209,12 @@ pub struct Config {
     pub cluster: ClusterId,
     /// This node.
     pub node: NodeId,
-    /// All voters, this node among them, in ascending order.
-    pub voters: Vec<NodeId>,
+    /// Which life of its disk this is.
+    pub incarnation: Incarnation,
+    /// The voters of the cluster's founding, this node among them, in ascending
+    /// order: what holds until the log says otherwise. None for a node that
+    /// joins: it learns from its leader who belongs to the cluster.
+    pub founders: Vec<NodeId>,
     /// The seed of this node's randomness: a different one for each node and start.
     pub seed: u64,
     /// The knobs.
@@ -222,11 +227,12 @@ pub struct Config {
 impl Config {
     /// A configuration with every knob at its default.
     #[must_use]
-    pub fn new(cluster: ClusterId, node: NodeId, voters: Vec<NodeId>, seed: u64) -> Config {
+    pub fn new(cluster: ClusterId, node: NodeId, founders: Vec<NodeId>, seed: u64) -> Config {
         Config {
             cluster,
             node,
-            voters,
+            incarnation: Incarnation::UNTOLD,
+            founders,
             seed,
             knobs: Knobs::default(),
             #[cfg(feature = "planted-bugs")]
@@ -240,22 +246,25 @@ impl Config {
     /// What is wrong first.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.knobs.check()?;
-        let count = self.voters.len() as u64;
-        if count == 0 || count > limits::VOTERS_MAX {
+        let count = self.founders.len() as u64;
+        if count == 0 {
+            return Ok(());
+        }
+        if count > limits::VOTERS_MAX {
             let max = limits::VOTERS_MAX;
             return Err(ConfigError::Voters(format!(
                 "a cluster has 1 to {max} voters; this one has {count}"
             )));
         }
-        if !self.voters.windows(2).all(|pair| pair[0] < pair[1]) {
+        if !self.founders.windows(2).all(|pair| pair[0] < pair[1]) {
             return Err(ConfigError::Voters(
                 "voters must be in ascending order, each once".into(),
             ));
         }
-        if !self.voters.contains(&self.node) {
+        if !self.founders.contains(&self.node) {
             return Err(ConfigError::Voters(format!(
                 "{} is not among the voters {:?}",
-                self.node, self.voters
+                self.node, self.founders
             )));
         }
         Ok(())

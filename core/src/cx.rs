@@ -4,9 +4,10 @@
 use crate::config::Config;
 use crate::entry::LogEntry;
 use crate::event::Now;
-use crate::ids::LogIndex;
+use crate::ids::{LogIndex, Term};
 use crate::log::Log;
 use crate::marks::{Mark, Marks};
+use crate::message::{Body, Message};
 use crate::outbox::Outbox;
 use crate::random::Random;
 use crate::time::{Span, Time};
@@ -43,8 +44,22 @@ impl Cx<'_> {
 
     /// Removes entries from the log, in memory and on disk.
     pub fn truncate(&mut self, from: LogIndex) {
+        let membership = self.log.membership_index();
         self.outbox.truncate(from);
         self.log.truncate(from);
+        if self.log.membership_index() < membership {
+            self.mark(Mark::MembershipUndone);
+        }
+    }
+
+    /// A message of this node.
+    #[must_use]
+    pub fn message(&self, term: Term, body: Body) -> Message {
+        Message {
+            term,
+            incarnation: self.config.incarnation,
+            body,
+        }
     }
 
     /// A fresh random election timeout (Raft §5.2).

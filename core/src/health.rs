@@ -35,29 +35,21 @@ pub struct HealthMonitor {
 impl HealthMonitor {
     /// A monitor that has heard nobody yet.
     #[must_use]
-    pub fn new(peers: impl IntoIterator<Item = NodeId>, now: Time) -> HealthMonitor {
-        let peers = peers
-            .into_iter()
-            .map(|peer| (peer, Peer::default()))
-            .collect();
+    pub fn new(now: Time) -> HealthMonitor {
         HealthMonitor {
-            peers,
+            peers: BTreeMap::new(),
             last_turn: now,
         }
     }
 
     /// A peer's connection opened or closed.
     pub fn on_connection(&mut self, peer: NodeId, connected: bool) {
-        if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.connected = connected;
-        }
+        self.peers.entry(peer).or_default().connected = connected;
     }
 
     /// A peer said something.
     pub fn on_heard(&mut self, peer: NodeId, now: Time) {
-        if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.heard = Some(now);
-        }
+        self.peers.entry(peer).or_default().heard = Some(now);
     }
 
     /// A turn begins. Returns by how much it is later than `due`, when the host
@@ -93,7 +85,7 @@ mod tests {
 
     #[test]
     fn silence_makes_a_connected_peer_suspect_and_a_lost_one_down() {
-        let mut health = HealthMonitor::new([PEER], Time(0));
+        let mut health = HealthMonitor::new(Time(0));
         assert_eq!(health.verdict(PEER, Time(0), PATIENCE), Verdict::Down);
         health.on_connection(PEER, true);
         health.on_heard(PEER, Time(0));
@@ -111,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_stall_is_what_passes_beyond_the_deadline() {
-        let mut health = HealthMonitor::new([PEER], Time(0));
+        let mut health = HealthMonitor::new(Time(0));
         assert_eq!(health.on_turn(Time(50), Time(40)), Span(10));
         assert_eq!(health.on_turn(Time(60), Time(90)), Span::ZERO);
     }

@@ -35,6 +35,9 @@ macro_rules! id {
 
 id!(/// A voter of the cluster. Given by the operator, from 1.
     NodeId, "n");
+id!(/// One life of a node's data directory, drawn at random when it is made: what
+    /// an earlier life acknowledged says nothing about this one's disk.
+    Incarnation, "life");
 id!(/// A Raft term. 0 is before the first election.
     Term, "t");
 id!(/// A position in the replicated log, from 1; 0 is before the first entry.
@@ -57,6 +60,11 @@ id!(/// Names a read of old log entries. Never leaves the node.
     ReadId, "read");
 id!(/// Counts jobs as they reach a terminal state: the cursor of the feed of finished jobs.
     FinishNumber, "f");
+
+impl Incarnation {
+    /// Of a host that does not tell lives apart: it is never held against a member.
+    pub const UNTOLD: Incarnation = Incarnation(0);
+}
 
 impl LogIndex {
     /// The index before this one.

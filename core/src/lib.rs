@@ -19,6 +19,7 @@ pub mod context;
 pub mod entry;
 pub mod event;
 pub mod job;
+pub mod membership;
 pub mod message;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;

@@ -65,6 +65,8 @@ pub const WAITING_REQUESTS_MAX: u64 = 1_000;
 pub const FEED_JOBS_MAX: u32 = 1_024;
 /// Voters of a cluster.
 pub const VOTERS_MAX: u64 = 7;
+/// Members of a cluster: voters, those that come and go in a joint phase, and learners.
+pub const MEMBERS_MAX: u64 = 32;
 
 const _: () = assert!(
     ENTRY_BYTES_MAX < FRAME_BYTES_MAX,

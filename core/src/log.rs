@@ -1,15 +1,23 @@
 //! The replicated log as this node holds it: all terms, and the bodies of a
-//! window at its end. Knows nothing of disks, roles or what bodies mean. Every
+//! window at its end. Knows nothing of disks, roles or what commands mean. Every
 //! change goes through [`crate::cx::Cx`], which writes it to disk as well.
+//!
+//! The memberships are here because they are in force from the moment that
+//! their entry is appended until it is truncated: kept elsewhere, they could
+//! be forgotten to be undone.
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use crate::entry::LogEntry;
+use crate::bytes::Bytes;
+use crate::entry::{ChainHash, EntryKind, LogEntry};
 use crate::ids::{LogIndex, Term};
+use crate::membership::Membership;
 use crate::message::LogPosition;
+use crate::wire;
 
 /// What the log knows of the term at an index. A compacted index must never
 /// read as term 0, which would match another compacted log.
@@ -50,24 +58,117 @@ pub struct Log {
     /// Never empty; the first run begins at the lowest index whose term is known.
     runs: VecDeque<Run>,
     last: LogIndex,
+    /// The hash of everything up to `last`.
+    chain: ChainHash,
     /// The last entries, consecutive up to `last`; may be empty.
     window: VecDeque<LogEntry>,
     window_bytes: u64,
+    /// Never empty; each with the index of its entry, ascending. The first may
+    /// be ahead of the log's beginning: then it is that of a snapshot.
+    memberships: VecDeque<(LogIndex, Arc<Membership>)>,
+}
+
+/// Where a log begins, and what is known of what was before.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogStart {
+    /// The entry before its first.
+    pub position: LogPosition,
+    /// The hash of everything up to there.
+    pub chain: ChainHash,
+    /// The membership as of `membership_index`.
+    pub membership: Arc<Membership>,
+    /// At or behind `position`: memberships of entries up to it are in it already.
+    pub membership_index: LogIndex,
+}
+
+impl LogStart {
+    /// The beginning of a new cluster's log.
+    #[must_use]
+    pub fn founding(membership: Arc<Membership>) -> LogStart {
+        LogStart {
+            position: LogPosition::default(),
+            chain: ChainHash::default(),
+            membership,
+            membership_index: LogIndex(0),
+        }
+    }
 }
 
 impl Log {
-    /// A log that ends at `start`, the entry before its first.
+    /// A log without entries.
     #[must_use]
-    pub fn new(start: LogPosition) -> Log {
+    pub fn new(start: LogStart) -> Log {
+        let LogStart {
+            position,
+            chain,
+            membership,
+            membership_index,
+        } = start;
         let run = Run {
-            first: start.index,
-            term: start.term,
+            first: position.index,
+            term: position.term,
         };
         Log {
             runs: VecDeque::from([run]),
-            last: start.index,
+            last: position.index,
+            chain,
             window: VecDeque::new(),
             window_bytes: 0,
+            memberships: VecDeque::from([(membership_index, membership)]),
+        }
+    }
+
+    /// The hash of the whole log.
+    #[must_use]
+    pub fn chain(&self) -> ChainHash {
+        self.chain
+    }
+
+    /// The hash of the log before an index; none if that is not in memory.
+    #[must_use]
+    pub fn chain_before(&self, index: LogIndex) -> Option<ChainHash> {
+        if index == self.last.next() {
+            return Some(self.chain);
+        }
+        self.entry_at(index).map(|entry| entry.chain)
+    }
+
+    /// The membership in force: that of the latest such entry, committed or not.
+    #[must_use]
+    pub fn membership(&self) -> &Arc<Membership> {
+        &self
+            .memberships
+            .back()
+            .expect("there is one at all times")
+            .1
+    }
+
+    /// The index of its entry.
+    #[must_use]
+    pub fn membership_index(&self) -> LogIndex {
+        self.memberships
+            .back()
+            .expect("there is one at all times")
+            .0
+    }
+
+    /// The membership as of an entry that is not compacted, and the index of its own entry.
+    #[must_use]
+    pub fn membership_at(&self, index: LogIndex) -> (LogIndex, &Arc<Membership>) {
+        let known = self.memberships.iter().rev().find(|(at, _)| *at <= index);
+        let (at, membership) = known.unwrap_or(&self.memberships[0]);
+        (*at, membership)
+    }
+
+    /// The entry that would come next.
+    #[must_use]
+    pub fn next_entry(&self, term: Term, kind: EntryKind, body: Bytes) -> LogEntry {
+        LogEntry {
+            index: self.last.next(),
+            term,
+            chain: self.chain,
+            kind,
+            body,
         }
     }
 
@@ -148,7 +249,8 @@ impl Log {
     /// Adds the next entry.
     ///
     /// # Panics
-    /// If it does not follow the last one, or its term is lower: our own error.
+    /// If it does not follow the last one, its term is lower, or it is a
+    /// membership that cannot be decoded: whoever takes it in checks that.
     pub fn append(&mut self, entry: LogEntry) {
         let last = self.last();
         assert_eq!(
@@ -168,7 +270,19 @@ impl Log {
                 term: entry.term,
             });
         }
+        assert_eq!(
+            entry.chain, self.chain,
+            "the chain of hashes goes on at {}",
+            entry.index
+        );
+        if entry.kind == EntryKind::Membership && entry.index > self.membership_index() {
+            let decoded = wire::membership::decode(&entry.body)
+                .expect("a membership is checked before it is taken into the log");
+            self.memberships
+                .push_back((entry.index, Arc::new(decoded.membership)));
+        }
         self.last = entry.index;
+        self.chain = entry.chain_after();
         self.window_bytes += entry.body.count();
         self.window.push_back(entry);
     }
@@ -176,14 +290,29 @@ impl Log {
     /// Removes every entry from `from` on.
     ///
     /// # Panics
-    /// If that would remove what is known only by a snapshot: our own error.
+    /// If that would remove what is known only by a snapshot, or whose body is
+    /// not in memory and so was applied: our own error.
     pub fn truncate(&mut self, from: LogIndex) {
         assert!(
             from > self.first_known(),
             "{from} cannot be removed: the log begins at {}",
             self.first_known()
         );
-        self.last = from.prev().min(self.last);
+        if from > self.last {
+            return;
+        }
+        self.chain = self
+            .chain_before(from)
+            .expect("bodies stay in the window until they are applied");
+        // The config in force is undone with its entry (dissertation §4.1).
+        while self.membership_index() >= from {
+            self.memberships.pop_back();
+            assert!(
+                !self.memberships.is_empty(),
+                "the membership before {from} is known"
+            );
+        }
+        self.last = from.prev();
         while self.window.back().is_some_and(|entry| entry.index >= from) {
             let entry = self.window.pop_back().expect("just seen");
             self.window_bytes -= entry.body.count();
@@ -223,6 +352,9 @@ impl Log {
         }
         let front = self.runs.front_mut().expect("a log has a run at all times");
         front.first = front.first.max(up_to);
+        while self.memberships.get(1).is_some_and(|(at, _)| *at <= up_to) {
+            self.memberships.pop_front();
+        }
     }
 
     /// Where a leader that sent `previous` should look for agreement: the last

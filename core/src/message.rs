@@ -4,13 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::StateHash;
 use crate::entry::LogEntry;
-use crate::ids::{LogIndex, Term};
+use crate::ids::{Incarnation, LogIndex, Term};
 
 /// A message between voters. The connection proves from whom and to whom.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Message {
     /// The sender's term; for a pre-vote and its grant, the term the candidate would take.
     pub term: Term,
+    /// Which life of its disk the sender has: what an earlier life acknowledged
+    /// must not count for this one.
+    pub incarnation: Incarnation,
     /// What it says.
     pub body: Body,
 }
@@ -73,6 +76,11 @@ pub enum Body {
     AppendReply(AppendReply),
     /// Stand for election now: the sender hands over (§3.10).
     TimeoutNow,
+    /// The receiver is no member any more.
+    Removed {
+        /// Since which entry.
+        since: LogIndex,
+    },
 }
 
 /// The leader's message.

@@ -41,6 +41,8 @@ pub enum Bug {
     ExpireAtTakeover,
     /// A request is answered before its entry is committed. Found by accepted never lost.
     AnswerBeforeCommit,
+    /// A reply of a former life of a member's disk counts. Found by committed never lost.
+    StaleIncarnationCounts,
 }
 
 impl Bug {
@@ -64,5 +66,6 @@ impl Bug {
         Bug::DivergeOnNode,
         Bug::ExpireAtTakeover,
         Bug::AnswerBeforeCommit,
+        Bug::StaleIncarnationCounts,
     ];
 }

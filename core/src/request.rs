@@ -10,6 +10,7 @@ use crate::ids::{
     WorkerIncarnation,
 };
 use crate::job::{Assignment, ContextView, Finished, JobView};
+use crate::membership::{Change, ChangeError, Membership};
 use crate::status::Status;
 
 /// A question or an order from a client of this node.
@@ -42,6 +43,9 @@ pub enum Request {
     Context(Address),
     /// How is this node?
     Status,
+    /// Change who belongs to the cluster. Only the leader does, one change at a
+    /// time; answered when nothing of it is left to do.
+    ChangeMembership(Change),
 }
 
 /// A worker's heartbeat, renewal and question for work in one.
@@ -102,6 +106,15 @@ pub enum Reply {
     Context(Option<ContextView>),
     /// How this node is.
     Status(Box<Status>),
+    /// A change of the membership is committed and at its end.
+    Membership {
+        /// Where the last entry of it stands.
+        index: LogIndex,
+        /// Who belongs to the cluster now.
+        membership: Membership,
+    },
+    /// A change of the membership was not made.
+    ChangeRefused(ChangeError),
 }
 
 /// The answer to a worker's poll.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{LogIndex, NodeId, Term, WorkerId};
+use crate::membership::Membership;
 use crate::time::Stamp;
 
 /// A node's part in consensus.
@@ -104,6 +105,10 @@ pub struct Status {
     pub applied: LogIndex,
     /// Cluster time.
     pub t: Stamp,
+    /// Who belongs to the cluster, as far as this node's log says.
+    pub membership: Membership,
+    /// It was told that it is no member any more.
+    pub removed: bool,
     /// The queue.
     pub queue: QueueCounts,
     /// The workers.

@@ -1,11 +1,12 @@
 //! A node as an observer sees it: reads only.
 
-use crate::entry::LogEntry;
+use crate::entry::{ChainHash, LogEntry};
 use crate::health::Verdict;
 use crate::ids::{LogIndex, NodeId, Term};
 use crate::log::TermAt;
 use crate::manager::ContextManager;
 use crate::marks::Marks;
+use crate::membership::Membership;
 use crate::message::{LogPosition, StateHashAt};
 use crate::queue::QueueManager;
 use crate::status::{PhaseName, RoleName, Status};
@@ -104,6 +105,24 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn verdict(self, peer: NodeId, now: Time, patience: Span) -> Verdict {
         self.0.health().verdict(peer, now, patience)
+    }
+
+    /// Who belongs to the cluster, by its log.
+    #[must_use]
+    pub fn membership(self) -> &'a Membership {
+        self.0.log().membership()
+    }
+
+    /// The index of that membership's entry.
+    #[must_use]
+    pub fn membership_index(self) -> LogIndex {
+        self.0.log().membership_index()
+    }
+
+    /// The hash of its whole log.
+    #[must_use]
+    pub fn chain(self) -> ChainHash {
+        self.0.log().chain()
     }
 
     /// The replicated state.

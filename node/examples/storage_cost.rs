@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use precentor_core::digest::Digest;
-use precentor_core::entry::{LogEntry, WriteBatch};
+use precentor_core::entry::{ChainHash, EntryKind, LogEntry, WriteBatch};
 use precentor_core::ids::{ClusterId, LogIndex, NodeId, Term};
 use precentor_node::blobstore::BlobStore;
 use precentor_node::disk::{Identity, OpenMode, Store};
@@ -73,6 +73,8 @@ fn append(store: &mut Store, index: &mut u64, batch: u64) -> anyhow::Result<()> 
     let entry = |i| LogEntry {
         index: LogIndex(i),
         term: Term(1),
+        chain: ChainHash(0),
+        kind: EntryKind::Command,
         body: BODY[..].into(),
     };
     let entries: Vec<LogEntry> = (*index + 1..=*index + batch).map(entry).collect();

@@ -208,7 +208,9 @@ impl Courier {
                 | Reply::Finished { .. }
                 | Reply::Job(_)
                 | Reply::Context(_)
-                | Reply::Status(_)),
+                | Reply::Status(_)
+                | Reply::Membership { .. }
+                | Reply::ChangeRefused(_)),
             ) => {
                 if matches!(reply, Reply::Applied { .. } | Reply::Work(_)) {
                     self.directory.suggest(node);

@@ -185,13 +185,21 @@ impl Scribe {
             }
             LogOrder::SaveSnapshot(snapshot) => {
                 self.flush()?;
-                let Snapshot { index, term, image } = snapshot;
+                let Snapshot {
+                    index,
+                    term,
+                    chain,
+                    membership,
+                    image,
+                } = snapshot;
                 let state = Digest::of(&image);
                 let meta = SnapshotMeta {
                     cluster: self.cluster,
                     index,
                     term,
+                    chain,
                     state,
+                    membership,
                 };
                 match self.store.save_snapshot(&meta, &image) {
                     Ok(()) => self.report(Event::SnapshotSaved { index }),
@@ -249,6 +257,8 @@ pub fn recovered(store: &mut Store, path: &Path) -> Result<Recovered, OpenError>
     let snapshot = store.load_snapshot()?.map(|loaded| Snapshot {
         index: loaded.meta.index,
         term: loaded.meta.term,
+        chain: loaded.meta.chain,
+        membership: loaded.meta.membership,
         image: loaded.state.into(),
     });
     let last = store.log().last_index();

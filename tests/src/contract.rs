@@ -2,14 +2,19 @@
 //! over any host. A check knows a host by what it is told and what it reports;
 //! it knows neither files nor virtual time.
 
+use std::sync::Arc;
+
 use precentor_core::action::{Action, Snapshot, Write};
 use precentor_core::bytes::Bytes;
 use precentor_core::command::Command;
 use precentor_core::config::Config;
 use precentor_core::driver::{Driver, Host, Recovered};
-use precentor_core::entry::{HardState, LogEntry};
+use precentor_core::entry::{ChainHash, EntryKind, HardState, LogEntry};
 use precentor_core::event::{Event, Now};
-use precentor_core::ids::{ClusterId, LogIndex, NodeId, ReadId, Sequence, Term, Ticket, WriteId};
+use precentor_core::ids::{
+    ClusterId, Incarnation, LogIndex, NodeId, ReadId, Sequence, Term, Ticket, WriteId,
+};
+use precentor_core::membership::Membership;
 use precentor_core::message::{Body, Message};
 use precentor_core::principal::Principal;
 use precentor_core::request::{Reply, Request};
@@ -42,6 +47,8 @@ fn entry(term: u64, index: u64) -> LogEntry {
     LogEntry {
         index: LogIndex(index),
         term: Term(term),
+        chain: ChainHash(0),
+        kind: EntryKind::Command,
         body: vec![u8::try_from(index % 251).expect("below 251"); length].into(),
     }
 }
@@ -193,6 +200,8 @@ pub fn snapshots_survive(rig: &mut impl Rig) {
     let snapshot = |index: u64| Snapshot {
         index: LogIndex(index),
         term: Term(1),
+        chain: ChainHash(3),
+        membership: Arc::new(Membership::founding([1, 2, 3].map(NodeId))),
         image: Bytes::from(vec![7; 100_000]),
     };
     rig.perform(Action::Write(write(1, (1..=10).map(|i| entry(1, i)))));
@@ -248,6 +257,7 @@ pub fn a_failed_write_is_the_last(rig: &mut impl Rig) {
 pub fn messages_arrive_whole_and_in_order(rig: &mut impl Heard) {
     let message = |term: u64| Message {
         term: Term(term),
+        incarnation: Incarnation(1),
         body: Body::PreVoteReply { granted: true },
     };
     for term in 1..=50 {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use precentor_core::action::{Action, Violation, Write};
 use precentor_core::command::{AfterFailure, Command, Outcome};
 use precentor_core::driver::Driver;
-use precentor_core::entry::LogEntry;
+use precentor_core::entry::{EntryKind, LogEntry};
 use precentor_core::ids::{JobId, LogIndex, NodeId, Term, Ticket};
 use precentor_core::job::{JobState, JobView};
 use precentor_core::message::{AppendResult, Body, LogPosition, Message};
@@ -171,7 +171,8 @@ impl Trace {
             | Body::PreVoteReply { .. }
             | Body::Vote { .. }
             | Body::VoteReply { .. }
-            | Body::TimeoutNow => true,
+            | Body::TimeoutNow
+            | Body::Removed { .. } => true,
         }
     }
 }
@@ -216,6 +217,7 @@ pub fn words_of_message(message: &Message) -> String {
             ),
         },
         Body::TimeoutNow => format!("stand for election now, says the leader of {term}"),
+        Body::Removed { since } => format!("you are no member since {since}"),
     }
 }
 
@@ -231,6 +233,12 @@ fn entry(entry: &LogEntry, term: Term) -> String {
 /// An entry's command, in few words.
 #[must_use]
 pub fn words_of_body(entry: &LogEntry) -> String {
+    if entry.kind == EntryKind::Membership {
+        return match wire::membership::decode(&entry.body) {
+            Ok(decoded) => format!("members {}: {}", decoded.membership, decoded.why),
+            Err(error) => format!("no membership: {error}"),
+        };
+    }
     let Ok(decoded) = wire::command::decode(&entry.body) else {
         return format!("{} bytes", entry.body.count());
     };
@@ -309,6 +317,8 @@ pub fn words_of_reply(reply: &Reply) -> String {
             context.subject, context.result, context.job
         ),
         Reply::Context(None) => "no context here".into(),
+        Reply::Membership { index, membership } => format!("{index}, members {membership}"),
+        Reply::ChangeRefused(error) => format!("not done, {error}"),
         Reply::Status(status) => format!(
             "{:?}, {:?}, {}, leader {:?}",
             status.role, status.phase, status.term, status.leader

@@ -22,7 +22,7 @@ use precentor_core::bytes::Bytes;
 use precentor_core::command::{Command, Entry};
 use precentor_core::digest::Digest;
 use precentor_core::driver::Recovered;
-use precentor_core::entry::{HardState, LogEntry};
+use precentor_core::entry::{ChainHash, EntryKind, HardState, LogEntry};
 use precentor_core::event::{Event, Order};
 use precentor_core::ids::{
     FinishNumber, LogIndex, NodeId, RequestId, Sequence, SessionId, Term, WorkerIncarnation,
@@ -179,7 +179,14 @@ fn given(world: &mut World, words: &mut Words<'_>) -> Result<()> {
                     command: Command::OpenSession,
                 };
                 let body = wire::command::encode(&entry);
-                recovered.entries.push(LogEntry { index, term, body });
+                let last = recovered.entries.last();
+                recovered.entries.push(LogEntry {
+                    index,
+                    term,
+                    chain: last.map_or(ChainHash(0), LogEntry::chain_after),
+                    kind: EntryKind::Command,
+                    body,
+                });
                 hard_state.term = hard_state.term.max(term);
             }
             other => bail!("{other:?} is not known in `given`"),

@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use precentor_core::entry::{HardState, LogEntry, WriteBatch};
+use precentor_core::entry::{ChainHash, EntryKind, HardState, LogEntry, WriteBatch};
 use precentor_core::ids::{LogIndex, NodeId, Term};
 use precentor_core::wire::frame::encode_frame;
 use precentor_core::wire::log_writer::{LogWriter, SEGMENT_BYTES_MIN, Step};
@@ -63,6 +63,8 @@ fn log() -> Vec<u8> {
     let entry = |index| LogEntry {
         index: LogIndex(index),
         term: Term(2),
+        chain: ChainHash(0),
+        kind: EntryKind::Command,
         body: b"a command"[..].into(),
     };
     let vote = HardState {

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use super::quorum;
 use crate::cx::Cx;
 use crate::ids::NodeId;
 use crate::time::Time;
@@ -32,8 +31,10 @@ impl Candidate {
         self.granted.insert(from);
     }
 
-    /// Is that a majority?
+    /// Is that a majority of those who vote?
     pub(super) fn has_quorum(&self, cx: &Cx<'_>) -> bool {
-        self.granted.len() as u64 >= quorum::majority(cx.config.voters.len() as u64)
+        cx.log
+            .membership()
+            .has_quorum(|node| self.granted.contains(&node))
     }
 }

@@ -4,11 +4,13 @@
 use super::Next;
 use crate::action::Violation;
 use crate::cx::Cx;
+use crate::entry::EntryKind;
 use crate::ids::{LogIndex, NodeId, Term};
 use crate::log::TermAt;
 use crate::marks::Mark;
 use crate::message::{Append, AppendReply, AppendResult, LogPosition};
 use crate::time::Time;
+use crate::wire;
 
 /// A follower's own state.
 #[derive(Clone, Debug)]
@@ -130,8 +132,33 @@ impl Follower {
             });
             return Next::Stay;
         }
-        let end = LogIndex(previous.index.0 + entries.len() as u64);
+        let mut end = previous.index;
         for entry in entries {
+            if let Some(ours) = cx.log.chain_before(entry.index)
+                && ours != entry.chain
+            {
+                // The first entry's link speaks of what both logs were found to
+                // agree on: then one of them is not what its leader wrote. A
+                // later one's speaks of this message only.
+                if end == previous.index {
+                    return Next::Halt(Violation::LogDiverged {
+                        index: end,
+                        ours,
+                        theirs: entry.chain,
+                    });
+                }
+                cx.mark(Mark::ChainMismatch);
+                break;
+            }
+            if entry.kind == EntryKind::Membership
+                && let Err(error) = wire::membership::decode(&entry.body)
+            {
+                return Next::Halt(Violation::Undecodable {
+                    index: entry.index,
+                    reason: error.to_string(),
+                });
+            }
+            end = entry.index;
             match cx.log.term_at(entry.index) {
                 TermAt::Beyond => cx.append(entry),
                 TermAt::Known(term) if term == entry.term => {

@@ -3,23 +3,23 @@
 
 use std::collections::BTreeMap;
 
+use super::Next;
 use super::progress::{Flow, Progress};
-use super::{Next, quorum};
 use crate::action::Action;
 use crate::cx::Cx;
 use crate::entry::LogEntry;
-use crate::ids::{LogIndex, NodeId, ReadId, Term};
+use crate::ids::{Incarnation, LogIndex, NodeId, ReadId, Term};
 use crate::limits::APPEND_BYTES_MAX;
 use crate::log::{TermAt, Window};
 use crate::marks::Mark;
-use crate::message::{Append, AppendReply, AppendResult, Body, LogPosition, Message, StateHashAt};
+use crate::message::{Append, AppendReply, AppendResult, Body, LogPosition, StateHashAt};
 use crate::time::{Span, Time};
 
 /// A leader's own state: gone with the leadership.
 #[derive(Clone, Debug)]
 pub(super) struct Leader {
+    /// Every other member.
     peers: BTreeMap<NodeId, Progress>,
-    heard: BTreeMap<NodeId, Time>,
     round: u64,
     next_heartbeat: Time,
     next_read: ReadId,
@@ -44,25 +44,77 @@ impl Leader {
         let last = cx.log.last().index;
         let inherited =
             (commit.0 + 1..=last.0).filter_map(|index| cx.log.entry_at(LogIndex(index)));
-        let others = || {
-            cx.config
-                .voters
-                .iter()
-                .copied()
-                .filter(|peer| *peer != cx.config.node)
-        };
-        Leader {
-            peers: others()
-                .map(|peer| (peer, Progress::new(last.next())))
-                .collect(),
-            heard: others().map(|peer| (peer, cx.time())).collect(),
+        let mut leader = Leader {
+            peers: BTreeMap::new(),
             round: 0,
             next_heartbeat: cx.time(),
             next_read: ReadId(1),
             uncommitted_bytes: inherited.map(|entry| entry.body.count()).sum(),
             hand_over: None,
             state_hash: None,
+        };
+        leader.on_membership(cx);
+        leader
+    }
+
+    /// Others belong to the cluster now.
+    pub(super) fn on_membership(&mut self, cx: &Cx<'_>) {
+        let membership = cx.log.membership();
+        self.peers.retain(|peer, _| membership.contains(*peer));
+        for peer in membership.nodes().filter(|peer| *peer != cx.config.node) {
+            let next = cx.log.last().index.next();
+            self.peers
+                .entry(peer)
+                .or_insert_with(|| Progress::new(next, cx.time()));
         }
+        // Another life of a disk begins with nothing.
+        for (peer, progress) in &mut self.peers {
+            let counts = |life| membership.counts(*peer, life);
+            if progress.incarnation.is_some_and(|life| !counts(life)) {
+                *progress = Progress::new(cx.log.last().index.next(), cx.time());
+            }
+        }
+        let successor_left = |hand_over: HandOver| !membership.is_voter(hand_over.to);
+        if self.hand_over.is_some_and(successor_left) {
+            self.hand_over = None;
+        }
+    }
+
+    /// The life of a follower's disk, if it spoke in this term.
+    pub(super) fn incarnation_of(&self, peer: NodeId) -> Option<Incarnation> {
+        self.peers.get(&peer)?.incarnation
+    }
+
+    /// How many entries a member lacks, if too many for it to vote: it could
+    /// hold up every commit until it has them (dissertation §4.2.1).
+    pub(super) fn missing(&self, peer: NodeId, cx: &Cx<'_>) -> Option<u64> {
+        let last = cx.log.last().index.0;
+        let durable = self.peers.get(&peer).map_or(0, |peer| peer.durable.0);
+        let missing = last.saturating_sub(durable);
+        (missing > cx.config.knobs.promotion_lag_entries_max).then_some(missing)
+    }
+
+    /// The last word of a leader that leaves: what is committed, and that the
+    /// fittest shall stand for election.
+    pub(super) fn say_farewell(&mut self, term: Term, commit: LogIndex, cx: &mut Cx<'_>) {
+        let peers: Vec<_> = self.peers.keys().copied().collect();
+        for peer in peers {
+            self.send(peer, Vec::new(), term, commit, cx);
+        }
+        if let Some(successor) = self.fittest(cx) {
+            let message = cx.message(term, Body::TimeoutNow);
+            cx.outbox.say(successor, message);
+        }
+    }
+
+    /// The voter with the longest confirmed log among those that were heard lately.
+    fn fittest(&self, cx: &Cx<'_>) -> Option<NodeId> {
+        let timeout = cx.config.election_timeout_min();
+        let fit = self.peers.iter().filter(|(peer, progress)| {
+            cx.log.membership().is_voter(**peer) && cx.time().since(progress.heard) < timeout
+        });
+        fit.max_by_key(|(peer, progress)| (progress.durable, std::cmp::Reverse(**peer)))
+            .map(|(peer, _)| *peer)
     }
 
     /// When it must act again.
@@ -101,17 +153,23 @@ impl Leader {
             .map(|(peer, progress)| (*peer, progress.durable))
     }
 
-    /// A peer spoke in this term.
-    pub(super) fn on_heard(&mut self, from: NodeId, cx: &Cx<'_>) {
-        self.heard.insert(from, cx.time());
-    }
-
-    /// A follower's answer.
-    pub(super) fn on_append_reply(&mut self, from: NodeId, reply: AppendReply, cx: &mut Cx<'_>) {
+    /// A follower's answer in this term.
+    pub(super) fn on_append_reply(
+        &mut self,
+        from: NodeId,
+        incarnation: Incarnation,
+        reply: AppendReply,
+        cx: &mut Cx<'_>,
+    ) {
         let last = cx.log.last().index;
         let Some(progress) = self.peers.get_mut(&from) else {
             return;
         };
+        if *progress.incarnation.get_or_insert(incarnation) != incarnation {
+            cx.mark(Mark::StaleIncarnationIgnored);
+            return;
+        }
+        progress.heard = cx.time();
         match reply.result {
             // A claim beyond our log cannot be about it.
             AppendResult::Matched { verified, durable }
@@ -140,22 +198,13 @@ impl Leader {
     /// Begins to hand over to the voter with the longest confirmed log that was
     /// heard lately, if there is one.
     pub(super) fn start_hand_over(&mut self, cx: &mut Cx<'_>) -> bool {
-        let now = cx.time();
-        let timeout = cx.config.election_timeout_min();
-        let fit = self.peers.iter().filter(|(peer, _)| {
-            self.heard
-                .get(*peer)
-                .is_some_and(|heard| now.since(*heard) < timeout)
-        });
-        let Some((to, _)) =
-            fit.max_by_key(|(peer, progress)| (progress.durable, std::cmp::Reverse(**peer)))
-        else {
+        let Some(to) = self.fittest(cx) else {
             return false;
         };
         cx.mark(Mark::HandOverStarted);
-        let deadline = now + Span::from_ms(cx.config.knobs.election_timeout_ms_max);
+        let deadline = cx.time() + Span::from_ms(cx.config.knobs.election_timeout_ms_max);
         self.hand_over = Some(HandOver {
-            to: *to,
+            to,
             deadline,
             told: false,
         });
@@ -166,20 +215,20 @@ impl Leader {
     /// entry is committed only by what follows it (Raft §5.4.2, figure 8).
     /// This node counts like the others, with what is on its own disk.
     pub(super) fn committed(&mut self, term: Term, commit: LogIndex, cx: &Cx<'_>) -> LogIndex {
-        let mut matched: Vec<_> = self
-            .peers
-            .values()
-            .map(|progress| progress.durable)
-            .collect();
-        matched.push(cx.outbox.durable());
-        let needed = quorum::majority(matched.len() as u64);
-        #[cfg(feature = "planted-bugs")]
-        let needed = if cx.config.planted(crate::planted::Bug::QuorumOffByOne) {
-            (needed - 1).max(1)
-        } else {
-            needed
+        let own = cx.outbox.durable();
+        let durable = |node| match node == cx.config.node {
+            true => own,
+            false => self
+                .peers
+                .get(&node)
+                .map_or(LogIndex(0), |progress| progress.durable),
         };
-        let reached = quorum::committed(&mut matched, needed);
+        let reached = cx.log.membership().reached_by_quorum(durable);
+        #[cfg(feature = "planted-bugs")]
+        let reached = match cx.config.planted(crate::planted::Bug::QuorumOffByOne) {
+            true => reached.max(own),
+            false => reached,
+        };
         let own_term = cx.log.term_at(reached) == TermAt::Known(term);
         #[cfg(feature = "planted-bugs")]
         let own_term = own_term
@@ -213,13 +262,11 @@ impl Leader {
         // CheckQuorum (dissertation §6.2): a leader that nobody hears must not
         // keep clients waiting.
         let timeout = Span::from_ms(cx.config.knobs.election_timeout_ms_max);
-        let active = self
-            .heard
-            .values()
-            .filter(|heard| cx.time().since(**heard) <= timeout)
-            .count() as u64
-            + 1;
-        if active < quorum::majority(cx.config.voters.len() as u64) {
+        let listens = |node| {
+            let heard = |progress: &Progress| cx.time().since(progress.heard) <= timeout;
+            node == cx.config.node || self.peers.get(&node).is_some_and(heard)
+        };
+        if !cx.log.membership().has_quorum(listens) {
             cx.mark(Mark::SteppedDownNoQuorum);
             return Next::Follow { term, leader: None };
         }
@@ -251,13 +298,8 @@ impl Leader {
                 told: true,
                 ..hand_over
             });
-            cx.outbox.say(
-                hand_over.to,
-                Message {
-                    term,
-                    body: Body::TimeoutNow,
-                },
-            );
+            let message = cx.message(term, Body::TimeoutNow);
+            cx.outbox.say(hand_over.to, message);
         }
     }
 
@@ -409,12 +451,7 @@ impl Leader {
             round: self.round,
             state_hash: self.state_hash,
         };
-        cx.outbox.say(
-            peer,
-            Message {
-                term,
-                body: Body::Append(append),
-            },
-        );
+        let message = cx.message(term, Body::Append(append));
+        cx.outbox.say(peer, message);
     }
 }

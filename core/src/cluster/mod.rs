@@ -9,14 +9,14 @@
 mod candidate;
 mod follower;
 mod leader;
+mod members;
 mod progress;
-mod quorum;
 mod votes;
 
 use crate::action::Violation;
 use crate::bytes::Bytes;
 use crate::cx::Cx;
-use crate::entry::{HardState, LogEntry};
+use crate::entry::{EntryKind, HardState, LogEntry};
 use crate::ids::{LogIndex, NodeId, ReadId, Term};
 use crate::marks::Mark;
 use crate::message::{Append, Body, Message, StateHashAt};
@@ -27,6 +27,7 @@ use crate::time::Time;
 use candidate::Candidate;
 use follower::Follower;
 use leader::Leader;
+pub use members::ChangeRefused;
 
 /// What a role wants to become.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -84,6 +85,8 @@ pub struct ClusterCoordinator {
     commit: LogIndex,
     held_by_all: LogIndex,
     peer_state_hash: Option<StateHashAt>,
+    /// Since which entry others say that this node is no member.
+    removed_since: Option<LogIndex>,
     changes: Vec<Change>,
 }
 
@@ -97,6 +100,7 @@ impl ClusterCoordinator {
             commit,
             held_by_all: LogIndex(0),
             peer_state_hash: None,
+            removed_since: None,
             changes: Vec::new(),
         }
     }
@@ -211,16 +215,17 @@ impl ClusterCoordinator {
     /// # Panics
     /// If this node does not lead: our own error.
     pub fn append_own(&mut self, body: Bytes, cx: &mut Cx<'_>) -> LogIndex {
+        self.append_as_leader(EntryKind::Command, body, cx)
+    }
+
+    fn append_as_leader(&mut self, kind: EntryKind, body: Bytes, cx: &mut Cx<'_>) -> LogIndex {
         let Role::Leader(leader) = &mut self.role else {
             unreachable!("only a leader has entries of its own");
         };
         leader.on_proposed(body.count());
-        let index = cx.log.last().index.next();
-        cx.append(LogEntry {
-            index,
-            term: self.hard_state.term,
-            body,
-        });
+        let entry = cx.log.next_entry(self.hard_state.term, kind, body);
+        let index = entry.index;
+        cx.append(entry);
         index
     }
 
@@ -257,11 +262,14 @@ impl ClusterCoordinator {
 
     /// A voter's word.
     pub fn on_message(&mut self, from: NodeId, message: Message, cx: &mut Cx<'_>) {
-        if from == cx.config.node || !cx.config.voters.contains(&from) {
-            cx.mark(Mark::UnknownPeerIgnored);
+        let Message {
+            term,
+            incarnation,
+            body,
+        } = message;
+        if from == cx.config.node || !self.is_heard(from, incarnation, &body, cx) {
             return;
         }
-        let Message { term, body } = message;
         if term > self.hard_state.term && self.adopts(&body, cx) {
             let leader = matches!(body, Body::Append(_)).then_some(from);
             if matches!(self.role, Role::Leader(_)) {
@@ -278,8 +286,7 @@ impl ClusterCoordinator {
             Body::AppendReply(reply) => {
                 match &mut self.role {
                     Role::Leader(leader) if term == self.hard_state.term => {
-                        leader.on_heard(from, cx);
-                        leader.on_append_reply(from, reply, cx);
+                        leader.on_append_reply(from, incarnation, reply, cx);
                     }
                     Role::Leader(_)
                     | Role::Follower(_)
@@ -290,11 +297,15 @@ impl ClusterCoordinator {
             }
             Body::TimeoutNow => {
                 let follows = matches!(&self.role, Role::Follower(f) if f.leader == Some(from));
-                if term == self.hard_state.term && follows {
+                if term == self.hard_state.term && follows && self.may_campaign(cx) {
                     Next::Campaign { transfer: true }
                 } else {
                     Next::Stay
                 }
+            }
+            Body::Removed { since } => {
+                self.on_removed(since, cx);
+                Next::Stay
             }
         };
         self.perform(next, cx);
@@ -305,14 +316,8 @@ impl ClusterCoordinator {
             // An answer, so that the deposed leader learns of the term. It is
             // no acknowledgement: its term is not the sender's.
             cx.mark(Mark::StaleTermIgnored);
-            let body = Body::VoteReply { granted: false };
-            cx.outbox.say_durable(
-                from,
-                Message {
-                    term: self.hard_state.term,
-                    body,
-                },
-            );
+            let refusal = cx.message(self.hard_state.term, Body::VoteReply { granted: false });
+            cx.outbox.say_durable(from, refusal);
             return Next::Stay;
         }
         match &self.role {
@@ -382,13 +387,20 @@ impl ClusterCoordinator {
             );
             self.commit = commit;
             self.held_by_all = self.held_by_all.max(leader.held_by_all(cx));
+            self.advance_membership(cx);
         }
     }
 
     fn next_by_time(&mut self, fit: bool, cx: &mut Cx<'_>) -> Next {
         let own_vote_counts = cx.outbox.is_hard_state_durable();
         let (node, due) = (cx.config.node, cx.time() >= self.deadline());
+        let votes = self.may_campaign(cx);
         match &mut self.role {
+            // Without a vote there is nothing to stand for.
+            Role::Follower(follower) if due && !votes => {
+                follower.deadline = cx.time() + cx.draw_election_timeout();
+                Next::Stay
+            }
             Role::Follower(follower) if due && !fit => {
                 cx.mark(Mark::CandidacyPostponed);
                 follower.deadline = cx.time() + cx.draw_election_timeout();
@@ -426,10 +438,7 @@ impl ClusterCoordinator {
             Role::Leader(leader) => leader.replicate(term, self.commit, cx),
             Role::Follower(follower) => {
                 if let Some((leader, reply)) = follower.report(cx) {
-                    let message = Message {
-                        term,
-                        body: Body::AppendReply(reply),
-                    };
+                    let message = cx.message(term, Body::AppendReply(reply));
                     // The reply speaks of what is durable only; it waits for the
                     // disk only if the term itself is not there yet.
                     if cx.outbox.is_hard_state_durable() {
@@ -520,20 +529,12 @@ impl ClusterCoordinator {
     }
 
     fn ask_all(&self, term: Term, body: &Body, cx: &mut Cx<'_>) {
-        for peer in cx
-            .config
-            .voters
-            .iter()
-            .copied()
-            .filter(|peer| *peer != cx.config.node)
-        {
-            cx.outbox.say_durable(
-                peer,
-                Message {
-                    term,
-                    body: body.clone(),
-                },
-            );
+        let membership = cx.log.membership().clone();
+        for peer in membership.nodes() {
+            if peer != cx.config.node && membership.is_voter(peer) {
+                let message = cx.message(term, body.clone());
+                cx.outbox.say_durable(peer, message);
+            }
         }
     }
 

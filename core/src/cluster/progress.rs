@@ -5,7 +5,8 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use crate::ids::{LogIndex, ReadId};
+use crate::ids::{Incarnation, LogIndex, ReadId};
+use crate::time::Time;
 
 /// How the leader sends to a follower (dissertation §10.2.1).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,6 +28,10 @@ pub(super) enum Flow {
 /// The leader's view of one follower.
 #[derive(Clone, Debug)]
 pub(super) struct Progress {
+    /// When it spoke last in this term.
+    pub(super) heard: Time,
+    /// Which life of its disk speaks in this term: another's word does not count.
+    pub(super) incarnation: Option<Incarnation>,
     /// The follower's durable log equals ours up to here. Never falls in a term.
     pub(super) durable: LogIndex,
     /// The first entry to send next.
@@ -36,8 +41,10 @@ pub(super) struct Progress {
 
 impl Progress {
     /// A follower of which a new leader knows nothing.
-    pub(super) fn new(next: LogIndex) -> Progress {
+    pub(super) fn new(next: LogIndex, now: Time) -> Progress {
         Progress {
+            heard: now,
+            incarnation: None,
             durable: LogIndex(0),
             next,
             flow: Flow::Probe { asked: false },

@@ -5,7 +5,7 @@ use super::{ClusterCoordinator, Next, Role};
 use crate::cx::Cx;
 use crate::ids::{NodeId, Term};
 use crate::marks::Mark;
-use crate::message::{Body, LogPosition, Message};
+use crate::message::{Body, LogPosition};
 
 impl ClusterCoordinator {
     /// Does a higher term in this message count? A pre-vote and its grant speak
@@ -19,7 +19,8 @@ impl ClusterCoordinator {
             | Body::VoteReply { .. }
             | Body::Append(_)
             | Body::AppendReply(_)
-            | Body::TimeoutNow => true,
+            | Body::TimeoutNow
+            | Body::Removed { .. } => true,
         }
     }
 
@@ -48,13 +49,8 @@ impl ClusterCoordinator {
             cx.mark(Mark::PreVoteRefused);
         }
         let reply_term = if granted { term } else { self.hard_state.term };
-        cx.outbox.say_durable(
-            from,
-            Message {
-                term: reply_term,
-                body: Body::PreVoteReply { granted },
-            },
-        );
+        let reply = cx.message(reply_term, Body::PreVoteReply { granted });
+        cx.outbox.say_durable(from, reply);
         Next::Stay
     }
 
@@ -92,14 +88,8 @@ impl ClusterCoordinator {
                 follower.deadline = cx.time() + wait;
             }
         }
-        let body = Body::VoteReply { granted };
-        cx.outbox.say_durable(
-            from,
-            Message {
-                term: self.hard_state.term,
-                body,
-            },
-        );
+        let reply = cx.message(self.hard_state.term, Body::VoteReply { granted });
+        cx.outbox.say_durable(from, reply);
         Next::Stay
     }
 

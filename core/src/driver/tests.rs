@@ -7,7 +7,7 @@ use crate::command::{Command, Outcome, Submitted};
 use crate::config::Config;
 use crate::context::ContextKind;
 use crate::digest::Digest;
-use crate::entry::{HardState, LogEntry};
+use crate::entry::{ChainHash, EntryKind, HardState, LogEntry};
 use crate::event::{Event, Now, Order};
 use crate::ids::{
     ClusterId, FinishNumber, JobId, LogIndex, NodeId, RequestId, Sequence, SessionId, Ticket,
@@ -527,6 +527,8 @@ fn a_long_backlog_is_applied_in_bounded_turns_by_a_node_that_stands_back_meanwhi
         LogEntry {
             index: LogIndex(index),
             term: crate::ids::Term(1),
+            chain: ChainHash(0),
+            kind: EntryKind::Command,
             body: crate::wire::command::encode(&entry),
         }
     };
@@ -537,7 +539,7 @@ fn a_long_backlog_is_applied_in_bounded_turns_by_a_node_that_stands_back_meanwhi
             commit: LogIndex(10),
         },
         snapshot: None,
-        entries: (1..=10).map(entry).collect(),
+        entries: chained((1..=10).map(entry)),
     };
     let mut driver =
         Driver::recover(config(NodeId(1)), recovered, Now::default()).expect("it is whole");
@@ -564,4 +566,17 @@ fn a_long_backlog_is_applied_in_bounded_turns_by_a_node_that_stands_back_meanwhi
         RoleName::PreCandidate,
         "now it may lead"
     );
+}
+
+/// Entries as they stand behind each other in a log.
+fn chained(entries: impl Iterator<Item = LogEntry>) -> Vec<LogEntry> {
+    let link = |chain: &mut ChainHash, entry: LogEntry| {
+        let entry = LogEntry {
+            chain: *chain,
+            ..entry
+        };
+        *chain = entry.chain_after();
+        Some(entry)
+    };
+    entries.scan(ChainHash(0), link).collect()
 }

@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::ids::NodeId;
+use crate::membership::{MembershipEntry, Why};
+use crate::principal::Principal;
 
 fn at(term: u64, index: u64) -> LogPosition {
     LogPosition {
@@ -9,19 +12,33 @@ fn at(term: u64, index: u64) -> LogPosition {
     }
 }
 
-fn entry(term: u64, index: u64) -> LogEntry {
+/// The next entry of a log, or one that stands at another index.
+fn entry_of(log: &Log, term: u64, index: u64) -> LogEntry {
     LogEntry {
         index: LogIndex(index),
-        term: Term(term),
-        body: vec![0; 10].into(),
+        ..log.next_entry(Term(term), EntryKind::Command, vec![0; 10].into())
     }
+}
+
+fn founding() -> Arc<Membership> {
+    Arc::new(Membership::founding([1, 2, 3].map(NodeId)))
+}
+
+/// A log without entries that begins after `position`.
+fn empty(position: LogPosition) -> Log {
+    Log::new(LogStart {
+        position,
+        membership_index: position.index,
+        ..LogStart::founding(founding())
+    })
 }
 
 /// A log from index 1 on with these terms.
 fn log(terms: &[u64]) -> Log {
-    let mut log = Log::new(LogPosition::default());
+    let mut log = empty(LogPosition::default());
     for (index, term) in (1..).zip(terms) {
-        log.append(entry(*term, index));
+        let entry = entry_of(&log, *term, index);
+        log.append(entry);
     }
     log
 }
@@ -88,7 +105,8 @@ fn compacting_everything_keeps_the_end() {
     let mut log = log(&[1, 2]);
     log.compact(LogIndex(9));
     assert_eq!(log.last(), at(2, 2));
-    log.append(entry(2, 3));
+    let entry = entry_of(&log, 2, 3);
+    log.append(entry);
     assert_eq!(log.last(), at(2, 3));
 }
 
@@ -98,7 +116,8 @@ fn truncation_brings_the_earlier_term_back() {
     log.truncate(LogIndex(3));
     assert_eq!(log.last(), at(1, 2));
     assert_eq!(log.term_at(LogIndex(3)), TermAt::Beyond);
-    log.append(entry(2, 3));
+    let entry = entry_of(&log, 2, 3);
+    log.append(entry);
     assert_eq!(log.last(), at(2, 3));
 }
 
@@ -113,13 +132,17 @@ fn what_only_a_snapshot_has_cannot_be_cut() {
 #[test]
 #[should_panic(expected = "must follow the last one")]
 fn a_gap_is_refused() {
-    log(&[1]).append(entry(1, 3));
+    let mut log = log(&[1]);
+    let entry = entry_of(&log, 1, 3);
+    log.append(entry);
 }
 
 #[test]
 #[should_panic(expected = "terms never fall")]
 fn a_falling_term_is_refused() {
-    log(&[2]).append(entry(1, 2));
+    let mut log = log(&[2]);
+    let entry = entry_of(&log, 1, 2);
+    log.append(entry);
 }
 
 #[test]
@@ -189,4 +212,70 @@ proptest! {
         }
         prop_assert_eq!(previous.index.0, base.len() as u64);
     }
+}
+
+fn append_membership(log: &mut Log, voters: &[u64]) {
+    let entry = MembershipEntry {
+        membership: Membership::founding(voters.iter().copied().map(NodeId)),
+        principal: Principal::cluster(),
+        wall_ms: 0,
+        why: Why::JointLeft,
+    };
+    let body = wire::membership::encode(&entry);
+    let entry = log.next_entry(Term(1), EntryKind::Membership, body);
+    log.append(entry);
+}
+
+#[test]
+fn a_membership_is_in_force_when_appended_and_undone_when_truncated() {
+    let mut log = log(&[1]);
+    append_membership(&mut log, &[1, 2]);
+    append_membership(&mut log, &[1, 2, 3, 4]);
+    assert_eq!(log.membership_index(), LogIndex(3));
+    assert_eq!(log.membership().to_string(), "n1 n2 n3 n4");
+    assert_eq!(log.membership_at(LogIndex(2)).1.to_string(), "n1 n2");
+    assert_eq!(log.membership_at(LogIndex(1)).1, &founding());
+    log.truncate(LogIndex(3));
+    assert_eq!(log.membership().to_string(), "n1 n2");
+    log.truncate(LogIndex(2));
+    assert_eq!(log.membership(), &founding());
+    assert_eq!(log.membership_index(), LogIndex(0));
+}
+
+#[test]
+fn compaction_keeps_the_membership_in_force_at_its_end() {
+    let mut log = log(&[1]);
+    append_membership(&mut log, &[1, 2]);
+    append_membership(&mut log, &[1, 2, 3, 4]);
+    log.compact(LogIndex(2));
+    assert_eq!(log.membership_at(LogIndex(2)).1.to_string(), "n1 n2");
+    assert_eq!(log.membership().to_string(), "n1 n2 n3 n4");
+}
+
+#[test]
+fn the_chain_depends_on_every_field_before_and_comes_back_after_a_truncation() {
+    let one = log(&[1, 1, 2]);
+    let mut other = log(&[1, 1, 1]);
+    assert_ne!(one.chain(), other.chain(), "the last term differs");
+    assert_eq!(
+        one.chain_before(LogIndex(3)),
+        other.chain_before(LogIndex(3))
+    );
+    other.truncate(LogIndex(3));
+    let entry = entry_of(&other, 2, 3);
+    other.append(entry);
+    assert_eq!(one.chain(), other.chain());
+    let mut longer_body = other.clone();
+    longer_body.truncate(LogIndex(3));
+    let entry = longer_body.next_entry(Term(2), EntryKind::Command, vec![0; 11].into());
+    longer_body.append(entry);
+    assert_ne!(one.chain(), longer_body.chain(), "the last body differs");
+}
+
+#[test]
+#[should_panic(expected = "the chain of hashes goes on")]
+fn an_entry_that_was_written_behind_another_log_is_no_entry_of_this_one() {
+    let other = log(&[1, 1]);
+    let mut log = log(&[1, 2]);
+    log.append(other.next_entry(Term(2), EntryKind::Command, Vec::new().into()));
 }

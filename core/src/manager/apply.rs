@@ -3,6 +3,7 @@
 use super::{ContextManager, Epoch};
 use crate::action::{Action, Violation};
 use crate::command::{Command, Outcome};
+use crate::entry::{EntryKind, LogEntry};
 use crate::event::Now;
 use crate::ids::LogIndex;
 use crate::marks::Mark;
@@ -49,6 +50,10 @@ impl ContextManager {
             .entry_at(index)
             .expect("bodies stay in the window until they are applied")
             .clone();
+        if logged.kind == EntryKind::Membership {
+            self.apply_membership(index, &logged);
+            return logged.body.count();
+        }
         let entry = match wire::command::decode(&logged.body) {
             Ok(entry) => entry,
             Err(error) => {
@@ -99,16 +104,26 @@ impl ContextManager {
             self.generation
                 .on_takeover(now.time, self.cluster.term(), &self.queue);
         }
-        if index
-            .0
-            .is_multiple_of(self.config.knobs.state_hash_every_entries)
-        {
-            self.note_state_hash(index);
-        }
+        self.note_state_hash(index);
         logged.body.count()
     }
 
+    fn apply_membership(&mut self, index: LogIndex, logged: &LogEntry) {
+        let entry = wire::membership::decode(&logged.body)
+            .expect("a membership is checked before it is taken into the log");
+        let record = self.queue.apply_membership(index, logged.term, &entry);
+        self.applied = index;
+        self.snapshots.on_applied(logged.body.count());
+        self.outbox.act(Action::Audit(record));
+        self.note_state_hash(index);
+    }
+
+    /// At intervals, the hash of the state is kept for comparison.
     fn note_state_hash(&mut self, index: LogIndex) {
+        let interval = self.config.knobs.state_hash_every_entries;
+        if !index.0.is_multiple_of(interval) {
+            return;
+        }
         let hash = StateHashAt {
             index,
             hash: self.queue.state_hash(),
@@ -140,7 +155,7 @@ impl ContextManager {
     /// Planted: the state depends on who applies.
     #[cfg(feature = "planted-bugs")]
     fn diverge(&self, mut entry: crate::command::Entry) -> crate::command::Entry {
-        let last_voter = self.config.voters.last() == Some(&self.config.node);
+        let last_voter = self.log.membership().nodes().last() == Some(self.config.node);
         if self.config.planted(crate::planted::Bug::DivergeOnNode)
             && last_voter
             && matches!(entry.command, Command::Submit { .. })

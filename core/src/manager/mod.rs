@@ -3,25 +3,28 @@
 
 mod apply;
 mod feeds;
+mod members;
+mod recover;
 mod serve;
 mod snapshots;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use crate::action::{Action, Violation};
 use crate::bytes::Bytes;
 use crate::cluster::{Change, ClusterCoordinator};
 use crate::command::{Command, Entry};
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::cx::Cx;
-use crate::entry::{HardState, LogEntry};
 use crate::event::{Event, Now, Order};
 use crate::failover::FailoverManager;
 use crate::generation::GenerationCoordinator;
 use crate::health::HealthMonitor;
-use crate::ids::{LogIndex, Sequence, Term, Ticket};
-use crate::log::Log;
+use crate::ids::{LogIndex, Sequence, Ticket};
+use crate::log::{Log, LogStart};
 use crate::marks::{Mark, Marks};
+use crate::membership::Membership;
 use crate::message::{LogPosition, StateHashAt};
 use crate::outbox::Outbox;
 use crate::principal::Principal;
@@ -32,6 +35,7 @@ use crate::time::{Span, Stamp, Time};
 use crate::wire;
 
 use feeds::Feeds;
+pub use recover::{RecoverError, Recovered};
 use snapshots::Snapshots;
 
 /// Lends the manager's tools to a component of it.
@@ -48,64 +52,6 @@ macro_rules! cx {
     };
 }
 use cx;
-
-/// What a disk holds: the input of a start. The default is a new disk.
-#[derive(Clone, Debug, Default)]
-pub struct Recovered {
-    /// Term, vote, and what was known to be committed.
-    pub hard_state: HardState,
-    /// The latest snapshot.
-    pub snapshot: Option<crate::action::Snapshot>,
-    /// The whole log that the disk holds, consecutive; it reaches back behind
-    /// the snapshot as far as some voter may still need it.
-    pub entries: Vec<LogEntry>,
-}
-
-/// Why a node cannot start with what its disk holds.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum RecoverError {
-    /// The configuration is none.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// Entries are missing.
-    #[error(
-        "the log goes on at {found} where {expected} should stand; restore this node from its peers"
-    )]
-    Gap {
-        /// The index that should be next.
-        expected: LogIndex,
-        /// The one that is.
-        found: LogIndex,
-    },
-    /// A log that no leader can have written.
-    #[error("entry {index} is of {term}, after one of {last}; restore this node from its peers")]
-    TermFalls {
-        /// The entry.
-        index: LogIndex,
-        /// Its term.
-        term: Term,
-        /// The term of the entry before it.
-        last: Term,
-    },
-    /// The disk knows of commits that its log does not hold.
-    #[error(
-        "the log ends at {last}, but {commit} was known to be committed; restore this node from its peers"
-    )]
-    CommitBeyondLog {
-        /// The log's end.
-        last: LogIndex,
-        /// The known commit.
-        commit: LogIndex,
-    },
-    /// The snapshot is no state.
-    #[error("the snapshot of {index} cannot be read: {reason}")]
-    Snapshot {
-        /// Its index.
-        index: LogIndex,
-        /// What is wrong.
-        reason: crate::queue::DecodeError,
-    },
-}
 
 /// When a leadership began, in both times: agreed time goes on from there.
 #[derive(Clone, Copy, Debug)]
@@ -132,6 +78,8 @@ pub(crate) struct ContextManager {
     backlogged: bool,
     /// Who waits for which proposal of this leadership.
     pending: BTreeMap<LogIndex, Ticket>,
+    /// Who waits for the end of the membership's change that is under way.
+    changing: Option<Ticket>,
     epoch: Option<Epoch>,
     /// A `Tick` that is proposed and not applied.
     tick: Option<LogIndex>,
@@ -156,13 +104,22 @@ impl ContextManager {
             snapshot,
             entries,
         } = recovered;
-        let start = snapshot
-            .as_ref()
-            .map_or_else(LogPosition::default, |snapshot| LogPosition {
-                term: snapshot.term,
-                index: snapshot.index,
-            });
-        let log = recover_log(start, entries)?;
+        let start = match &snapshot {
+            None => LogStart::founding(Arc::new(Membership::founding(
+                config.founders.iter().copied(),
+            ))),
+            Some(snapshot) => LogStart {
+                position: LogPosition {
+                    term: snapshot.term,
+                    index: snapshot.index,
+                },
+                chain: snapshot.chain,
+                membership: snapshot.membership.clone(),
+                membership_index: snapshot.index,
+            },
+        };
+        let start_index = start.position.index;
+        let log = recover::log_of(start, entries)?;
         let last = log.last().index;
         if hard_state.commit > last {
             return Err(RecoverError::CommitBeyondLog {
@@ -195,7 +152,7 @@ impl ContextManager {
         }
         let mut random = Random::new(config.seed);
         let (mut marks, mut log) = (Marks::default(), log);
-        let commit = hard_state.commit.max(start.index);
+        let commit = hard_state.commit.max(start_index);
         let mut cx = Cx {
             now,
             config: &config,
@@ -205,24 +162,20 @@ impl ContextManager {
             outbox: &mut outbox,
         };
         let cluster = ClusterCoordinator::new(hard_state, commit, &mut cx);
-        let peers = config
-            .voters
-            .iter()
-            .copied()
-            .filter(|peer| *peer != config.node);
         Ok(ContextManager {
             cluster,
-            health: HealthMonitor::new(peers, now.time),
+            health: HealthMonitor::new(now.time),
             failover: FailoverManager::default(),
             generation,
             queue,
-            applied: start.index,
+            applied: start_index,
             backlogged: false,
             pending: BTreeMap::new(),
+            changing: None,
             epoch: None,
             tick: None,
             feeds: Feeds::default(),
-            snapshots: Snapshots::new(start.index),
+            snapshots: Snapshots::new(start_index),
             hashes: VecDeque::new(),
             peer_hash: None,
             halted: None,
@@ -283,6 +236,7 @@ impl ContextManager {
         self.cluster.on_turn(!self.backlogged, &mut cx!(self, now));
         self.take_changes(now);
         self.apply_committed(now);
+        self.answer_change(now);
         self.serve_waiting(now);
         self.lead(now);
         self.answer_feeds(now);
@@ -364,6 +318,9 @@ impl ContextManager {
         self.tick = None;
         for (_, ticket) in std::mem::take(&mut self.pending) {
             self.marks.hit(Mark::ProposalUnknown);
+            self.outbox.answer(ticket, Reply::Unknown);
+        }
+        if let Some(ticket) = self.changing.take() {
             self.outbox.answer(ticket, Reply::Unknown);
         }
         for ticket in self.generation.on_step_down() {
@@ -464,50 +421,4 @@ impl ContextManager {
     pub(crate) fn halted(&self) -> Option<&Violation> {
         self.halted.as_ref()
     }
-}
-
-fn recover_log(start: LogPosition, entries: Vec<LogEntry>) -> Result<Log, RecoverError> {
-    let reaches = entries.last().is_some_and(|last| last.index >= start.index);
-    let Some(first) = entries.first().filter(|_| reaches) else {
-        // The snapshot is all there is.
-        return Ok(Log::new(start));
-    };
-    if first.index > start.index.next() {
-        return Err(RecoverError::Gap {
-            expected: start.index.next(),
-            found: first.index,
-        });
-    }
-    // The log may reach back behind the snapshot, for followers that lack it.
-    // Unless it reaches to its very beginning, the term before its first entry
-    // is unknown: it then begins with that entry itself.
-    let origin = LogPosition::default();
-    let begin = [origin, start]
-        .into_iter()
-        .find(|begin| first.index == begin.index.next());
-    let follows = begin.is_some();
-    let begin = begin.unwrap_or(LogPosition {
-        term: first.term,
-        index: first.index,
-    });
-    let mut log = Log::new(begin);
-    for entry in entries.into_iter().skip(usize::from(!follows)) {
-        let expected = log.last().index.next();
-        if entry.index != expected {
-            return Err(RecoverError::Gap {
-                expected,
-                found: entry.index,
-            });
-        }
-        let last = log.last().term;
-        if entry.term < last {
-            return Err(RecoverError::TermFalls {
-                index: entry.index,
-                term: entry.term,
-                last,
-            });
-        }
-        log.append(entry);
-    }
-    Ok(log)
 }

@@ -49,7 +49,7 @@ impl ContextManager {
                     self.refuse(ticket, Refusal::WaitingRequests);
                 }
             }
-            Request::Propose { .. } | Request::Poll(_) => {
+            Request::Propose { .. } | Request::Poll(_) | Request::ChangeMembership(_) => {
                 self.serve(now, ticket, principal, request)
             }
         }
@@ -91,6 +91,9 @@ impl ContextManager {
                 command,
             } => {
                 self.propose(now, ticket, principal, request, acknowledged, command);
+            }
+            Request::ChangeMembership(change) => {
+                self.change_membership(now, ticket, principal, change);
             }
             Request::Poll(poll) => {
                 for (ticket, work) in self.generation.on_poll(now.time, ticket, poll, &self.queue) {
@@ -169,7 +172,7 @@ impl ContextManager {
         }
     }
 
-    fn refuse(&mut self, ticket: Ticket, reason: Refusal) {
+    pub(super) fn refuse(&mut self, ticket: Ticket, reason: Refusal) {
         self.outbox.answer(
             ticket,
             Reply::Refused {
@@ -195,6 +198,8 @@ impl ContextManager {
             commit: self.cluster.commit(),
             applied: self.applied,
             t: self.queue.now(),
+            membership: (**self.log.membership()).clone(),
+            removed: self.cluster.is_removed(self.log.membership_index()),
             queue: self.queue.counts(),
             workers: workers.collect(),
         }

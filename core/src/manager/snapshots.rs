@@ -84,13 +84,23 @@ impl ContextManager {
         let TermAt::Known(term) = self.log.term_at(index) else {
             unreachable!("the log is compacted up to a snapshot at the most");
         };
+        let chain = self
+            .log
+            .chain_before(index.next())
+            .expect("the last applied entry stays in the window");
+        let membership = self.log.membership_at(index).1.clone();
         self.marks.hit(Mark::SnapshotTaken);
         self.snapshots.ordered = false;
         self.snapshots.bytes_since = 0;
         self.snapshots.asked = Some(index);
         let image: Bytes = self.queue.image().into();
         self.snapshots.image_bytes = image.count();
-        self.outbox
-            .act(Action::SaveSnapshot(Snapshot { index, term, image }));
+        self.outbox.act(Action::SaveSnapshot(Snapshot {
+            index,
+            term,
+            chain,
+            membership,
+            image,
+        }));
     }
 }

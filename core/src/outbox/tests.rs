@@ -1,11 +1,14 @@
 use super::*;
-use crate::ids::Term;
+use crate::entry::{ChainHash, EntryKind};
+use crate::ids::{Incarnation, Term};
 use crate::message::Body;
 
 fn entry(term: u64, index: u64) -> LogEntry {
     LogEntry {
         index: LogIndex(index),
         term: Term(term),
+        chain: ChainHash(0),
+        kind: EntryKind::Command,
         body: Vec::new().into(),
     }
 }
@@ -13,6 +16,7 @@ fn entry(term: u64, index: u64) -> LogEntry {
 fn vote(granted: bool) -> Message {
     Message {
         term: Term(1),
+        incarnation: Incarnation(0),
         body: Body::VoteReply { granted },
     }
 }

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use crate::command::{AfterFailure, AuditRecord, ClaimRule, Command, Entry, Outcome};
 use crate::digest::{Digest, DigestBuilder};
 use crate::ids::{LogIndex, Term};
+use crate::principal::Principal;
 
 use super::QueueManager;
 
@@ -18,15 +19,16 @@ impl QueueManager {
         &mut self,
         index: LogIndex,
         term: Term,
-        entry: &Entry,
+        wall_ms: u64,
+        principal: &Principal,
         text: String,
     ) -> AuditRecord {
         let mut record = AuditRecord {
             index,
             term,
             t: self.head.now,
-            wall_ms: entry.wall_ms,
-            principal: entry.principal.clone(),
+            wall_ms,
+            principal: principal.clone(),
             text,
             previous: self.head.audit,
             digest: Digest::ZERO,

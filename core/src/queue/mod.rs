@@ -44,6 +44,7 @@ use crate::digest::{Digest, StateHash};
 use crate::ids::{FinishNumber, JobId, LogIndex, SessionId, Term, WorkerId};
 use crate::job::WorkerSpec;
 use crate::limits::TIMERS_PER_ENTRY_MAX;
+use crate::membership::MembershipEntry;
 use crate::time::Stamp;
 
 pub use self::audit::digest_of_record;
@@ -179,12 +180,33 @@ impl QueueManager {
         let asked = audit::words_of_command(&entry.command);
         let (outcome, publication) = self.answer(index, term, &entry);
         let text = audit::words(&asked, &entry, &outcome);
-        let audit = self.chain(index, term, &entry, text);
+        let audit = self.chain(index, term, entry.wall_ms, &entry.principal, text);
         Applied {
             outcome,
             audit,
             publication,
         }
+    }
+
+    /// A membership was committed: the queue knows no nodes, but every entry
+    /// leaves its link in the audit chain.
+    ///
+    /// # Panics
+    /// If `index` is not after every index applied before.
+    pub fn apply_membership(
+        &mut self,
+        index: LogIndex,
+        term: Term,
+        entry: &MembershipEntry,
+    ) -> AuditRecord {
+        assert!(
+            index > self.head.applied,
+            "{index} is applied after {}",
+            self.head.applied
+        );
+        self.head.applied = index;
+        let text = format!("members {}: {}", entry.membership, entry.why);
+        self.chain(index, term, entry.wall_ms, &entry.principal, text)
     }
 
     /// The hash of the whole state, kept up to date by every change.

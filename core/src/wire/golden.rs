@@ -1,9 +1,12 @@
 //! The bytes of each format as they were when it was made: a change here is a
 //! change of format, and needs a new version.
 
+use std::sync::Arc;
+
 use crate::digest::Digest;
-use crate::entry::{HardState, LogEntry, WriteBatch};
+use crate::entry::{ChainHash, EntryKind, HardState, LogEntry, WriteBatch};
 use crate::ids::{ClusterId, LogIndex, NodeId, Term};
+use crate::membership::Membership;
 use crate::wire::frame::encode_frame;
 use crate::wire::identity::IdentityFile;
 use crate::wire::log_writer::{LogWriter, SEGMENT_BYTES_MIN, Step};
@@ -79,6 +82,8 @@ fn a_segment_and_its_records_look_as_they_did() {
     let entries = [LogEntry {
         index: LogIndex(1),
         term: Term(2),
+        chain: ChainHash(0),
+        kind: EntryKind::Command,
         body,
     }];
     let batch = WriteBatch {
@@ -98,6 +103,8 @@ fn a_snapshot_looks_as_it_did() {
         cluster: LOG.cluster,
         index: LogIndex(40),
         term: Term(3),
+        chain: ChainHash(5),
+        membership: Arc::new(Membership::founding([1, 2, 3].map(NodeId))),
         state: Digest::ZERO,
     };
     let mut bytes = Vec::new();

@@ -11,7 +11,8 @@ use crate::ids::{LogIndex, Term};
 use crate::limits::ENTRY_BYTES_MAX;
 use crate::wire::log_map::{LogMap, Place};
 use crate::wire::record::{
-    BLOCK_BYTES, HEADER_BYTES, Header, Kind, LogIdentity, SegmentHeader, block_up, vote_bytes,
+    BLOCK_BYTES, ENTRY_PREFIX_BYTES, HEADER_BYTES, Header, Kind, LogIdentity,
+    RECORD_BODY_BYTES_MAX, SegmentHeader, block_up, entry_prefix, vote_bytes,
 };
 
 /// The usual size of a segment file.
@@ -20,7 +21,7 @@ pub const SEGMENT_BYTES: u32 = 8 * 1024 * 1024;
 pub const SEGMENT_BYTES_MIN: u32 = 4 * BLOCK_BYTES;
 
 const _: () = assert!(
-    SEGMENT_BYTES as u64 > ENTRY_BYTES_MAX + (HEADER_BYTES + BLOCK_BYTES) as u64,
+    SEGMENT_BYTES as u64 > RECORD_BODY_BYTES_MAX + (HEADER_BYTES + BLOCK_BYTES) as u64,
     "the largest entry must fit a segment"
 );
 const _: () = assert!(
@@ -220,7 +221,8 @@ impl LogWriter {
     /// The largest body that fits a segment of this log.
     #[must_use]
     pub fn body_bytes_max(&self) -> u64 {
-        ENTRY_BYTES_MAX.min(u64::from(self.segment_bytes - BLOCK_BYTES - HEADER_BYTES))
+        let overhead = BLOCK_BYTES + HEADER_BYTES + ENTRY_PREFIX_BYTES;
+        ENTRY_BYTES_MAX.min(u64::from(self.segment_bytes - overhead))
     }
 
     /// Records up to this number are synced. Later records carry the news.
@@ -243,7 +245,7 @@ impl LogWriter {
         let bytes: u64 = batch
             .entries
             .iter()
-            .map(|entry| entry.body.len() as u64 + 64)
+            .map(|entry| entry.body.len() as u64 + u64::from(ENTRY_PREFIX_BYTES + HEADER_BYTES))
             .sum();
         let mut sheet = Sheet::new(bytes.min(u64::from(self.segment_bytes)));
         let mut copy = None;
@@ -255,7 +257,7 @@ impl LogWriter {
         }
         if let Some(from) = batch.truncate_from {
             let term = self.map.term_at(from.prev()).unwrap_or_default();
-            self.put(&mut sheet, Kind::Truncate, term, from, &[]);
+            self.put(&mut sheet, Kind::Truncate, term, from, [&[], &[]]);
             self.map.truncate_from(from);
         }
         for entry in batch.entries {
@@ -271,7 +273,7 @@ impl LogWriter {
     /// The steps that replace all entries by a snapshot that ends with `index`.
     pub fn encode_reset(&mut self, index: LogIndex, term: Term) -> Vec<Step> {
         let mut sheet = Sheet::new(0);
-        self.put(&mut sheet, Kind::Reset, term, index, &[]);
+        self.put(&mut sheet, Kind::Reset, term, index, [&[], &[]]);
         self.map = LogMap::new(index, term);
         self.finish(sheet)
     }
@@ -280,7 +282,7 @@ impl LogWriter {
     /// log that is closed in good order as safe to judge as the others.
     pub fn encode_mark(&mut self) -> Vec<Step> {
         let mut sheet = Sheet::new(0);
-        self.put(&mut sheet, Kind::Mark, Term(0), LogIndex(0), &[]);
+        self.put(&mut sheet, Kind::Mark, Term(0), LogIndex(0), [&[], &[]]);
         self.finish(sheet)
     }
 
@@ -344,13 +346,14 @@ impl LogWriter {
             kind,
             state.term,
             state.commit,
-            &vote_bytes(state.vote),
+            [&vote_bytes(state.vote), &[]],
         );
     }
 
     fn put_entry(&mut self, sheet: &mut Sheet, entry: &LogEntry) {
-        let offset = self.put(sheet, Kind::Entry, entry.term, entry.index, &entry.body);
-        let body_bytes = entry.body.len() as u32;
+        let parts = [&entry_prefix(entry)[..], &entry.body];
+        let offset = self.put(sheet, Kind::Entry, entry.term, entry.index, parts);
+        let body_bytes = entry.body.len() as u32 + ENTRY_PREFIX_BYTES;
         self.map.push(Place {
             term: entry.term,
             segment: self.segment,
@@ -366,18 +369,19 @@ impl LogWriter {
         kind: Kind,
         term: Term,
         index: LogIndex,
-        body: &[u8],
+        body: [&[u8]; 2],
     ) -> u32 {
+        let body_bytes = body[0].len() + body[1].len();
         let room = self.segment_bytes - self.offset;
-        if sheet.len() as u64 + u64::from(HEADER_BYTES) + body.len() as u64 > u64::from(room) {
+        if sheet.len() as u64 + u64::from(HEADER_BYTES) + body_bytes as u64 > u64::from(room) {
             self.roll(sheet);
         }
         let at = self.offset + sheet.len();
         self.record += 1;
         let header = Header {
             kind,
-            body_bytes: body.len() as u32,
-            body_crc: crc32c::crc32c(body),
+            body_bytes: body_bytes as u32,
+            body_crc: crc32c::crc32c_append(crc32c::crc32c(body[0]), body[1]),
             segment: self.segment,
             record: self.record,
             durable: self.durable,
@@ -386,7 +390,8 @@ impl LogWriter {
             previous: self.previous,
         };
         self.previous = header.write(self.identity.salt(), &mut sheet.bytes);
-        sheet.bytes.extend_from_slice(body);
+        sheet.bytes.extend_from_slice(body[0]);
+        sheet.bytes.extend_from_slice(body[1]);
         at
     }
 

@@ -7,6 +7,7 @@ pub mod frame;
 pub mod identity;
 pub mod log_map;
 pub mod log_writer;
+pub mod membership;
 pub mod message;
 pub mod record;
 pub mod recover;

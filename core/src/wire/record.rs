@@ -6,6 +6,7 @@
 //!  0 magic u32 | 4 version u16 | 6 kind u8 | 7 zero u8 | 8 body_bytes u32 | 12 body_crc u32
 //! 16 segment u64 | 24 record u64 | 32 durable u64 | 40 term u64 | 48 index u64
 //! 56 previous u32 | 60 header_crc u32 | 64 body
+//! body of an entry: 0 chain u64 | 8 kind u8 | 9 the entry's own body
 //! ```
 //! All little-endian. The header has a checksum of its own and holds the
 //! body's: index and term of a record are known even when its body is not
@@ -25,7 +26,7 @@
 //! one that was acknowledged before; its records follow each other without
 //! padding, and zeros fill its last block.
 
-use crate::entry::HardState;
+use crate::entry::{ChainHash, EntryKind, HardState, LogEntry};
 use crate::ids::{ClusterId, LogIndex, NodeId, Term};
 use crate::limits::ENTRY_BYTES_MAX;
 use crate::wire::Fields;
@@ -35,7 +36,7 @@ pub const BLOCK_BYTES: u32 = 4_096;
 /// Bytes of a record before its body.
 pub const HEADER_BYTES: u32 = 64;
 /// The format that this code writes and reads.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
 /// "PRLR", little-endian.
 pub const RECORD_MAGIC: u32 = u32::from_le_bytes(*b"PRLR");
 
@@ -210,7 +211,7 @@ impl Header {
         let sound = [segment, record, term.0, index.0]
             .into_iter()
             .all(|n| in_range(n).is_some());
-        if zero != 0 || !sound || u64::from(body_bytes) > ENTRY_BYTES_MAX {
+        if zero != 0 || !sound || u64::from(body_bytes) > RECORD_BODY_BYTES_MAX {
             return Err(HeaderFault::Senseless);
         }
         Ok(Header {
@@ -234,6 +235,35 @@ impl Header {
             .get(..self.body_bytes as usize)?;
         (crc32c::crc32c(body) == self.body_crc).then_some(body)
     }
+}
+
+/// Bytes before the body proper in an `Entry` record: the chain hash and the kind.
+pub const ENTRY_PREFIX_BYTES: u32 = 9;
+
+/// Largest body of a record, in bytes.
+pub const RECORD_BODY_BYTES_MAX: u64 = ENTRY_BYTES_MAX + ENTRY_PREFIX_BYTES as u64;
+
+/// What stands before an entry's body.
+pub(crate) fn entry_prefix(entry: &LogEntry) -> [u8; ENTRY_PREFIX_BYTES as usize] {
+    let mut prefix = [0; ENTRY_PREFIX_BYTES as usize];
+    prefix[..8].copy_from_slice(&entry.chain.0.to_le_bytes());
+    prefix[8] = entry.kind as u8;
+    prefix
+}
+
+/// The entry of an `Entry` record with this body, if it is one.
+#[must_use]
+pub fn read_entry(header: &Header, body: &[u8]) -> Option<LogEntry> {
+    let mut fields = Fields(body);
+    let chain = ChainHash(fields.u64()?);
+    let kind = EntryKind::of(fields.u8()?)?;
+    Some(LogEntry {
+        index: header.index,
+        term: header.term,
+        chain,
+        kind,
+        body: fields.0.into(),
+    })
 }
 
 /// A hard state as a record: term and commit are in the header, the vote is the body.

@@ -4,25 +4,31 @@
 //! queue.
 //!
 //! ```text
-//! header  magic u32 | version u16 | zero u16 | cluster 16 | index u64 | term u64 | state 32 | crc u32
+//! header  magic u32 | version u16 | membership_bytes u16 | cluster 16 | index u64 | term u64
+//!         | chain u64 | state 32 | membership | crc u32
 //! chunk   len u32 (not 0) | crc u32 | bytes
 //! footer  0 u32 | total u64 | digest 32 | crc u32
 //! ```
 
+use std::sync::Arc;
+
 use crate::digest::{Digest, DigestBuilder};
+use crate::entry::ChainHash;
 use crate::ids::{ClusterId, LogIndex, Term};
+use crate::membership::Membership;
 use crate::wire::Fields;
 use crate::wire::record::FORMAT_VERSION;
 
 const MAGIC: [u8; 4] = *b"PRSN";
 const DIGEST_DOMAIN: &str = "precentor snapshot 1";
-const HEADER_BYTES: usize = 4 + 2 + 2 + 16 + 8 + 8 + 32 + 4;
+/// Bytes of the header before the membership.
+const HEAD_BYTES: usize = 4 + 2 + 2 + 16 + 8 + 8 + 8 + 32;
 
 /// Largest chunk of a snapshot, in bytes.
 pub const SNAPSHOT_CHUNK_BYTES_MAX: u64 = 1024 * 1024;
 
 /// What a snapshot stands for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SnapshotMeta {
     /// Whose state.
     pub cluster: ClusterId,
@@ -30,8 +36,12 @@ pub struct SnapshotMeta {
     pub index: LogIndex,
     /// That entry's term.
     pub term: Term,
-    /// The state hash at that entry.
+    /// The hash of the log up to there.
+    pub chain: ChainHash,
+    /// The digest of the state in it.
     pub state: Digest,
+    /// Who belonged to the cluster as of that entry.
+    pub membership: Arc<Membership>,
 }
 
 /// Why bytes are not a snapshot.
@@ -74,11 +84,17 @@ impl SnapshotEncoder {
         let start = out.len();
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-        out.extend_from_slice(&[0; 2]);
+        let membership = postcard::to_allocvec(&*meta.membership)
+            .expect("our own types are plain data: a vector takes them all");
+        let membership_bytes =
+            u16::try_from(membership.len()).expect("a bounded number of members takes few bytes");
+        out.extend_from_slice(&membership_bytes.to_le_bytes());
         out.extend_from_slice(&meta.cluster.0);
         out.extend_from_slice(&meta.index.0.to_le_bytes());
         out.extend_from_slice(&meta.term.0.to_le_bytes());
+        out.extend_from_slice(&meta.chain.0.to_le_bytes());
         out.extend_from_slice(&meta.state.0);
+        out.extend_from_slice(&membership);
         let crc = crc32c::crc32c(&out[start..]);
         out.extend_from_slice(&crc.to_le_bytes());
         let mut digest = DigestBuilder::new(DIGEST_DOMAIN);
@@ -110,42 +126,54 @@ impl SnapshotEncoder {
 
 /// Reads the header alone: which snapshot a file claims to be.
 pub fn read_snapshot_header(bytes: &[u8]) -> Result<SnapshotMeta, SnapshotError> {
-    let header = bytes.get(..HEADER_BYTES).ok_or(SnapshotError::Header)?;
-    let (checked, crc) = header
-        .split_last_chunk::<4>()
-        .ok_or(SnapshotError::Header)?;
-    if u32::from_le_bytes(*crc) != crc32c::crc32c(checked) {
-        return Err(SnapshotError::Header);
-    }
-    let mut fields = Fields(checked);
+    split_header(bytes).map(|(meta, _)| meta)
+}
+
+/// The header's meaning, and how long it is.
+fn split_header(bytes: &[u8]) -> Result<(SnapshotMeta, usize), SnapshotError> {
+    let mut fields = Fields(bytes);
     if fields.bytes() != Some(MAGIC) {
         return Err(SnapshotError::Header);
     }
-    match fields.u16() {
-        Some(FORMAT_VERSION) => meta(&mut fields).ok_or(SnapshotError::Header),
-        Some(found) => Err(SnapshotError::OtherVersion { found }),
-        None => Err(SnapshotError::Header),
+    let version = fields.u16().ok_or(SnapshotError::Header)?;
+    let membership_bytes = usize::from(fields.u16().ok_or(SnapshotError::Header)?);
+    let checked_bytes = HEAD_BYTES + membership_bytes;
+    let (checked, rest) = bytes
+        .split_at_checked(checked_bytes)
+        .ok_or(SnapshotError::Header)?;
+    if Fields(rest).u32() != Some(crc32c::crc32c(checked)) {
+        return Err(SnapshotError::Header);
     }
+    if version != FORMAT_VERSION {
+        return Err(SnapshotError::OtherVersion { found: version });
+    }
+    let mut fields = Fields(&checked[8..]);
+    let meta = meta(&mut fields).ok_or(SnapshotError::Header)?;
+    Ok((meta, checked_bytes + 4))
 }
 
 fn meta(fields: &mut Fields<'_>) -> Option<SnapshotMeta> {
-    let zero: [u8; 2] = fields.bytes()?;
     let cluster = ClusterId(fields.bytes()?);
     let (index, term) = (LogIndex(fields.u64()?), Term(fields.u64()?));
+    let chain = ChainHash(fields.u64()?);
     let state = Digest(fields.bytes()?);
-    (zero == [0; 2] && fields.0.is_empty()).then_some(SnapshotMeta {
+    let membership: Membership = postcard::from_bytes(fields.0).ok()?;
+    membership.check().ok()?;
+    Some(SnapshotMeta {
         cluster,
         index,
         term,
+        chain,
         state,
+        membership: Arc::new(membership),
     })
 }
 
 /// Checks a whole snapshot file and returns what it stands for and the state
 /// in it. Either all of it is good or there is no snapshot.
 pub fn decode_snapshot(bytes: &[u8]) -> Result<(SnapshotMeta, Vec<u8>), SnapshotError> {
-    let meta = read_snapshot_header(bytes)?;
-    let (header, mut rest) = bytes.split_at(HEADER_BYTES);
+    let (meta, header_bytes) = split_header(bytes)?;
+    let (header, mut rest) = bytes.split_at(header_bytes);
     let mut digest = DigestBuilder::new(DIGEST_DOMAIN);
     digest.part(header);
     let mut state = Vec::new();

@@ -3,8 +3,8 @@ use proptest::prelude::*;
 use super::{DecodeError, command, message};
 use crate::bytes::Bytes;
 use crate::command::{Command, Entry};
-use crate::entry::LogEntry;
-use crate::ids::{LogIndex, NodeId, Sequence, Term};
+use crate::entry::{ChainHash, EntryKind, LogEntry};
+use crate::ids::{Incarnation, LogIndex, NodeId, Sequence, Term};
 use crate::message::{Append, Body, LogPosition, Message};
 use crate::principal::Principal;
 use crate::time::Stamp;
@@ -13,6 +13,8 @@ fn append(first: u64, entry_term: u64) -> Message {
     let entry = LogEntry {
         index: LogIndex(first),
         term: Term(entry_term),
+        chain: ChainHash(0),
+        kind: EntryKind::Command,
         body: Bytes::from(vec![1, 2, 3]),
     };
     let append = Append {
@@ -28,6 +30,7 @@ fn append(first: u64, entry_term: u64) -> Message {
     };
     Message {
         term: Term(2),
+        incarnation: Incarnation(7),
         body: Body::Append(append),
     }
 }

@@ -19,7 +19,7 @@ use precentor_core::ids::{ClusterId, LogIndex, NodeId, Term};
 use precentor_core::wire::identity::IdentityFile;
 use precentor_core::wire::log_map::{LogMap, Place};
 use precentor_core::wire::log_writer::{LogWriter, SEGMENT_BYTES, Step};
-use precentor_core::wire::record::{BLOCK_BYTES, Header, LogIdentity};
+use precentor_core::wire::record::{BLOCK_BYTES, Header, LogIdentity, read_entry};
 use precentor_core::wire::recover::{Recovered, Recovery, Torn};
 use precentor_core::wire::snapshot::SnapshotMeta;
 
@@ -284,18 +284,14 @@ impl Store {
             let record =
                 self.segments
                     .read_record(place.segment, place.offset, place.body_bytes)?;
-            let body = Header::read(self.salt, record)
+            let entry = Header::read(self.salt, record)
                 .ok()
                 .filter(|(header, _)| header.index == index && header.term == place.term)
-                .and_then(|(header, _)| header.body(record));
-            let Some(body) = body else {
+                .and_then(|(header, _)| read_entry(&header, header.body(record)?));
+            let Some(entry) = entry else {
                 return Err(self.damaged(index, &place));
             };
-            entries.push(LogEntry {
-                index,
-                term: place.term,
-                body: body.into(),
-            });
+            entries.push(entry);
             index = index.next();
         }
         if entries.is_empty() && from < to {

@@ -1,6 +1,9 @@
 use std::fs;
+use std::sync::Arc;
 
 use precentor_core::digest::Digest;
+use precentor_core::entry::{ChainHash, EntryKind};
+use precentor_core::membership::Membership;
 use precentor_core::wire::log_writer::SEGMENT_BYTES_MIN;
 use precentor_core::wire::recover::RecoverError;
 use tempfile::TempDir;
@@ -31,6 +34,8 @@ fn entries(term: u64, indexes: std::ops::RangeInclusive<u64>) -> Vec<LogEntry> {
     let entry = |index: u64| LogEntry {
         index: LogIndex(index),
         term: Term(term),
+        chain: ChainHash(0),
+        kind: EntryKind::Command,
         body: format!("entry {index} of term {term}").into_bytes().into(),
     };
     indexes.map(entry).collect()
@@ -66,7 +71,9 @@ fn snapshot(index: u64) -> SnapshotMeta {
         cluster: us().cluster,
         index: LogIndex(index),
         term: Term(1),
+        chain: ChainHash(3),
         state,
+        membership: Arc::new(Membership::founding([NodeId(1)])),
     }
 }
 

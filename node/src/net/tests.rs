@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
-use precentor_core::ids::Term;
+use precentor_core::ids::{Incarnation, Term};
 use precentor_core::message::Body;
 use tokio::runtime::{Builder, Runtime};
 
@@ -48,6 +48,7 @@ impl End {
 fn message(term: u64) -> Message {
     Message {
         term: Term(term),
+        incarnation: Incarnation(1),
         body: Body::TimeoutNow,
     }
 }

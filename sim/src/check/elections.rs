@@ -165,13 +165,17 @@ impl Elections {
             | Body::PreVoteReply { .. }
             | Body::Append(_)
             | Body::AppendReply(_)
-            | Body::TimeoutNow => {}
+            | Body::TimeoutNow
+            | Body::Removed { .. } => {}
         }
         let vote = match message.body {
             Body::Vote { .. } => Some(NodeId(place as u64 + 1)),
             Body::VoteReply { granted: true } => Some(to),
             Body::VoteReply { granted: false } | Body::Append(_) | Body::AppendReply(_) => None,
-            Body::PreVote { .. } | Body::PreVoteReply { .. } | Body::TimeoutNow => return Ok(()),
+            Body::PreVote { .. }
+            | Body::PreVoteReply { .. }
+            | Body::TimeoutNow
+            | Body::Removed { .. } => return Ok(()),
         };
         if let Some(vote) = vote {
             let first = *self.votes.entry((place, term)).or_insert(vote);

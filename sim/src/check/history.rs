@@ -27,10 +27,13 @@ impl History {
         let Some(committed) = logs.get(index) else {
             return;
         };
-        if let Some(request) = committed.command.request {
+        let Some(command) = &committed.command else {
+            return;
+        };
+        if let Some(request) = command.request {
             self.requests.entry(request).or_insert((index, None));
         }
-        if let Command::Claim { claims } = &committed.command.command {
+        if let Command::Claim { claims } = &command.command {
             for (position, claim) in (0..).zip(claims) {
                 self.claims
                     .entry(claim.job)
@@ -64,7 +67,9 @@ impl History {
             | Reply::Invalid { .. }
             | Reply::Job(_)
             | Reply::Context(_)
-            | Reply::Status(_) => Ok(()),
+            | Reply::Status(_)
+            | Reply::Membership { .. }
+            | Reply::ChangeRefused(_) => Ok(()),
         }
     }
 
@@ -84,7 +89,11 @@ impl History {
                 )
             });
         };
-        let entry = &committed.command;
+        let Some(entry) = &committed.command else {
+            return ensure(false, Checker::AcceptedIsCommitted, || {
+                format!("{index} answers a command, and is none")
+            });
+        };
         if let (Command::Complete { job, token, .. }, Outcome::Completed) =
             (&entry.command, outcome)
         {
@@ -127,7 +136,8 @@ impl History {
         };
         let same_body = logs
             .get(*first)
-            .is_some_and(|c| c.command.command == entry.command);
+            .and_then(|c| c.command.as_ref())
+            .is_some_and(|c| c.command == entry.command);
         // These speak of the copy that was sent, not of the request.
         let of_copy = matches!(
             outcome,
@@ -166,7 +176,7 @@ fn on_work(work: &Work, logs: &Logs) -> Verdict {
     for assignment in &work.assignments {
         let token = assignment.token;
         let claimed = logs.get(token.index).is_some_and(|committed| {
-            let Command::Claim { claims } = &committed.command.command else {
+            let Some(Command::Claim { claims }) = committed.command() else {
                 return false;
             };
             claims

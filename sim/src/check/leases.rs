@@ -102,7 +102,10 @@ impl Leases {
         let Some(committed) = logs.get(index) else {
             return Ok(());
         };
-        match &committed.command.command {
+        let Some(command) = committed.command() else {
+            return Ok(());
+        };
+        match command {
             Command::Register { worker } => {
                 let life = self
                     .lives
@@ -138,7 +141,7 @@ impl Leases {
         let (Some(expiry), Some(claim)) = (logs.get(index), logs.get(token.index)) else {
             return Ok(());
         };
-        let Command::Claim { claims } = &claim.command.command else {
+        let Some(Command::Claim { claims }) = claim.command() else {
             return Ok(());
         };
         let Some(worker) = claims

@@ -3,9 +3,9 @@
 //! what was committed must be on a majority of disks, and never change.
 
 use precentor_core::action::Write;
-use precentor_core::command::Entry;
-use precentor_core::entry::LogEntry;
-use precentor_core::ids::{LogIndex, Term};
+use precentor_core::command::{Command, Entry};
+use precentor_core::entry::{EntryKind, LogEntry};
+use precentor_core::ids::{LogIndex, NodeId, Term};
 use precentor_core::message::{AppendResult, Body, Message};
 use precentor_core::status::RoleName;
 use precentor_core::time::Time;
@@ -34,12 +34,20 @@ pub struct Committed {
     /// The term of the leader that committed it: its own, or a later one. Only
     /// leaders after that must have it (Raft, leader completeness).
     pub under: Term,
-    /// What it says.
-    pub command: Entry,
+    /// What it says; none if it is a membership.
+    pub command: Option<Entry>,
     /// Who appended it first: the leader.
     pub place: Place,
     /// When, by that node's clock.
     pub at: Time,
+}
+
+impl Committed {
+    /// What it asks of the state machine, if it is for that.
+    #[must_use]
+    pub fn command(&self) -> Option<&Command> {
+        self.command.as_ref().map(|entry| &entry.command)
+    }
 }
 
 /// The books.
@@ -125,6 +133,7 @@ impl Logs {
             match variants.iter().find(|known| known.entry.term == entry.term) {
                 Some(known) => {
                     let holds = known.entry.body == entry.body
+                        && known.entry.chain == entry.chain
                         && previous.is_none_or(|previous| previous == known.previous);
                     ensure(holds, Checker::LogMatching, || {
                         format!(
@@ -204,18 +213,20 @@ impl Logs {
                 tip.entry.term
             )
         })?;
-        let holders = disks
-            .iter()
-            .filter(|disk| disk.holds_durably(commit, tip.entry.term))
-            .count();
+        // Whoever calls it committed first leads, and counts by what its log says.
+        if view.role() != RoleName::Leader {
+            return Ok(());
+        }
+        let holds = |node: NodeId| disks[node.0 as usize - 1].holds_durably(commit, tip.entry.term);
+        let membership = view.membership();
         ensure(
-            holders > disks.len() / 2,
+            membership.has_quorum(holds),
             Checker::CommittedNeverLost,
             || {
+                let holders: Vec<_> = membership.nodes().filter(|node| holds(*node)).collect();
                 format!(
-                    "n{} calls {commit} committed, which {holders} of {} disks hold",
-                    place + 1,
-                    disks.len()
+                    "n{} calls {commit} committed, which {holders:?} of {membership} hold",
+                    place + 1
                 )
             },
         )
@@ -239,10 +250,13 @@ impl Logs {
     }
 
     fn commit(&mut self, entry: &LogEntry, under: Term) -> Verdict {
-        let command = decode(&entry.body).map_err(|error| Failure {
-            checker: Checker::Wire,
-            text: format!("committed {} cannot be decoded: {error}", entry.index),
-        })?;
+        let command = match entry.kind {
+            EntryKind::Command => Some(decode(&entry.body).map_err(|error| Failure {
+                checker: Checker::Wire,
+                text: format!("committed {} cannot be decoded: {error}", entry.index),
+            })?),
+            EntryKind::Membership => None,
+        };
         let first = self
             .appended
             .get(entry.index.0 as usize - 1)

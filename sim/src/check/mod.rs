@@ -213,6 +213,7 @@ fn on_halt(violation: &Violation) -> Verdict {
         // The disk's fault, not the core's.
         Violation::WriteFailed { .. } => return Ok(()),
         Violation::StateDiverged { .. } => Checker::EqualState,
+        Violation::LogDiverged { .. } => Checker::LogMatching,
         Violation::CommittedConflict { .. } => Checker::CommittedNeverLost,
         Violation::TwoLeaders { .. } => Checker::ElectionSafety,
         Violation::Undecodable { .. } => Checker::CoreAssertion,

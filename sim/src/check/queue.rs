@@ -125,7 +125,10 @@ impl Queue {
                     ),
                 });
             };
-            match &committed.command.command {
+            let Some(command) = committed.command() else {
+                continue;
+            };
+            match command {
                 Command::Submit { items } => {
                     for item in items {
                         let needed = item.dependencies.iter().map(|d| d.address.clone());

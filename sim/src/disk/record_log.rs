@@ -4,11 +4,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use precentor_core::bytes::Bytes;
 use precentor_core::entry::{HardState, LogEntry, WriteBatch};
 use precentor_core::ids::{ClusterId, LogIndex, NodeId};
 use precentor_core::wire::log_writer::{LogWriter, SEGMENT_BYTES_MIN, Step};
-use precentor_core::wire::record::{HEADER_BYTES, LogIdentity};
+use precentor_core::wire::record::{Header, LogIdentity, read_entry};
 use precentor_core::wire::recover::{RecoverError, recover};
 
 use crate::tape::Roll;
@@ -131,13 +130,9 @@ impl RecordLog {
         let (base, last) = (map.base_index().0, map.last_index().0);
         let entries = (base + 1..=last).filter_map(|index| {
             let place = map.get(LogIndex(index))?;
-            let begin = (place.offset + HEADER_BYTES) as usize;
-            let body = &self.files.get(&place.segment)?[begin..begin + place.body_bytes as usize];
-            Some(LogEntry {
-                index: LogIndex(index),
-                term: place.term,
-                body: Bytes::from(body),
-            })
+            let bytes = &self.files.get(&place.segment)?[place.offset as usize..];
+            let (header, _) = Header::read(self.identity.salt(), bytes).ok()?;
+            read_entry(&header, header.body(bytes)?)
         });
         Ok((self.writer.hard_state(), entries.collect()))
     }
@@ -191,12 +186,17 @@ impl RecordLog {
 mod tests {
     use precentor_core::ids::Term;
 
+    use precentor_core::bytes::Bytes;
+    use precentor_core::entry::{ChainHash, EntryKind};
+
     use super::*;
 
     fn entries(from: u64, to: u64) -> Vec<LogEntry> {
         let entry = |index| LogEntry {
             index: LogIndex(index),
             term: Term(1),
+            chain: ChainHash(0),
+            kind: EntryKind::Command,
             body: Bytes::from(vec![index as u8; 700]),
         };
         (from..=to).map(entry).collect()

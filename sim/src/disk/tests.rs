@@ -1,4 +1,7 @@
+use std::sync::Arc;
+
 use precentor_core::bytes::Bytes;
+use precentor_core::entry::{ChainHash, EntryKind};
 use precentor_core::ids::NodeId;
 
 use super::*;
@@ -8,6 +11,8 @@ fn entries(from: u64, to: u64, term: u64) -> Vec<LogEntry> {
         .map(|index| LogEntry {
             index: LogIndex(index),
             term: Term(term),
+            chain: ChainHash(0),
+            kind: EntryKind::Command,
             body: Bytes::default(),
         })
         .collect()
@@ -111,6 +116,8 @@ fn compaction_drops_only_what_a_durable_snapshot_has() {
     let snapshot = Snapshot {
         index: LogIndex(5),
         term: Term(1),
+        chain: ChainHash(3),
+        membership: Arc::default(),
         image: Bytes::default(),
     };
     disk.save(snapshot, 100, &mut tape);

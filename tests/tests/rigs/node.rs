@@ -6,7 +6,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use precentor_core::action::{Action, Write};
 use precentor_core::driver::{Host, Recovered};
-use precentor_core::entry::LogEntry;
+use precentor_core::entry::{ChainHash, EntryKind, LogEntry};
 use precentor_core::event::Event;
 use precentor_core::ids::{ClusterId, LogIndex, NodeId, Term, WriteId};
 use precentor_core::message::Message;
@@ -169,6 +169,8 @@ impl Rig for NodeRig {
             entries: vec![LogEntry {
                 index: LogIndex(after.0 + 7),
                 term: Term(1),
+                chain: ChainHash(0),
+                kind: EntryKind::Command,
                 body: Vec::new().into(),
             }],
         }

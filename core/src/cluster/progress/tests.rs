@@ -3,6 +3,8 @@ use super::*;
 fn streaming(durable: u64, in_flight: &[u64]) -> Progress {
     let last = in_flight.last().copied().unwrap_or(durable);
     Progress {
+        heard: Time(0),
+        incarnation: None,
         durable: LogIndex(durable),
         next: LogIndex(last + 1),
         flow: Flow::Stream {
@@ -25,7 +27,7 @@ fn probes(progress: &Progress) -> bool {
 
 #[test]
 fn a_new_follower_is_asked_before_it_is_sent_anything() {
-    let mut progress = Progress::new(LogIndex(9));
+    let mut progress = Progress::new(LogIndex(9), Time(0));
     assert!(probes(&progress));
     progress.on_matched(LogIndex(8), LogIndex(5));
     assert_eq!(progress.next, LogIndex(9));
@@ -72,7 +74,7 @@ fn a_refusal_goes_back_to_asking() {
 
 #[test]
 fn a_refusal_always_goes_back_at_least_one() {
-    let mut progress = Progress::new(LogIndex(9));
+    let mut progress = Progress::new(LogIndex(9), Time(0));
     progress.on_conflict(LogIndex(8), LogIndex(20));
     assert_eq!(progress.next, LogIndex(8));
 }

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::tests::{Disk, NODE, SEGMENT, voted};
 use super::*;
-use crate::entry::{LogEntry, WriteBatch};
+use crate::entry::{ChainHash, EntryKind, LogEntry, WriteBatch};
 
 /// A log of a few writes, the last of which was never synced.
 fn any_log() -> impl Strategy<Value = (Disk, Disk)> {
@@ -20,6 +20,8 @@ fn any_log() -> impl Strategy<Value = (Disk, Disk)> {
                 .map(|index| LogEntry {
                     index: LogIndex(index),
                     term: Term(term),
+                    chain: ChainHash(0),
+                    kind: EntryKind::Command,
                     body: vec![index as u8 | 1; body_bytes].into(),
                 })
                 .collect();

@@ -1,7 +1,8 @@
 use super::*;
-use crate::entry::{LogEntry, WriteBatch};
+use crate::entry::{ChainHash, EntryKind, LogEntry, WriteBatch};
 use crate::ids::{ClusterId, NodeId};
 use crate::wire::log_writer::{SEGMENT_BYTES_MIN, Step};
+use crate::wire::record::ENTRY_PREFIX_BYTES;
 
 pub(super) const SEGMENT: u32 = SEGMENT_BYTES_MIN;
 pub(super) const NODE: LogIdentity = LogIdentity {
@@ -99,6 +100,8 @@ fn entries(term: u64, indexes: std::ops::RangeInclusive<u64>) -> Vec<LogEntry> {
     let entry = |index: u64| LogEntry {
         index: LogIndex(index),
         term: Term(term),
+        chain: ChainHash(0),
+        kind: EntryKind::Command,
         body: format!("entry {index} of term {term}").as_bytes().into(),
     };
     indexes.map(entry).collect()
@@ -226,7 +229,7 @@ fn damage_names_the_entry_when_only_its_body_is_bad() {
     disk.file(1)[(place.offset + HEADER_BYTES) as usize] ^= 1;
     let expected = RecoverError::Damaged {
         segment: 1,
-        offset: BLOCK_BYTES + HEADER_BYTES + 17,
+        offset: BLOCK_BYTES + HEADER_BYTES + ENTRY_PREFIX_BYTES + 17,
         record: 2,
         index: Some(LogIndex(2)),
         term: Some(Term(3)),
@@ -263,15 +266,16 @@ fn a_torn_tail_is_cut_where_it_was_torn_and_what_came_before_stays() {
         ..WriteBatch::default()
     });
     whole.write(steps.unwrap());
+    const RECORD: u32 = HEADER_BYTES + ENTRY_PREFIX_BYTES + 17;
     let start = before.writer.map().get(LogIndex(1)).unwrap().offset + BLOCK_BYTES;
-    for cut in start..start + 4 * (64 + 17) {
+    for cut in start..start + 4 * RECORD {
         let mut torn = whole.clone();
         torn.file(1)[cut as usize..].fill(0);
         let recovered = torn.recover().unwrap();
-        let survived = u64::from((cut - start) / (64 + 17));
+        let survived = u64::from((cut - start) / RECORD);
         // The last byte of a body is a digit, so a cut anywhere before it shows.
         assert_eq!(last(&recovered).0, 2 + survived, "cut at {cut}");
-        let clean = (cut - start).is_multiple_of(64 + 17);
+        let clean = (cut - start).is_multiple_of(RECORD);
         assert_eq!(
             recovered.torn.is_none(),
             clean,

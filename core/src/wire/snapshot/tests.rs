@@ -1,12 +1,15 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::ids::NodeId;
 
 fn meta() -> SnapshotMeta {
     SnapshotMeta {
         cluster: ClusterId([7; 16]),
         index: LogIndex(40),
         term: Term(3),
+        chain: ChainHash(5),
+        membership: Arc::new(Membership::founding([1, 2, 3].map(NodeId))),
         state: Digest::of(b"state"),
     }
 }

@@ -1,0 +1,163 @@
+//! What a node finds on its disk at a start, and whether that can be a node's.
+
+use crate::config::ConfigError;
+use crate::entry::{ChainHash, EntryKind, HardState, LogEntry};
+use crate::ids::{LogIndex, Term};
+use crate::log::{Log, LogStart};
+use crate::message::LogPosition;
+use crate::wire;
+
+/// What a disk holds: the input of a start. The default is a new disk.
+#[derive(Clone, Debug, Default)]
+pub struct Recovered {
+    /// Term, vote, and what was known to be committed.
+    pub hard_state: HardState,
+    /// The latest snapshot.
+    pub snapshot: Option<crate::action::Snapshot>,
+    /// The whole log that the disk holds, consecutive; it reaches back behind
+    /// the snapshot as far as some voter may still need it.
+    pub entries: Vec<LogEntry>,
+}
+
+/// Why a node cannot start with what its disk holds.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// The configuration is none.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Entries are missing.
+    #[error(
+        "the log goes on at {found} where {expected} should stand; restore this node from its peers"
+    )]
+    Gap {
+        /// The index that should be next.
+        expected: LogIndex,
+        /// The one that is.
+        found: LogIndex,
+    },
+    /// A log that no leader can have written.
+    #[error("entry {index} is of {term}, after one of {last}; restore this node from its peers")]
+    TermFalls {
+        /// The entry.
+        index: LogIndex,
+        /// Its term.
+        term: Term,
+        /// The term of the entry before it.
+        last: Term,
+    },
+    /// An entry that was not written behind the ones before it.
+    #[error(
+        "entry {index} was written behind a log of hash {found}, and stands behind one of {expected}; restore this node from its peers"
+    )]
+    Chain {
+        /// The entry.
+        index: LogIndex,
+        /// The hash that it carries.
+        found: ChainHash,
+        /// That of the entries before it.
+        expected: ChainHash,
+    },
+    /// A membership that is none.
+    #[error("entry {index} is no membership: {reason}; restore this node from its peers")]
+    Membership {
+        /// The entry.
+        index: LogIndex,
+        /// What is wrong with it.
+        reason: wire::DecodeError,
+    },
+    /// The disk knows of commits that its log does not hold.
+    #[error(
+        "the log ends at {last}, but {commit} was known to be committed; restore this node from its peers"
+    )]
+    CommitBeyondLog {
+        /// The log's end.
+        last: LogIndex,
+        /// The known commit.
+        commit: LogIndex,
+    },
+    /// The snapshot is no state.
+    #[error("the snapshot of {index} cannot be read: {reason}")]
+    Snapshot {
+        /// Its index.
+        index: LogIndex,
+        /// What is wrong.
+        reason: crate::queue::DecodeError,
+    },
+}
+
+/// The log of a start: `start` is that of the snapshot, or of the founding.
+pub(super) fn log_of(start: LogStart, entries: Vec<LogEntry>) -> Result<Log, RecoverError> {
+    let snapshot = start.position;
+    let reaches = entries
+        .last()
+        .is_some_and(|last| last.index >= snapshot.index);
+    let Some(first) = entries.first().filter(|_| reaches) else {
+        // The snapshot is all there is.
+        return Ok(Log::new(start));
+    };
+    if first.index > snapshot.index.next() {
+        return Err(RecoverError::Gap {
+            expected: snapshot.index.next(),
+            found: first.index,
+        });
+    }
+    // The log may reach back behind the snapshot, for followers that lack it.
+    // Unless it reaches to its very beginning, the term before its first entry
+    // is unknown: it then begins with that entry itself.
+    let (begin, begins_with_first) = if first.index == snapshot.index.next() {
+        (start, false)
+    } else if first.index == LogIndex(1) {
+        let founding = LogStart {
+            position: LogPosition::default(),
+            chain: ChainHash::default(),
+            ..start
+        };
+        (founding, false)
+    } else {
+        let behind_first = LogStart {
+            position: LogPosition {
+                term: first.term,
+                index: first.index,
+            },
+            chain: first.chain_after(),
+            ..start
+        };
+        (behind_first, true)
+    };
+    let mut log = Log::new(begin);
+    for entry in entries.into_iter().skip(usize::from(begins_with_first)) {
+        check_next(&log, &entry)?;
+        log.append(entry);
+    }
+    Ok(log)
+}
+
+fn check_next(log: &Log, entry: &LogEntry) -> Result<(), RecoverError> {
+    let LogPosition { term: last, index } = log.last();
+    let index = index.next();
+    if entry.index != index {
+        return Err(RecoverError::Gap {
+            expected: index,
+            found: entry.index,
+        });
+    }
+    if entry.term < last {
+        return Err(RecoverError::TermFalls {
+            index,
+            term: entry.term,
+            last,
+        });
+    }
+    if entry.chain != log.chain() {
+        return Err(RecoverError::Chain {
+            index,
+            found: entry.chain,
+            expected: log.chain(),
+        });
+    }
+    if entry.kind == EntryKind::Membership {
+        wire::membership::decode(&entry.body)
+            .map_err(|reason| RecoverError::Membership { index, reason })?;
+    }
+    Ok(())
+}
