@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Next;
+use super::hand_over::HandOver;
 use super::progress::{Flow, Progress};
 use crate::action::Action;
 use crate::cx::Cx;
@@ -19,23 +20,15 @@ use crate::time::{Span, Time};
 #[derive(Clone, Debug)]
 pub(super) struct Leader {
     /// Every other member.
-    peers: BTreeMap<NodeId, Progress>,
+    pub(super) peers: BTreeMap<NodeId, Progress>,
     round: u64,
     next_heartbeat: Time,
     next_read: ReadId,
     /// The bytes of appended, uncommitted bodies.
     uncommitted_bytes: u64,
-    hand_over: Option<HandOver>,
+    pub(super) hand_over: Option<HandOver>,
     /// What a heartbeat carries for comparison.
     pub(super) state_hash: Option<StateHashAt>,
-}
-
-/// A leadership on its way to another (dissertation §3.10).
-#[derive(Clone, Copy, Debug)]
-struct HandOver {
-    to: NodeId,
-    deadline: Time,
-    told: bool,
 }
 
 impl Leader {
@@ -74,10 +67,7 @@ impl Leader {
                 *progress = Progress::new(cx.log.last().index.next(), cx.time());
             }
         }
-        let successor_left = |hand_over: HandOver| !membership.is_voter(hand_over.to);
-        if self.hand_over.is_some_and(successor_left) {
-            self.hand_over = None;
-        }
+        self.end_hand_over_to_no_voter(cx);
     }
 
     /// The life of a follower's disk, if it spoke in this term.
@@ -94,39 +84,11 @@ impl Leader {
         (missing > cx.config.knobs.promotion_lag_entries_max).then_some(missing)
     }
 
-    /// The last word of a leader that leaves: what is committed, and that the
-    /// fittest shall stand for election.
-    pub(super) fn say_farewell(&mut self, term: Term, commit: LogIndex, cx: &mut Cx<'_>) {
-        let peers: Vec<_> = self.peers.keys().copied().collect();
-        for peer in peers {
-            self.send(peer, Vec::new(), term, commit, cx);
-        }
-        if let Some(successor) = self.fittest(cx) {
-            let message = cx.message(term, Body::TimeoutNow);
-            cx.outbox.say(successor, message);
-        }
-    }
-
-    /// The voter with the longest confirmed log among those that were heard lately.
-    fn fittest(&self, cx: &Cx<'_>) -> Option<NodeId> {
-        let timeout = cx.config.election_timeout_min();
-        let fit = self.peers.iter().filter(|(peer, progress)| {
-            cx.log.membership().is_voter(**peer) && cx.time().since(progress.heard) < timeout
-        });
-        fit.max_by_key(|(peer, progress)| (progress.durable, std::cmp::Reverse(**peer)))
-            .map(|(peer, _)| *peer)
-    }
-
     /// When it must act again.
     pub(super) fn deadline(&self) -> Time {
         self.hand_over.map_or(self.next_heartbeat, |hand_over| {
             self.next_heartbeat.min(hand_over.deadline)
         })
-    }
-
-    /// Is it handing over?
-    pub(super) fn is_yielding(&self) -> bool {
-        self.hand_over.is_some()
     }
 
     /// Room for a proposal of so many bytes?
@@ -195,22 +157,6 @@ impl Leader {
         }
     }
 
-    /// Begins to hand over to the voter with the longest confirmed log that was
-    /// heard lately, if there is one.
-    pub(super) fn start_hand_over(&mut self, cx: &mut Cx<'_>) -> bool {
-        let Some(to) = self.fittest(cx) else {
-            return false;
-        };
-        cx.mark(Mark::HandOverStarted);
-        let deadline = cx.time() + Span::from_ms(cx.config.knobs.election_timeout_ms_max);
-        self.hand_over = Some(HandOver {
-            to,
-            deadline,
-            told: false,
-        });
-        true
-    }
-
     /// What a majority holds durably, if it is of this term: an older term's
     /// entry is committed only by what follows it (Raft §5.4.2, figure 8).
     /// This node counts like the others, with what is on its own disk.
@@ -250,12 +196,7 @@ impl Leader {
 
     /// What time asks of a leader: heartbeats, and to give up without a majority.
     pub(super) fn on_time(&mut self, term: Term, commit: LogIndex, cx: &mut Cx<'_>) -> Next {
-        if let Some(hand_over) = self.hand_over
-            && hand_over.deadline <= cx.time()
-        {
-            cx.mark(Mark::HandOverTimedOut);
-            self.hand_over = None;
-        }
+        self.end_late_hand_over(cx);
         if cx.time() < self.next_heartbeat {
             return Next::Stay;
         }
@@ -285,22 +226,7 @@ impl Leader {
         for peer in peers {
             self.replicate_to(peer, term, commit, cx);
         }
-        let ready = self.hand_over.filter(|hand_over| {
-            let caught_up = self
-                .peers
-                .get(&hand_over.to)
-                .is_some_and(|p| p.durable == cx.log.last().index);
-            caught_up && !hand_over.told
-        });
-        if let Some(hand_over) = ready {
-            cx.mark(Mark::HandOverSent);
-            self.hand_over = Some(HandOver {
-                told: true,
-                ..hand_over
-            });
-            let message = cx.message(term, Body::TimeoutNow);
-            cx.outbox.say(hand_over.to, message);
-        }
+        self.advance_hand_over(term, cx);
     }
 
     fn replicate_to(&mut self, peer: NodeId, term: Term, commit: LogIndex, cx: &mut Cx<'_>) {
@@ -421,7 +347,7 @@ impl Leader {
         }
     }
 
-    fn send(
+    pub(super) fn send(
         &mut self,
         peer: NodeId,
         entries: Vec<LogEntry>,

@@ -8,6 +8,7 @@
 
 mod candidate;
 mod follower;
+mod hand_over;
 mod leader;
 mod members;
 mod progress;
