@@ -106,8 +106,12 @@ macro_rules! knobs {
 knobs! {
     election_timeout_ms_min: 150, 10, 60_000, "A follower that hears no leader for a random time from this on asks for a pre-vote.";
     election_timeout_ms_max: 300, 20, 120_000, "The longest such time.";
+    election_timeout_ms_ceiling: 1_000, 20, 120_000, "Where heartbeats come late, the shortest election timeout grows up to this.";
     heartbeat_ms: 30, 1, 10_000, "How often an idle leader speaks to its followers.";
     suspicion_ms_max: 20, 0, 1_000, "The longest random wait before a pre-vote when the leader's connection closed.";
+    abdicate_after_ms: 600, 20, 600_000, "A leader whose disk has not answered for so long hands over, and a follower does not stand for election.";
+    abdicate_stalls: 5, 2, 1_000, "A leader whose loop was late by over a heartbeat so often within the window hands over.";
+    abdicate_window_ms: 2_000, 100, 600_000, "The window in which late turns of a loop are counted.";
     promotion_lag_entries_max: 1_000, 0, 1_000_000, "A learner that lacks at most so many entries may get its vote.";
     lease_ms: 15_000, 100, 3_600_000, "How long a silent worker keeps its jobs.";
     worker_poll_ms: 1_000, 10, 60_000, "How long a worker's poll is held when there is no work: also its heartbeat.";
@@ -122,6 +126,8 @@ knobs! {
     wait_ms_max: 10_000, 0, 600_000, "How long a request waits at a node for a leader.";
     append_entries_max: limits::APPEND_ENTRIES_MAX, 1, limits::APPEND_ENTRIES_MAX, "Entries of one append message.";
     appends_in_flight_max: limits::APPENDS_IN_FLIGHT_MAX, 1, limits::APPENDS_IN_FLIGHT_MAX, "Appends on their way to one follower.";
+    append_bytes_in_flight_max: limits::APPEND_BYTES_IN_FLIGHT_MAX, 1, limits::APPEND_BYTES_IN_FLIGHT_MAX, "Bodies on their way to one follower; one append may always be.";
+    catch_up_reads_max: 2, 1, limits::MEMBERS_MAX, "Followers for which old entries are read from disk at a time.";
     uncommitted_bytes_max: limits::UNCOMMITTED_BYTES_MAX, 1_024, limits::UNCOMMITTED_BYTES_MAX, "Appended and uncommitted proposals; beyond it a request is refused.";
     log_window_bytes_max: limits::LOG_WINDOW_BYTES_MAX, 1_024, limits::LOG_WINDOW_BYTES_MAX, "Applied entries kept in memory for followers that are nearly caught up.";
     snapshot_every_bytes: 16 * 1024 * 1024, 1_024, 64 * 1024 * 1024 * 1024, "Applied log between two snapshots, at the least.";

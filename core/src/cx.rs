@@ -10,7 +10,7 @@ use crate::marks::{Mark, Marks};
 use crate::message::{Body, Message};
 use crate::outbox::Outbox;
 use crate::random::Random;
-use crate::time::{Span, Time};
+use crate::time::Time;
 
 /// The circumstances of a call.
 #[derive(Debug)]
@@ -60,16 +60,6 @@ impl Cx<'_> {
             incarnation: self.config.incarnation,
             body,
         }
-    }
-
-    /// A fresh random election timeout (Raft §5.2).
-    pub fn draw_election_timeout(&mut self) -> Span {
-        let knobs = &self.config.knobs;
-        let (min, max) = (
-            knobs.election_timeout_ms_min * 1_000,
-            knobs.election_timeout_ms_max * 1_000,
-        );
-        Span(self.random.between(min, max))
     }
 
     /// Something interesting happened.

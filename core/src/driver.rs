@@ -79,6 +79,19 @@ impl Driver {
             .then(|| self.manager.deadline())
     }
 
+    /// Was the node told to end, by [`crate::event::Order::Stop`], and has
+    /// nothing left to wait for? A turn is due at [`Driver::ends_by`] at the latest.
+    #[must_use]
+    pub fn may_end(&self, now: Time) -> bool {
+        self.manager.may_end(now)
+    }
+
+    /// When a node that was told to end may do so at the latest.
+    #[must_use]
+    pub fn ends_by(&self) -> Option<Time> {
+        self.manager.ends_by()
+    }
+
     /// The node, to be looked at.
     #[must_use]
     pub fn view(&self) -> View<'_> {

@@ -77,8 +77,15 @@ pub enum Event {
 /// An operator's order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
-    /// Give the leadership to the fittest other voter, if this node has it.
-    HandOver,
+    /// Give the leadership to another voter, if this node has it: this one, or
+    /// the fittest.
+    HandOver {
+        /// To whom.
+        to: Option<NodeId>,
+    },
+    /// This node is about to end: let it hand over what it has, and stand for
+    /// nothing more. The host waits until [`crate::driver::Driver::may_end`].
+    Stop,
     /// Save a snapshot now, whatever the log's size.
     Snapshot,
 }

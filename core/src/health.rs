@@ -1,10 +1,11 @@
-//! `HealthMonitor`: who was heard when, and whether this node itself stalled.
-//! Turns silences into verdicts. Knows nothing of terms, leaders or messages,
-//! and believes only its own clock.
+//! `HealthMonitor`: who was heard when, and how this node's own loop and disk
+//! are doing. Turns silences and delays into verdicts. Knows nothing of terms,
+//! leaders or messages, and believes only its own clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::ids::NodeId;
+use crate::status::{Condition, Health};
 use crate::time::{Span, Time};
 
 /// What a silence means.
@@ -12,6 +13,8 @@ use crate::time::{Span, Time};
 pub enum Verdict {
     /// Heard lately.
     Healthy,
+    /// Heard lately, and not well by its own word.
+    Slow,
     /// Silent for longer than it should be.
     Suspect,
     /// Not connected, or never heard.
@@ -23,22 +26,53 @@ pub enum Verdict {
 struct Peer {
     connected: bool,
     heard: Option<Time>,
+    health: Health,
 }
 
-/// Who was heard when.
+/// What is late, and what is too late.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Thresholds {
+    /// A turn or a write that takes longer is late: a leader's beat was missed.
+    pub beat: Span,
+    /// A write that takes longer is what others would take for a silence.
+    pub timeout: Span,
+    /// A disk that does not answer for longer is dead.
+    pub stuck: Span,
+    /// So many late turns within the window are too many.
+    pub stalls: u64,
+    /// That window.
+    pub window: Span,
+}
+
+/// Who was heard when, and how this node is.
 #[derive(Clone, Debug)]
 pub struct HealthMonitor {
+    thresholds: Thresholds,
     peers: BTreeMap<NodeId, Peer>,
     last_turn: Time,
+    /// When turns were late, of late.
+    stalls: VecDeque<Time>,
+    /// When this node last came back from standing still.
+    resumed: Time,
+    /// How long writes take, smoothed.
+    write_latency: Span,
 }
+
+/// A write's share in the smoothed latency, as in a TCP's round-trip time
+/// (RFC 6298): one slow write among many is no slow disk.
+const LATENCY_SHARE: u64 = 8;
 
 impl HealthMonitor {
     /// A monitor that has heard nobody yet.
     #[must_use]
-    pub fn new(now: Time) -> HealthMonitor {
+    pub fn new(thresholds: Thresholds, now: Time) -> HealthMonitor {
         HealthMonitor {
+            thresholds,
             peers: BTreeMap::new(),
             last_turn: now,
+            stalls: VecDeque::new(),
+            resumed: now,
+            write_latency: Span::ZERO,
         }
     }
 
@@ -52,12 +86,66 @@ impl HealthMonitor {
         self.peers.entry(peer).or_default().heard = Some(now);
     }
 
+    /// A peer said how well it is.
+    pub fn on_told(&mut self, peer: NodeId, health: Health) {
+        self.peers.entry(peer).or_default().health = health;
+    }
+
     /// A turn begins. Returns by how much it is later than `due`, when the host
     /// should have woken this node: its own silence is not its workers'.
     pub fn on_turn(&mut self, now: Time, due: Time) -> Span {
         let expected = due.max(self.last_turn);
         self.last_turn = now;
-        now.since(expected)
+        let late = now.since(expected);
+        if late > self.thresholds.beat {
+            self.resumed = now;
+            if self.stalls.len() as u64 == self.thresholds.stalls {
+                self.stalls.pop_front();
+            }
+            self.stalls.push_back(now);
+        }
+        let window = self.thresholds.window;
+        while self
+            .stalls
+            .front()
+            .is_some_and(|at| now.since(*at) > window)
+        {
+            self.stalls.pop_front();
+        }
+        late
+    }
+
+    /// The disk confirmed a write that was handed out at `since`.
+    pub fn on_written(&mut self, since: Time, now: Time) {
+        let (old, new) = (self.write_latency.0, now.since(since).0);
+        self.write_latency = Span((old * (LATENCY_SHARE - 1) + new) / LATENCY_SHARE);
+    }
+
+    /// How well this node is, if its disk owes an answer since `writing` and
+    /// there is much to apply. A disk's silence counts from when this node itself
+    /// was there to hear it.
+    #[must_use]
+    pub fn own(&self, now: Time, writing: Option<Time>, backlogged: bool) -> Condition {
+        let limits = &self.thresholds;
+        let silence = writing.map_or(Span::ZERO, |since| now.since(since.max(self.resumed)));
+        let delay = silence.max(self.write_latency);
+        let stalls = self.stalls.len() as u64;
+        let stuck = silence > limits.stuck;
+        let stalling = stalls >= limits.stalls;
+        let health = if stuck {
+            Health::Stuck
+        } else if delay > limits.timeout || stalling || backlogged {
+            Health::Slow
+        } else if delay > limits.beat || stalls * 2 > limits.stalls {
+            Health::Strained
+        } else {
+            Health::Well
+        };
+        Condition {
+            health,
+            stays_back: stuck || backlogged,
+            gives_way: stuck || stalling,
+        }
     }
 
     /// Is a peer well, if a silence of `patience` is too long?
@@ -65,11 +153,17 @@ impl HealthMonitor {
     pub fn verdict(&self, peer: NodeId, now: Time, patience: Span) -> Verdict {
         match self.peers.get(&peer) {
             Some(Peer {
-                heard: Some(heard), ..
-            }) if now.since(*heard) <= patience => Verdict::Healthy,
+                heard: Some(heard),
+                health,
+                ..
+            }) if now.since(*heard) <= patience => match health {
+                Health::Well => Verdict::Healthy,
+                Health::Strained | Health::Slow | Health::Stuck => Verdict::Slow,
+            },
             Some(Peer {
                 connected: true,
                 heard: Some(_),
+                ..
             }) => Verdict::Suspect,
             Some(_) | None => Verdict::Down,
         }
@@ -77,34 +171,4 @@ impl HealthMonitor {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PATIENCE: Span = Span::from_ms(100);
-    const PEER: NodeId = NodeId(2);
-
-    #[test]
-    fn silence_makes_a_connected_peer_suspect_and_a_lost_one_down() {
-        let mut health = HealthMonitor::new(Time(0));
-        assert_eq!(health.verdict(PEER, Time(0), PATIENCE), Verdict::Down);
-        health.on_connection(PEER, true);
-        health.on_heard(PEER, Time(0));
-        assert_eq!(
-            health.verdict(PEER, Time(100_000), PATIENCE),
-            Verdict::Healthy
-        );
-        assert_eq!(
-            health.verdict(PEER, Time(100_001), PATIENCE),
-            Verdict::Suspect
-        );
-        health.on_connection(PEER, false);
-        assert_eq!(health.verdict(PEER, Time(100_001), PATIENCE), Verdict::Down);
-    }
-
-    #[test]
-    fn a_stall_is_what_passes_beyond_the_deadline() {
-        let mut health = HealthMonitor::new(Time(0));
-        assert_eq!(health.on_turn(Time(50), Time(40)), Span(10));
-        assert_eq!(health.on_turn(Time(60), Time(90)), Span::ZERO);
-    }
-}
+mod tests;

@@ -53,6 +53,8 @@ pub const APPEND_ENTRIES_MAX: u64 = 1_024;
 pub const APPEND_BYTES_MAX: u64 = 1024 * 1024;
 /// `Append`s with entries that may be on their way to one peer.
 pub const APPENDS_IN_FLIGHT_MAX: u64 = 64;
+/// Bodies that may be on their way to one peer, in bytes, besides one `Append`.
+pub const APPEND_BYTES_IN_FLIGHT_MAX: u64 = 16 * 1024 * 1024;
 /// A frame on a peer connection, in bytes.
 pub const FRAME_BYTES_MAX: u64 = ENTRY_BYTES_MAX + APPEND_BYTES_MAX + 64 * 1024;
 /// Proposals that are appended and not committed, in bytes.

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::digest::StateHash;
 use crate::entry::LogEntry;
 use crate::ids::{Incarnation, LogIndex, Term};
+use crate::status::Health;
+use crate::time::Span;
 
 /// A message between voters. The connection proves from whom and to whom.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -107,6 +109,10 @@ pub struct AppendReply {
     pub round: u64,
     /// What became of it.
     pub result: AppendResult,
+    /// How well the follower is: the leader's successor is chosen by it.
+    pub health: Health,
+    /// The longest that the follower waits from now on for the leader's next word.
+    pub patience: Span,
 }
 
 /// What became of an append.

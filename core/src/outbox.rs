@@ -12,11 +12,14 @@ use crate::entry::{HardState, LogEntry};
 use crate::ids::{LogIndex, NodeId, Ticket, WriteId};
 use crate::message::Message;
 use crate::request::Reply;
+use crate::time::Time;
 
 /// A write that was handed out and is not yet known to be durable.
 #[derive(Clone, Debug)]
 struct InFlight {
     id: WriteId,
+    /// When it was handed out.
+    since: Time,
     /// Of the entries that are still in the log, the last that this write, and
     /// those before it, put on disk.
     last: LogIndex,
@@ -166,9 +169,18 @@ impl Outbox {
         }
     }
 
+    /// When the oldest write was handed out that is not known to be durable.
+    #[must_use]
+    pub fn oldest_unconfirmed(&self) -> Option<Time> {
+        self.in_flight.front().map(|write| write.since)
+    }
+
     /// Everything up to this write is on disk for good. Ids that were never
-    /// handed out, or were confirmed before, change nothing.
-    pub fn on_durable(&mut self, write: WriteId) {
+    /// handed out, or were confirmed before, change nothing. Says when the first
+    /// of those that are confirmed now was handed out.
+    pub fn on_durable(&mut self, write: WriteId) -> Option<Time> {
+        let oldest = self.oldest_unconfirmed();
+        let before = self.durable_write;
         while self
             .in_flight
             .front()
@@ -179,10 +191,11 @@ impl Outbox {
             self.durable_write = done.id;
             self.ready.extend(done.gated);
         }
+        oldest.filter(|_| self.durable_write > before)
     }
 
     /// Hands out what may leave now: this turn's write, and whatever waits for nothing.
-    pub fn settle(&mut self, actions: &mut Vec<Action>) {
+    pub fn settle(&mut self, now: Time, actions: &mut Vec<Action>) {
         if self.has_write() {
             let id = self.next_write;
             self.next_write = id.next();
@@ -200,6 +213,7 @@ impl Outbox {
             }));
             self.in_flight.push_back(InFlight {
                 id,
+                since: now,
                 last: self.last,
                 gated: Vec::new(),
             });

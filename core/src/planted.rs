@@ -43,6 +43,18 @@ pub enum Bug {
     AnswerBeforeCommit,
     /// A reply of a former life of a member's disk counts. Found by committed never lost.
     StaleIncarnationCounts,
+    /// A leader takes proposals while it hands over. Found by the hand-over checker.
+    YieldingLeaderAppends,
+    /// A successor is told to stand before it has everything. Found by the hand-over checker.
+    HandOverToLaggard,
+    /// A leader whose disk is silent does not give way. Found by the sick leader checker.
+    SickLeaderStays,
+    /// A question for a pre-vote delays the asked node's own candidacy. Found by the timer checker.
+    PreVoteResetsTimer,
+    /// A refused vote delays the voter's own candidacy. Found by the timer checker.
+    VoteRequestResetsTimer,
+    /// A learner is told to stand, and does. Found by only voters stand.
+    LearnerCampaigns,
 }
 
 impl Bug {
@@ -67,5 +79,11 @@ impl Bug {
         Bug::ExpireAtTakeover,
         Bug::AnswerBeforeCommit,
         Bug::StaleIncarnationCounts,
+        Bug::YieldingLeaderAppends,
+        Bug::HandOverToLaggard,
+        Bug::SickLeaderStays,
+        Bug::PreVoteResetsTimer,
+        Bug::VoteRequestResetsTimer,
+        Bug::LearnerCampaigns,
     ];
 }

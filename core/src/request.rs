@@ -46,6 +46,12 @@ pub enum Request {
     /// Change who belongs to the cluster. Only the leader does, one change at a
     /// time; answered when nothing of it is left to do.
     ChangeMembership(Change),
+    /// Give the leadership to a voter: this one, or the fittest. Only the leader
+    /// does; answered when another leads, or when that has come to nothing.
+    HandOver {
+        /// To whom.
+        to: Option<NodeId>,
+    },
 }
 
 /// A worker's heartbeat, renewal and question for work in one.
@@ -115,6 +121,70 @@ pub enum Reply {
     },
     /// A change of the membership was not made.
     ChangeRefused(ChangeError),
+    /// Another node leads.
+    HandedOver {
+        /// Which.
+        to: NodeId,
+        /// In which term.
+        term: Term,
+    },
+    /// The leadership was not handed over: this node goes on leading.
+    HandOverFailed(HandOverError),
+}
+
+/// Why a leader goes on leading although another was wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
+pub enum HandOverError {
+    /// This node does not lead.
+    #[error("this node does not lead")]
+    NotLeader,
+    /// One hand-over at a time.
+    #[error("the leader is handing over to {to} already; wait for its end")]
+    UnderWay {
+        /// To whom.
+        to: NodeId,
+    },
+    /// It is the leader.
+    #[error("{node} leads already")]
+    LeadsAlready {
+        /// Which.
+        node: NodeId,
+    },
+    /// It has no vote, or has left.
+    #[error("{node} is no voter; name one that is")]
+    NotVoter {
+        /// Which.
+        node: NodeId,
+    },
+    /// The leader does not hear it.
+    #[error("{node} is not connected to the leader, or silent; start it or name another")]
+    NotConnected {
+        /// Which.
+        node: NodeId,
+    },
+    /// Its disk does not answer.
+    #[error("{node} says that its disk does not answer; name another")]
+    Unwell {
+        /// Which.
+        node: NodeId,
+    },
+    /// It lacks so much that it would not have it in time.
+    #[error("{node} lacks {missing} entries; wait until it has caught up, or name another")]
+    Behind {
+        /// Which.
+        node: NodeId,
+        /// How many.
+        missing: u64,
+    },
+    /// No voter could take over now.
+    #[error("no other voter is connected, well and caught up")]
+    NobodyFit,
+    /// It did not take over.
+    #[error("{node} did not take over in time")]
+    TimedOut {
+        /// Which.
+        node: NodeId,
+    },
 }
 
 /// The answer to a worker's poll.

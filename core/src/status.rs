@@ -20,6 +20,32 @@ pub enum RoleName {
     Leader,
 }
 
+/// How well a node is, by its own word. Less is better.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// Nothing is known against it.
+    #[default]
+    Well,
+    /// Its disk or its loop is late now and then.
+    Strained,
+    /// Its disk or its loop is late often, or it has much to apply.
+    Slow,
+    /// Its disk has not answered for so long that it must be taken for dead.
+    Stuck,
+}
+
+/// A node's judgement on itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Condition {
+    /// How well it is.
+    pub health: Health,
+    /// It does not stand for election before this has passed.
+    pub stays_back: bool,
+    /// If it leads, it should not.
+    pub gives_way: bool,
+}
+
 /// How far a node's leadership is established.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -29,6 +29,18 @@ impl<'a> View<'a> {
         self.0.cluster().role()
     }
 
+    /// For how long this node waits for its leader: the least, and the most.
+    #[must_use]
+    pub fn election_timeout(self) -> (Span, Span) {
+        self.0.cluster().election_timeout(&self.0.config().knobs)
+    }
+
+    /// When its time to stand for election comes; none unless it follows.
+    #[must_use]
+    pub fn stands_at(self) -> Option<Time> {
+        self.0.cluster().stands_at()
+    }
+
     /// How far its leadership is established.
     #[must_use]
     pub fn phase(self) -> PhaseName {

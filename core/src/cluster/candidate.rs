@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::cx::Cx;
 use crate::ids::NodeId;
-use crate::time::Time;
+use crate::time::{Span, Time};
 
 /// One round of asking.
 #[derive(Clone, Debug)]
@@ -16,10 +16,10 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    /// A round that starts now, with nobody's grant: a node's own vote counts
+    /// A round that starts now and has failed after `wait`, with nobody's grant: a node's own vote counts
     /// like another's, when it is durable.
-    pub(super) fn new(cx: &mut Cx<'_>) -> Candidate {
-        let deadline = cx.time() + cx.draw_election_timeout();
+    pub(super) fn new(wait: Span, cx: &Cx<'_>) -> Candidate {
+        let deadline = cx.time() + wait;
         Candidate {
             granted: BTreeSet::new(),
             deadline,

@@ -2,6 +2,7 @@
 //! when the leader must be gone.
 
 use super::Next;
+use super::timing::Timing;
 use crate::action::Violation;
 use crate::cx::Cx;
 use crate::entry::EntryKind;
@@ -9,7 +10,8 @@ use crate::ids::{LogIndex, NodeId, Term};
 use crate::log::TermAt;
 use crate::marks::Mark;
 use crate::message::{Append, AppendReply, AppendResult, LogPosition};
-use crate::time::Time;
+use crate::status::{Condition, Health};
+use crate::time::{Span, Time};
 use crate::wire;
 
 /// A follower's own state.
@@ -23,6 +25,8 @@ pub(super) struct Follower {
     suspicious: bool,
     /// When to ask for pre-votes.
     pub(super) deadline: Time,
+    /// How often it let that pass, for not being well.
+    stood_back: u64,
     /// The log equals the leader's up to here, as checked in this term.
     verified: LogIndex,
     /// What the leader is to be told at the end of the turn.
@@ -47,13 +51,13 @@ enum Owed {
 
 impl Follower {
     /// Starts to follow, or to wait.
-    pub(super) fn new(leader: Option<NodeId>, cx: &mut Cx<'_>) -> Follower {
-        let deadline = cx.time() + cx.draw_election_timeout();
+    pub(super) fn new(leader: Option<NodeId>, deadline: Time, cx: &Cx<'_>) -> Follower {
         Follower {
             leader,
             heard: leader.map(|_| cx.time()),
             suspicious: false,
             deadline,
+            stood_back: 0,
             verified: LogIndex(0),
             owed: None,
             told: None,
@@ -61,10 +65,31 @@ impl Follower {
         }
     }
 
+    /// Waits anew: the leader spoke, or another candidate got this node's vote.
+    pub(super) fn wait_until(&mut self, deadline: Time) {
+        self.deadline = deadline;
+        self.stood_back = 0;
+    }
+
+    /// Its time to stand has come. Does it let others go first? One that is not
+    /// well does, a step for each degree, so that in a cluster where nobody is
+    /// well somebody stands all the same. One whose disk does not answer could
+    /// not vote for itself, and one with much to apply not serve: they wait
+    /// until that has passed, which the disk and their own work bring about.
+    pub(super) fn lets_others_go_first(&self, own: Condition) -> bool {
+        own.stays_back || self.stood_back < own.health as u64
+    }
+
+    /// It lets others go first, for one step.
+    pub(super) fn stand_back(&mut self, step: Span, cx: &Cx<'_>) {
+        self.stood_back += 1;
+        self.deadline = cx.time() + step;
+    }
+
     /// Is the leader believed to live? Then nobody else gets a vote
     /// (dissertation §4.2.3), unless its connection closed here too.
-    pub(super) fn trusts_leader(&self, cx: &Cx<'_>) -> bool {
-        let fresh = |heard| cx.time().since(heard) < cx.config.election_timeout_min();
+    pub(super) fn trusts_leader(&self, base: Span, cx: &Cx<'_>) -> bool {
+        let fresh = |heard| cx.time().since(heard) < base;
         self.leader.is_some() && !self.suspicious && self.heard.is_some_and(fresh)
     }
 
@@ -80,7 +105,7 @@ impl Follower {
             let wait = cx
                 .random
                 .between(0, cx.config.knobs.suspicion_ms_max * 1_000);
-            self.deadline = self.deadline.min(cx.time() + crate::time::Span(wait));
+            self.deadline = self.deadline.min(cx.time() + Span(wait));
         }
     }
 
@@ -91,6 +116,7 @@ impl Follower {
         term: Term,
         append: Append,
         commit: &mut LogIndex,
+        timing: &Timing,
         cx: &mut Cx<'_>,
     ) -> Next {
         match self.leader {
@@ -106,7 +132,8 @@ impl Follower {
         }
         self.heard = Some(cx.time());
         self.suspicious = false;
-        self.deadline = cx.time() + cx.draw_election_timeout();
+        let wait = timing.draw(cx);
+        self.wait_until(cx.time() + wait);
         self.round = self.round.max(append.round);
 
         let Append {
@@ -198,7 +225,12 @@ impl Follower {
 
     /// What the leader is to be told at the end of this turn, if anything: an
     /// answer it waits for, or that more is durable.
-    pub(super) fn report(&mut self, cx: &Cx<'_>) -> Option<(NodeId, AppendReply)> {
+    pub(super) fn report(
+        &mut self,
+        health: Health,
+        patience: Span,
+        cx: &Cx<'_>,
+    ) -> Option<(NodeId, AppendReply)> {
         let leader = self.leader?;
         let durable = self.verified.min(cx.outbox.durable());
         #[cfg(feature = "planted-bugs")]
@@ -231,6 +263,8 @@ impl Follower {
             AppendReply {
                 round: self.round,
                 result,
+                health,
+                patience,
             },
         ))
     }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use super::Next;
 use super::hand_over::HandOver;
-use super::progress::{Flow, Progress};
+use super::progress::{Flow, InFlight, Progress};
+use super::timing;
 use crate::action::Action;
 use crate::cx::Cx;
 use crate::entry::LogEntry;
@@ -14,6 +15,7 @@ use crate::limits::APPEND_BYTES_MAX;
 use crate::log::{TermAt, Window};
 use crate::marks::Mark;
 use crate::message::{Append, AppendReply, AppendResult, Body, LogPosition, StateHashAt};
+use crate::request::HandOverError;
 use crate::time::{Span, Time};
 
 /// A leader's own state: gone with the leadership.
@@ -27,13 +29,19 @@ pub(super) struct Leader {
     /// The bytes of appended, uncommitted bodies.
     uncommitted_bytes: u64,
     pub(super) hand_over: Option<HandOver>,
+    /// How the last one failed, until it is told.
+    pub(super) hand_over_end: Option<HandOverError>,
+    /// When it last tried to give way to one better off.
+    pub(super) gave_way: Option<Time>,
+    /// For whom old entries were asked last: the next in turn comes after it.
+    read_for: NodeId,
     /// What a heartbeat carries for comparison.
     pub(super) state_hash: Option<StateHashAt>,
 }
 
 impl Leader {
     /// A new leader, which knows nothing of its followers' logs.
-    pub(super) fn new(commit: LogIndex, cx: &Cx<'_>) -> Leader {
+    pub(super) fn new(commit: LogIndex, cx: &mut Cx<'_>) -> Leader {
         let last = cx.log.last().index;
         let inherited =
             (commit.0 + 1..=last.0).filter_map(|index| cx.log.entry_at(LogIndex(index)));
@@ -44,6 +52,9 @@ impl Leader {
             next_read: ReadId(1),
             uncommitted_bytes: inherited.map(|entry| entry.body.count()).sum(),
             hand_over: None,
+            hand_over_end: None,
+            gave_way: None,
+            read_for: NodeId(0),
             state_hash: None,
         };
         leader.on_membership(cx);
@@ -51,8 +62,8 @@ impl Leader {
     }
 
     /// Others belong to the cluster now.
-    pub(super) fn on_membership(&mut self, cx: &Cx<'_>) {
-        let membership = cx.log.membership();
+    pub(super) fn on_membership(&mut self, cx: &mut Cx<'_>) {
+        let membership = cx.log.membership().clone();
         self.peers.retain(|peer, _| membership.contains(*peer));
         for peer in membership.nodes().filter(|peer| *peer != cx.config.node) {
             let next = cx.log.last().index.next();
@@ -132,6 +143,8 @@ impl Leader {
             return;
         }
         progress.heard = cx.time();
+        progress.down = false;
+        (progress.health, progress.patience) = (reply.health, reply.patience);
         match reply.result {
             // A claim beyond our log cannot be about it.
             AppendResult::Matched { verified, durable }
@@ -201,10 +214,13 @@ impl Leader {
             return Next::Stay;
         }
         // CheckQuorum (dissertation §6.2): a leader that nobody hears must not
-        // keep clients waiting.
-        let timeout = Span::from_ms(cx.config.knobs.election_timeout_ms_max);
+        // keep clients waiting. It waits for each as long as that one waits for it
+        // (`timing`, rule 2): it is not the first to give up.
         let listens = |node| {
-            let heard = |progress: &Progress| cx.time().since(progress.heard) <= timeout;
+            let heard = |progress: &Progress| {
+                let patience = timing::patience_for(progress.patience, &cx.config.knobs);
+                cx.time().since(progress.heard) <= patience
+            };
             node == cx.config.node || self.peers.get(&node).is_some_and(heard)
         };
         if !cx.log.membership().has_quorum(listens) {
@@ -220,70 +236,102 @@ impl Leader {
         Next::Stay
     }
 
-    /// Sends each follower what it lacks, as far as its windows allow.
+    /// Sends each follower what it lacks, as far as its windows allow. What is
+    /// in memory first: those that keep up never wait for those that do not.
+    /// Old entries are read for a few of these at a time, each in its turn.
     pub(super) fn replicate(&mut self, term: Term, commit: LogIndex, cx: &mut Cx<'_>) {
         let peers: Vec<_> = self.peers.keys().copied().collect();
-        for peer in peers {
-            self.replicate_to(peer, term, commit, cx);
+        let mut behind: Vec<(NodeId, LogIndex)> = peers
+            .into_iter()
+            .filter_map(|peer| Some((peer, self.replicate_to(peer, term, commit, cx)?)))
+            .collect();
+        let reads = |progress: &&Progress| {
+            matches!(
+                progress.flow,
+                Flow::Stream {
+                    reading: Some(_),
+                    ..
+                }
+            )
+        };
+        let busy = self.peers.values().filter(reads).count() as u64;
+        let free = cx.config.knobs.catch_up_reads_max.saturating_sub(busy);
+        behind.sort_by_key(|(peer, _)| (*peer <= self.read_for, *peer));
+        if behind.len() as u64 > free {
+            cx.mark(Mark::CatchUpWaits);
+        }
+        for (peer, to) in behind.into_iter().zip(0..free).map(|(due, _)| due) {
+            self.read_for(peer, to, cx);
         }
         self.advance_hand_over(term, cx);
     }
 
-    fn replicate_to(&mut self, peer: NodeId, term: Term, commit: LogIndex, cx: &mut Cx<'_>) {
+    /// Sends one follower what is in memory. Says up to where old entries must
+    /// be read for it, if they must.
+    fn replicate_to(
+        &mut self,
+        peer: NodeId,
+        term: Term,
+        commit: LogIndex,
+        cx: &mut Cx<'_>,
+    ) -> Option<LogIndex> {
         loop {
             let progress = self
                 .peers
                 .get_mut(&peer)
                 .expect("replicated to known peers only");
-            let in_flight = match &mut progress.flow {
-                Flow::Probe { asked: true } => return,
+            match &mut progress.flow {
+                Flow::Probe { asked: true } => return None,
                 Flow::Probe { asked } => {
                     *asked = true;
-                    return self.send(peer, Vec::new(), term, commit, cx);
+                    self.send(peer, Vec::new(), term, commit, cx);
+                    return None;
                 }
                 Flow::Stream {
                     reading: Some(_), ..
-                } => return,
-                Flow::Stream { in_flight, .. } => in_flight.len() as u64,
-            };
-            if in_flight >= cx.config.knobs.appends_in_flight_max {
-                return;
+                } => return None,
+                Flow::Stream { in_flight, .. } => {
+                    if !Progress::has_room(in_flight, &cx.config.knobs) {
+                        return None;
+                    }
+                }
             }
             let next = progress.next;
             // Compaction never passes the slowest voter, so only one that lost
             // its disk can lack what is gone; that is for an operator to see.
             if cx.log.term_at(next.prev()) == TermAt::Compacted {
                 cx.mark(Mark::FollowerBeyondHelp);
-                return;
+                return None;
             }
             match cx
                 .log
                 .entries(next, cx.config.knobs.append_entries_max, APPEND_BYTES_MAX)
             {
-                Window::Beyond => return,
+                Window::Beyond => return None,
                 Window::Entries(entries) => self.send_entries(peer, entries, term, commit, cx),
-                Window::OnDisk { to } => {
-                    cx.mark(Mark::ReadFromDisk);
-                    let read = self.next_read;
-                    self.next_read = read.next();
-                    let to = to.min(LogIndex(next.0 + cx.config.knobs.append_entries_max - 1));
-                    cx.outbox.act(Action::ReadLog {
-                        read,
-                        from: next,
-                        to,
-                        bytes_max: APPEND_BYTES_MAX,
-                    });
-                    if let Some(Progress {
-                        flow: Flow::Stream { reading, .. },
-                        ..
-                    }) = self.peers.get_mut(&peer)
-                    {
-                        *reading = Some(read);
-                    }
-                    return;
-                }
+                Window::OnDisk { to } => return Some(to),
             }
         }
+    }
+
+    fn read_for(&mut self, peer: NodeId, to: LogIndex, cx: &mut Cx<'_>) {
+        let progress = self.peers.get_mut(&peer).expect("it was just found");
+        let Flow::Stream { reading, .. } = &mut progress.flow else {
+            unreachable!("what a follower lacks is known when it streams");
+        };
+        cx.mark(Mark::ReadFromDisk);
+        let read = self.next_read;
+        self.next_read = read.next();
+        self.read_for = peer;
+        *reading = Some(read);
+        let from = progress.next;
+        let to = to.min(LogIndex(from.0 + cx.config.knobs.append_entries_max - 1));
+        cx.outbox.act(Action::ReadLog {
+            read,
+            from,
+            to,
+            bytes_max: APPEND_BYTES_MAX,
+        });
     }
 
     /// Old entries arrived from disk. They may have been asked for by an earlier
@@ -336,6 +384,7 @@ impl Leader {
         cx: &mut Cx<'_>,
     ) {
         let last = entries.last().expect("asked for at least one").index;
+        let bytes = entries.iter().map(|entry| entry.body.count()).sum();
         self.send(peer, entries, term, commit, cx);
         let progress = self
             .peers
@@ -343,7 +392,7 @@ impl Leader {
             .expect("replicated to known peers only");
         progress.next = last.next();
         if let Flow::Stream { in_flight, .. } = &mut progress.flow {
-            in_flight.push_back(last);
+            in_flight.push_back(InFlight { last, bytes });
         }
     }
 

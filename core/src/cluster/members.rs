@@ -28,10 +28,17 @@ pub enum ChangeRefused {
 
 impl ClusterCoordinator {
     /// May this node stand for election? Not without a vote, nor after it was
-    /// told that it is removed, nor with a disk that is not the member's.
+    /// told that it is removed, nor with a disk that is not the member's, nor when
+    /// it is about to end.
     pub(super) fn may_campaign(&self, cx: &Cx<'_>) -> bool {
         let membership = cx.log.membership();
-        membership.is_voter(cx.config.node)
+        let votes = membership.is_voter(cx.config.node);
+        #[cfg(feature = "planted-bugs")]
+        let votes = votes
+            || (cx.config.planted(crate::planted::Bug::LearnerCampaigns)
+                && membership.contains(cx.config.node));
+        votes
+            && !self.stopping
             && membership.counts(cx.config.node, cx.config.incarnation)
             && !self.is_removed(cx.log.membership_index())
     }
@@ -145,6 +152,10 @@ impl ClusterCoordinator {
         let Role::Leader(leader) = &self.role else {
             unreachable!("only a leader changes the membership");
         };
+        // A successor is told to stand when it has everything: nothing may follow.
+        if leader.is_yielding() {
+            return;
+        }
         // One at a time, and none beside a predecessor's that may be committed yet.
         if cx.log.membership_index() > self.commit || !self.has_committed_own(cx) {
             return;

@@ -12,23 +12,27 @@ mod hand_over;
 mod leader;
 mod members;
 mod progress;
+mod standing;
+mod timing;
 mod votes;
 
 use crate::action::Violation;
 use crate::bytes::Bytes;
+use crate::config::Knobs;
 use crate::cx::Cx;
 use crate::entry::{EntryKind, HardState, LogEntry};
 use crate::ids::{LogIndex, NodeId, ReadId, Term};
 use crate::marks::Mark;
 use crate::message::{Append, Body, Message, StateHashAt};
-use crate::request::Refusal;
-use crate::status::RoleName;
-use crate::time::Time;
+use crate::request::{HandOverError, Refusal};
+use crate::status::{Condition, RoleName};
+use crate::time::{Span, Time};
 
 use candidate::Candidate;
 use follower::Follower;
 use leader::Leader;
 pub use members::ChangeRefused;
+use timing::Timing;
 
 /// What a role wants to become.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -65,6 +69,8 @@ pub enum Change {
     },
     /// This node leads no more: what it proposed may or may not survive.
     Deposed,
+    /// A hand-over came to nothing: this node goes on leading.
+    HandOverEnded(HandOverError),
     /// A broken invariant.
     Halt(Violation),
 }
@@ -88,6 +94,11 @@ pub struct ClusterCoordinator {
     peer_state_hash: Option<StateHashAt>,
     /// Since which entry others say that this node is no member.
     removed_since: Option<LogIndex>,
+    timing: Timing,
+    /// What this node thinks of itself.
+    own: Condition,
+    /// It is about to end, and stands for nothing any more.
+    stopping: bool,
     changes: Vec<Change>,
 }
 
@@ -95,13 +106,18 @@ impl ClusterCoordinator {
     /// A node that starts with what its disk holds, as a follower of nobody.
     #[must_use]
     pub fn new(hard_state: HardState, commit: LogIndex, cx: &mut Cx<'_>) -> ClusterCoordinator {
+        let timing = Timing::default();
+        let wait = timing.draw(cx);
         ClusterCoordinator {
             hard_state,
-            role: Role::Follower(Follower::new(None, cx)),
+            role: Role::Follower(Follower::new(None, cx.time() + wait, cx)),
             commit,
             held_by_all: LogIndex(0),
             peer_state_hash: None,
             removed_since: None,
+            timing,
+            own: Condition::default(),
+            stopping: false,
             changes: Vec::new(),
         }
     }
@@ -176,8 +192,27 @@ impl ClusterCoordinator {
         }
     }
 
+    /// For how long this node waits for its leader: the least, and the most.
+    #[must_use]
+    pub fn election_timeout(&self, knobs: &Knobs) -> (Span, Span) {
+        (self.timing.base(knobs), self.timing.longest(knobs))
+    }
+
+    /// When its time to stand for election comes; none unless it follows.
+    #[must_use]
+    pub fn stands_at(&self) -> Option<Time> {
+        match &self.role {
+            Role::Follower(follower) => Some(follower.deadline),
+            Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => None,
+        }
+    }
+
     /// What happened since this was asked last, in order.
     pub fn take_changes(&mut self) -> Vec<Change> {
+        if let Role::Leader(leader) = &mut self.role {
+            let ended = leader.take_hand_over_end();
+            self.changes.extend(ended.map(Change::HandOverEnded));
+        }
         std::mem::take(&mut self.changes)
     }
 
@@ -201,7 +236,13 @@ impl ClusterCoordinator {
         let Role::Leader(leader) = &mut self.role else {
             return Err(ProposeError::NotLeader);
         };
-        if leader.is_yielding() {
+        let yields = leader.is_yielding();
+        #[cfg(feature = "planted-bugs")]
+        let yields = yields
+            && !cx
+                .config
+                .planted(crate::planted::Bug::YieldingLeaderAppends);
+        if yields {
             return Err(ProposeError::Refused(Refusal::Yielding));
         }
         if !leader.has_room(body.count(), cx) {
@@ -230,14 +271,6 @@ impl ClusterCoordinator {
         index
     }
 
-    /// The operator wants another leader. False if this node cannot hand over now.
-    pub fn on_hand_over(&mut self, cx: &mut Cx<'_>) -> bool {
-        match &mut self.role {
-            Role::Leader(leader) => leader.is_yielding() || leader.start_hand_over(cx),
-            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => false,
-        }
-    }
-
     /// A peer's connection opened.
     pub fn on_peer_up(&mut self, peer: NodeId) {
         if let Role::Leader(leader) = &mut self.role {
@@ -250,7 +283,7 @@ impl ClusterCoordinator {
         match &mut self.role {
             Role::Follower(follower) => follower.on_peer_down(peer, cx),
             Role::PreCandidate(_) | Role::Candidate(_) => {}
-            Role::Leader(leader) => leader.on_reconnect(peer),
+            Role::Leader(leader) => leader.on_peer_down(peer, cx),
         }
     }
 
@@ -298,7 +331,8 @@ impl ClusterCoordinator {
             }
             Body::TimeoutNow => {
                 let follows = matches!(&self.role, Role::Follower(f) if f.leader == Some(from));
-                if term == self.hard_state.term && follows && self.may_campaign(cx) {
+                let stands = self.may_campaign(cx) && !self.own.stays_back;
+                if term == self.hard_state.term && follows && stands {
                     Next::Campaign { transfer: true }
                 } else {
                     Next::Stay
@@ -344,9 +378,11 @@ impl ClusterCoordinator {
         self.held_by_all = self.held_by_all.max(append.held_by_all);
         self.peer_state_hash = append.state_hash.or(self.peer_state_hash);
         let commit = self.commit;
+        self.timing.on_heard(term, from, cx);
+        let timing = &self.timing;
         let next = match &mut self.role {
             Role::Follower(follower) => {
-                follower.on_append(from, term, append, &mut self.commit, cx)
+                follower.on_append(from, term, append, &mut self.commit, timing, cx)
             }
             Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => {
                 unreachable!("it follows by now")
@@ -365,12 +401,12 @@ impl ClusterCoordinator {
     }
 
     /// The end of a turn's events: what the disk has confirmed counts, and what
-    /// time demands is done. `fit` says whether this node could serve soon: one
-    /// that has much to apply leaves the election to others for now.
-    pub fn on_turn(&mut self, fit: bool, cx: &mut Cx<'_>) {
+    /// time demands is done, as far as this node is well enough for it.
+    pub fn on_turn(&mut self, own: Condition, cx: &mut Cx<'_>) {
+        self.own = own;
         // A lone voter goes from follower to leader without another event.
         loop {
-            let next = self.next_by_time(fit, cx);
+            let next = self.next_by_time(cx);
             if next == Next::Stay {
                 break;
             }
@@ -392,53 +428,14 @@ impl ClusterCoordinator {
         }
     }
 
-    fn next_by_time(&mut self, fit: bool, cx: &mut Cx<'_>) -> Next {
-        let own_vote_counts = cx.outbox.is_hard_state_durable();
-        let (node, due) = (cx.config.node, cx.time() >= self.deadline());
-        let votes = self.may_campaign(cx);
-        match &mut self.role {
-            // Without a vote there is nothing to stand for.
-            Role::Follower(follower) if due && !votes => {
-                follower.deadline = cx.time() + cx.draw_election_timeout();
-                Next::Stay
-            }
-            Role::Follower(follower) if due && !fit => {
-                cx.mark(Mark::CandidacyPostponed);
-                follower.deadline = cx.time() + cx.draw_election_timeout();
-                Next::Stay
-            }
-            Role::Follower(_) if due => Next::PreCampaign,
-            Role::PreCandidate(candidate) => {
-                candidate.on_granted(node);
-                match candidate.has_quorum(cx) {
-                    true => Next::Campaign { transfer: false },
-                    false if due => Next::PreCampaign,
-                    false => Next::Stay,
-                }
-            }
-            Role::Candidate(candidate) => {
-                if own_vote_counts {
-                    candidate.on_granted(node);
-                }
-                match candidate.has_quorum(cx) {
-                    true => Next::Lead,
-                    // The pre-vote again: the world may have changed.
-                    false if due => Next::PreCampaign,
-                    false => Next::Stay,
-                }
-            }
-            Role::Leader(leader) if due => leader.on_time(self.hard_state.term, self.commit, cx),
-            Role::Follower(_) | Role::Leader(_) => Next::Stay,
-        }
-    }
-
     /// The turn is over: followers are told what is new, or the leader is.
     pub fn settle(&mut self, cx: &mut Cx<'_>) {
         let term = self.hard_state.term;
         match &mut self.role {
             Role::Leader(leader) => leader.replicate(term, self.commit, cx),
             Role::Follower(follower) => {
-                if let Some((leader, reply)) = follower.report(cx) {
+                let patience = self.timing.longest(&cx.config.knobs);
+                if let Some((leader, reply)) = follower.report(self.own.health, patience, cx) {
                     let message = cx.message(term, Body::AppendReply(reply));
                     // The reply speaks of what is durable only; it waits for the
                     // disk only if the term itself is not there yet.
@@ -479,7 +476,14 @@ impl ClusterCoordinator {
             self.hard_state.vote = None;
             self.save_hard_state(cx);
         }
-        self.role = Role::Follower(Follower::new(leader, cx));
+        let drawn = self.timing.draw(cx);
+        let mut deadline = cx.time() + drawn;
+        // A higher term alone is no word of a leader: whoever asks for votes that
+        // nobody gives it must not keep this node from standing itself.
+        if let (Role::Follower(waiting), None) = (&self.role, leader) {
+            deadline = deadline.min(waiting.deadline);
+        }
+        self.role = Role::Follower(Follower::new(leader, deadline, cx));
     }
 
     fn become_pre_candidate(&mut self, cx: &mut Cx<'_>) {
@@ -488,7 +492,8 @@ impl ClusterCoordinator {
             "a leader does not stand for election"
         );
         cx.mark(Mark::PreVoteAsked);
-        self.role = Role::PreCandidate(Candidate::new(cx));
+        let wait = self.round_length(cx);
+        self.role = Role::PreCandidate(Candidate::new(wait, cx));
         let body = Body::PreVote {
             last: cx.log.last(),
         };
@@ -504,7 +509,8 @@ impl ClusterCoordinator {
         self.hard_state.term = self.hard_state.term.next();
         self.hard_state.vote = Some(cx.config.node);
         self.save_hard_state(cx);
-        self.role = Role::Candidate(Candidate::new(cx));
+        let wait = self.round_length(cx);
+        self.role = Role::Candidate(Candidate::new(wait, cx));
         let body = Body::Vote {
             last: cx.log.last(),
             transfer,

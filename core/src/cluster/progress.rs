@@ -5,8 +5,19 @@ mod tests;
 
 use std::collections::VecDeque;
 
+use crate::config::Knobs;
 use crate::ids::{Incarnation, LogIndex, ReadId};
-use crate::time::Time;
+use crate::status::Health;
+use crate::time::{Span, Time};
+
+/// An append that is not answered yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct InFlight {
+    /// Its last entry.
+    pub(super) last: LogIndex,
+    /// What its bodies take.
+    pub(super) bytes: u64,
+}
 
 /// How the leader sends to a follower (dissertation §10.2.1).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,8 +29,8 @@ pub(super) enum Flow {
     },
     /// The logs agree up to `next - 1`, or will when what is on its way arrives.
     Stream {
-        /// The last index of each append on its way, in order.
-        in_flight: VecDeque<LogIndex>,
+        /// The appends on their way, in order.
+        in_flight: VecDeque<InFlight>,
         /// Old entries are being read for it: nothing else until they came.
         reading: Option<ReadId>,
     },
@@ -32,6 +43,12 @@ pub(super) struct Progress {
     pub(super) heard: Time,
     /// Which life of its disk speaks in this term: another's word does not count.
     pub(super) incarnation: Option<Incarnation>,
+    /// Its connection closed, and nothing came from it since.
+    pub(super) down: bool,
+    /// How well it is, by its own word.
+    pub(super) health: Health,
+    /// How long it waits for this leader at the most, by its own word.
+    pub(super) patience: Span,
     /// The follower's durable log equals ours up to here. Never falls in a term.
     pub(super) durable: LogIndex,
     /// The first entry to send next.
@@ -45,10 +62,20 @@ impl Progress {
         Progress {
             heard: now,
             incarnation: None,
+            down: false,
+            health: Health::Well,
+            patience: Span::ZERO,
             durable: LogIndex(0),
             next,
             flow: Flow::Probe { asked: false },
         }
+    }
+
+    /// May one more append be sent, beside those that are on their way?
+    pub(super) fn has_room(in_flight: &VecDeque<InFlight>, knobs: &Knobs) -> bool {
+        let bytes: u64 = in_flight.iter().map(|sent| sent.bytes).sum();
+        (in_flight.len() as u64) < knobs.appends_in_flight_max
+            && bytes < knobs.append_bytes_in_flight_max
     }
 
     /// The follower confirms that its log equals ours up to `verified`, and that
@@ -66,7 +93,7 @@ impl Progress {
             }
             Flow::Stream { in_flight, .. } => {
                 self.next = self.next.max(verified.next());
-                while in_flight.front().is_some_and(|last| *last <= verified) {
+                while in_flight.front().is_some_and(|sent| sent.last <= verified) {
                     in_flight.pop_front();
                 }
             }

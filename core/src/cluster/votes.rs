@@ -26,7 +26,9 @@ impl ClusterCoordinator {
 
     fn trusts_leader(&self, cx: &Cx<'_>) -> bool {
         match &self.role {
-            Role::Follower(follower) => follower.trusts_leader(cx),
+            Role::Follower(follower) => {
+                follower.trusts_leader(self.timing.base(&cx.config.knobs), cx)
+            }
             Role::PreCandidate(_) | Role::Candidate(_) => false,
             Role::Leader(_) => true,
         }
@@ -47,6 +49,13 @@ impl ClusterCoordinator {
         }
         if !granted {
             cx.mark(Mark::PreVoteRefused);
+        }
+        #[cfg(feature = "planted-bugs")]
+        if cx.config.planted(crate::planted::Bug::PreVoteResetsTimer) {
+            let wait = self.timing.draw(cx);
+            if let Role::Follower(follower) = &mut self.role {
+                follower.wait_until(cx.time() + wait);
+            }
         }
         let reply_term = if granted { term } else { self.hard_state.term };
         let reply = cx.message(reply_term, Body::PreVoteReply { granted });
@@ -78,14 +87,21 @@ impl ClusterCoordinator {
         if term == self.hard_state.term && behind {
             cx.mark(Mark::VoteRefusedLogBehind);
         }
-        if granted {
-            if self.hard_state.vote.is_none() {
-                self.hard_state.vote = Some(from);
-                self.save_hard_state(cx);
-            }
-            let wait = cx.draw_election_timeout();
+        if granted && self.hard_state.vote.is_none() {
+            self.hard_state.vote = Some(from);
+            self.save_hard_state(cx);
+        }
+        // A refused candidate must not keep this node from standing itself.
+        let waits = granted;
+        #[cfg(feature = "planted-bugs")]
+        let waits = waits
+            || cx
+                .config
+                .planted(crate::planted::Bug::VoteRequestResetsTimer);
+        if waits {
+            let wait = self.timing.draw(cx);
             if let Role::Follower(follower) = &mut self.role {
-                follower.deadline = cx.time() + wait;
+                follower.wait_until(cx.time() + wait);
             }
         }
         let reply = cx.message(self.hard_state.term, Body::VoteReply { granted });

@@ -423,7 +423,9 @@ fn a_leader_hands_over_when_ordered() {
     world.elapse(Span::from_ms(1_000));
     let old = world.leader();
     let term = world.nodes[&old].view().term();
-    world.mail.push_back((old, Event::Order(Order::HandOver)));
+    world
+        .mail
+        .push_back((old, Event::Order(Order::HandOver { to: None })));
     world.run();
     assert_ne!(world.leader(), old);
     assert_eq!(

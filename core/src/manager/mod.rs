@@ -3,6 +3,7 @@
 
 mod apply;
 mod feeds;
+mod hand_over;
 mod members;
 mod recover;
 mod serve;
@@ -20,12 +21,12 @@ use crate::cx::Cx;
 use crate::event::{Event, Now, Order};
 use crate::failover::FailoverManager;
 use crate::generation::GenerationCoordinator;
-use crate::health::HealthMonitor;
+use crate::health::{HealthMonitor, Thresholds};
 use crate::ids::{LogIndex, Sequence, Ticket};
 use crate::log::{Log, LogStart};
 use crate::marks::{Mark, Marks};
 use crate::membership::Membership;
-use crate::message::{LogPosition, StateHashAt};
+use crate::message::{Body, LogPosition, StateHashAt};
 use crate::outbox::Outbox;
 use crate::principal::Principal;
 use crate::queue::QueueManager;
@@ -35,6 +36,7 @@ use crate::time::{Span, Stamp, Time};
 use crate::wire;
 
 use feeds::Feeds;
+use hand_over::HandingOver;
 pub use recover::{RecoverError, Recovered};
 use snapshots::Snapshots;
 
@@ -80,6 +82,7 @@ pub(crate) struct ContextManager {
     pending: BTreeMap<LogIndex, Ticket>,
     /// Who waits for the end of the membership's change that is under way.
     changing: Option<Ticket>,
+    handing_over: HandingOver,
     epoch: Option<Epoch>,
     /// A `Tick` that is proposed and not applied.
     tick: Option<LogIndex>,
@@ -164,7 +167,7 @@ impl ContextManager {
         let cluster = ClusterCoordinator::new(hard_state, commit, &mut cx);
         Ok(ContextManager {
             cluster,
-            health: HealthMonitor::new(now.time),
+            health: HealthMonitor::new(thresholds(&config), now.time),
             failover: FailoverManager::default(),
             generation,
             queue,
@@ -172,6 +175,7 @@ impl ContextManager {
             backlogged: false,
             pending: BTreeMap::new(),
             changing: None,
+            handing_over: HandingOver::default(),
             epoch: None,
             tick: None,
             feeds: Feeds::default(),
@@ -202,6 +206,9 @@ impl ContextManager {
             Event::Wake => {}
             Event::Peer { from, message } => {
                 self.health.on_heard(from, now.time);
+                if let Body::AppendReply(reply) = &message.body {
+                    self.health.on_told(from, reply.health);
+                }
                 self.cluster.on_message(from, message, &mut cx!(self, now));
             }
             Event::PeerUp { peer } => {
@@ -217,15 +224,21 @@ impl ContextManager {
                 principal,
                 request,
             } => self.on_request(now, ticket, principal, request),
-            Event::Durable { write } => self.outbox.on_durable(write),
+            Event::Durable { write } => {
+                if let Some(since) = self.outbox.on_durable(write) {
+                    self.health.on_written(since, now.time);
+                }
+            }
             Event::WriteFailed { write } => self.halt(Violation::WriteFailed { write }),
             Event::LogRead { read, entries } => {
                 self.cluster.on_log_read(read, entries, &mut cx!(self, now))
             }
             Event::SnapshotSaved { index } => self.snapshots.on_saved(index),
-            Event::Order(Order::HandOver) => {
-                self.cluster.on_hand_over(&mut cx!(self, now));
+            Event::Order(Order::HandOver { to }) => {
+                // Nobody waits for the outcome: it shows in who leads.
+                let _ = self.cluster.on_hand_over(to, &mut cx!(self, now));
             }
+            Event::Order(Order::Stop) => self.on_stop(now),
             Event::Order(Order::Snapshot) => self.snapshots.order(),
         }
         self.take_changes(now);
@@ -233,10 +246,13 @@ impl ContextManager {
 
     /// Ends a turn: what follows from its events, and everything that may leave.
     pub(crate) fn settle(&mut self, now: Now, actions: &mut Vec<Action>) {
-        self.cluster.on_turn(!self.backlogged, &mut cx!(self, now));
+        let writing = self.outbox.oldest_unconfirmed();
+        let own = self.health.own(now.time, writing, self.backlogged);
+        self.cluster.on_turn(own, &mut cx!(self, now));
         self.take_changes(now);
         self.apply_committed(now);
         self.answer_change(now);
+        self.answer_hand_over(now);
         self.serve_waiting(now);
         self.lead(now);
         self.answer_feeds(now);
@@ -248,7 +264,7 @@ impl ContextManager {
             actions.push(Action::Halt(violation.clone()));
             return;
         }
-        self.outbox.settle(actions);
+        self.outbox.settle(now.time, actions);
         assert!(
             self.applied <= self.cluster.commit(),
             "only what is committed is applied"
@@ -265,6 +281,7 @@ impl ContextManager {
             self.failover.deadline(),
             self.feeds.deadline(),
             self.work_deadline(),
+            self.handing_over.deadline(),
         ];
         for other in others.into_iter().flatten() {
             deadline = deadline.min(other);
@@ -308,6 +325,7 @@ impl ContextManager {
                     );
                 }
                 Change::Deposed => self.on_deposed(),
+                Change::HandOverEnded(error) => self.on_hand_over_ended(error),
             }
         }
     }
@@ -377,6 +395,18 @@ impl ContextManager {
 
     fn halt(&mut self, violation: Violation) {
         self.halted.get_or_insert(violation);
+    }
+}
+
+/// What the health monitor takes for late.
+fn thresholds(config: &Config) -> Thresholds {
+    let knobs = &config.knobs;
+    Thresholds {
+        beat: Span::from_ms(knobs.heartbeat_ms),
+        timeout: Span::from_ms(knobs.election_timeout_ms_min),
+        stuck: Span::from_ms(knobs.abdicate_after_ms),
+        stalls: knobs.abdicate_stalls,
+        window: Span::from_ms(knobs.abdicate_window_ms),
     }
 }
 

@@ -49,9 +49,10 @@ impl ContextManager {
                     self.refuse(ticket, Refusal::WaitingRequests);
                 }
             }
-            Request::Propose { .. } | Request::Poll(_) | Request::ChangeMembership(_) => {
-                self.serve(now, ticket, principal, request)
-            }
+            Request::Propose { .. }
+            | Request::Poll(_)
+            | Request::ChangeMembership(_)
+            | Request::HandOver { .. } => self.serve(now, ticket, principal, request),
         }
     }
 
@@ -95,6 +96,7 @@ impl ContextManager {
             Request::ChangeMembership(change) => {
                 self.change_membership(now, ticket, principal, change);
             }
+            Request::HandOver { to } => self.hand_over(now, ticket, to),
             Request::Poll(poll) => {
                 for (ticket, work) in self.generation.on_poll(now.time, ticket, poll, &self.queue) {
                     self.outbox.answer(ticket, Reply::Work(work));

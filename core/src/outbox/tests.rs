@@ -35,7 +35,7 @@ fn outbox() -> Outbox {
 
 fn settle(outbox: &mut Outbox) -> Vec<Action> {
     let mut actions = Vec::new();
-    outbox.settle(&mut actions);
+    outbox.settle(Time(0), &mut actions);
     actions
 }
 
@@ -224,4 +224,23 @@ fn a_new_vote_keeps_the_commit() {
 #[should_panic(expected = "writes are consecutive")]
 fn a_gap_is_refused() {
     outbox().append(entry(1, 2));
+}
+
+#[test]
+fn the_oldest_write_without_an_answer_is_known_with_its_time() {
+    let mut outbox = outbox();
+    let written_at = |outbox: &mut Outbox, time, index| {
+        outbox.append(entry(1, index));
+        outbox.settle(Time(time), &mut Vec::new());
+    };
+    assert_eq!(outbox.oldest_unconfirmed(), None);
+    written_at(&mut outbox, 10, 1);
+    written_at(&mut outbox, 20, 2);
+    written_at(&mut outbox, 30, 3);
+    assert_eq!(outbox.oldest_unconfirmed(), Some(Time(10)));
+    assert_eq!(outbox.on_durable(WriteId(2)), Some(Time(10)));
+    assert_eq!(outbox.oldest_unconfirmed(), Some(Time(30)));
+    assert_eq!(outbox.on_durable(WriteId(1)), None, "that is no news");
+    assert_eq!(outbox.on_durable(WriteId(3)), Some(Time(30)));
+    assert_eq!(outbox.oldest_unconfirmed(), None);
 }

@@ -5,10 +5,19 @@ fn streaming(durable: u64, in_flight: &[u64]) -> Progress {
     Progress {
         heard: Time(0),
         incarnation: None,
+        down: false,
+        health: Health::Well,
+        patience: Span::ZERO,
         durable: LogIndex(durable),
         next: LogIndex(last + 1),
         flow: Flow::Stream {
-            in_flight: in_flight.iter().copied().map(LogIndex).collect(),
+            in_flight: in_flight
+                .iter()
+                .map(|last| InFlight {
+                    last: LogIndex(*last),
+                    bytes: 10,
+                })
+                .collect(),
             reading: None,
         },
     }
@@ -113,4 +122,22 @@ fn a_broken_connection_forgets_what_was_on_its_way() {
         LogIndex(5),
         "what is on its disk stays there"
     );
+}
+
+#[test]
+fn the_window_is_full_by_count_or_by_bytes_and_never_below_one_append() {
+    let knobs = |count, bytes| Knobs {
+        appends_in_flight_max: count,
+        append_bytes_in_flight_max: bytes,
+        ..Knobs::default()
+    };
+    let room = |sent: &[u64], count, bytes| match &streaming(2, sent).flow {
+        Flow::Stream { in_flight, .. } => Progress::has_room(in_flight, &knobs(count, bytes)),
+        Flow::Probe { .. } => panic!("it streams"),
+    };
+    assert!(room(&[], 1, 1), "one may always be on its way");
+    assert!(room(&[4], 2, 11));
+    assert!(!room(&[4, 6], 2, 1_000), "two are two");
+    assert!(!room(&[4, 6], 9, 20), "twenty bytes are twenty");
+    assert!(room(&[4, 6], 9, 21));
 }
