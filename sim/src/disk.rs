@@ -20,6 +20,7 @@ mod record_log;
 #[derive(Clone, Debug)]
 struct Pending {
     id: WriteId,
+    since_us: u64,
     done_us: u64,
     hard_state_before: HardState,
     hard_state: Option<HardState>,
@@ -52,6 +53,8 @@ pub struct Disk {
     syncing_until_us: u64,
     /// When the one after it ends, if something waits for one.
     busy_until_us: u64,
+    /// No sync that begins before this ends before it.
+    hung_until_us: u64,
     /// The log as bytes, if this disk has them.
     records: Option<RecordLog>,
     /// What was wrong with what a restart read.
@@ -84,6 +87,7 @@ impl Disk {
             saving: None,
             syncing_until_us: 0,
             busy_until_us: 0,
+            hung_until_us: 0,
             records: options.records.then(|| RecordLog::new(lane)),
             damage: None,
         }
@@ -97,6 +101,7 @@ impl Disk {
         }
         let mut pending = Pending {
             id: write.id,
+            since_us: now_us,
             done_us,
             hard_state_before: self.hard_state,
             hard_state: write.hard_state,
@@ -136,6 +141,29 @@ impl Disk {
             return WriteEnd::Failed(done_us);
         }
         WriteEnd::Durable(done_us)
+    }
+
+    /// It answers nothing that it is asked from now on until then.
+    pub fn hang(&mut self, until_us: u64) {
+        self.hung_until_us = self.hung_until_us.max(until_us);
+    }
+
+    /// Until when it does not answer.
+    #[must_use]
+    pub fn hung_until_us(&self) -> u64 {
+        self.hung_until_us
+    }
+
+    /// Since when it owes an answer, if it does.
+    #[must_use]
+    pub fn silent_since_us(&self) -> Option<u64> {
+        self.pending.front().map(|write| write.since_us)
+    }
+
+    /// The term that was written last, durable or not.
+    #[must_use]
+    pub fn written_term(&self) -> Term {
+        self.hard_state.term
     }
 
     /// What became durable by now: the latest such write.
@@ -255,6 +283,7 @@ impl Disk {
     pub fn crash(&mut self, tape: &mut Tape) {
         self.saving = None;
         (self.syncing_until_us, self.busy_until_us) = (0, 0);
+        self.hung_until_us = 0;
         if self.records.is_some() {
             self.damage = self.crash_records(tape).err();
             return;
@@ -390,6 +419,10 @@ impl Disk {
             if self.busy_until_us == self.syncing_until_us {
                 self.busy_until_us = self.syncing_until_us + latency_us;
             }
+        }
+        if self.hung_until_us > now_us {
+            self.busy_until_us = self.busy_until_us.max(self.hung_until_us + latency_us);
+            self.syncing_until_us = self.busy_until_us;
         }
         self.busy_until_us
     }

@@ -145,6 +145,10 @@ pub struct NemesisOptions {
     pub hand_over_us: u64,
     /// An operator orders a snapshot.
     pub snapshot_us: u64,
+    /// A node's disk answers nothing for a while.
+    pub hang_us: u64,
+    /// The longest such while.
+    pub hang_us_max: u64,
     /// Turns that end with a crash between two actions, per million.
     pub mid_turn_ppm: u32,
     /// The longest a node stays down.
@@ -257,7 +261,16 @@ impl Scenario {
         let workers = workers(&mut part(6));
         let knobs = knobs(&mut part(7));
         let mut other = part(8);
-        Scenario {
+        let mut hangs = part(9);
+        let nemesis = NemesisOptions {
+            hang_us: match hangs.chance(150_000) {
+                true => hangs.between(500_000, 3_000_000),
+                false => 0,
+            },
+            hang_us_max: hangs.between(300_000, 2_500_000),
+            ..nemesis
+        };
+        let scenario = Scenario {
             nodes,
             chaos_us: other.between(2_000_000, 8_000_000),
             heal_us_max: 60_000_000,
@@ -274,7 +287,41 @@ impl Scenario {
             clients,
             workers,
             knobs,
+        };
+        match nodes > 1 && hangs.chance(60_000) {
+            true => scenario.with_hangs_alone(),
+            false => scenario,
         }
+    }
+
+    /// Nothing is wrong but that disks hang: then it can be said exactly how soon
+    /// there must be a leader whose disk answers.
+    fn with_hangs_alone(self) -> Scenario {
+        Scenario {
+            service_us_max: 100,
+            shuffle_ppm: 0,
+            drift: 0,
+            wall_ms_max: 0,
+            network: NetworkOptions::default(),
+            disk: DiskOptions::default(),
+            slow_disk: None,
+            nemesis: NemesisOptions {
+                hang_us: 1_500_000,
+                hang_us_max: 2_500_000,
+                ..NemesisOptions::default()
+            },
+            knobs: Knobs {
+                suspicion_ms_max: Knobs::default().suspicion_ms_max,
+                ..self.knobs
+            },
+            ..self
+        }
+    }
+
+    /// Is nothing wrong but that disks hang?
+    #[must_use]
+    pub fn has_hangs_alone(&self) -> bool {
+        self.nemesis.hang_us > 0 && *self == self.with_hangs_alone()
     }
 
     /// The cluster that speed is measured on: five nodes, mild faults.
@@ -390,6 +437,8 @@ fn nemesis(roll: &mut Roll, nodes: usize) -> NemesisOptions {
         break_us: every(many / 2, 100_000, 1_000_000),
         hand_over_us: every(300_000, 200_000, 2_000_000),
         snapshot_us: every(300_000, 200_000, 2_000_000),
+        hang_us: 0,
+        hang_us_max: 0,
         mid_turn_ppm: some(roll, 500_000, 50, 2_000),
         down_us_max: *roll.pick(&[50_000, 500_000, 3_000_000]),
         partition_us_max: *roll.pick(&[300_000, 1_000_000, 4_000_000]),

@@ -29,6 +29,7 @@ use crate::workers::Worker;
 use crate::workload::{Client, Tree};
 
 mod actors;
+mod hangs;
 mod nemesis;
 mod perform;
 
@@ -164,6 +165,8 @@ pub struct Stage {
     /// Who was woken last, when, and how often at that moment.
     woken: (Place, u64),
     spins: u32,
+    /// When a leader served last, or none could.
+    served_us: u64,
 }
 
 /// A deadline that is still due after so many turns would burn a real host's core.
@@ -215,6 +218,7 @@ impl Stage {
             content: false,
             woken: (0, 0),
             spins: 0,
+            served_us: 0,
             scenario,
         }
     }
@@ -445,6 +449,7 @@ impl Stage {
             .fold(view.term().0 << 32 ^ view.commit().0 << 8 ^ view.last().index.0);
         self.checks
             .on_turn(moment, &view, &notebook.0, &self.disks, &mut self.marks)?;
+        self.check_hangs(place, &view)?;
         let halted = driver.halted().is_some();
         self.machines[place].driver = Some(driver);
         self.perform(place, &mut notebook.0)?;

@@ -98,6 +98,7 @@ domains! {
     HandOver fault "hand-over ordered",
     SnapshotOrder fault "snapshot ordered",
     TornTail fault "torn records left out when the log was read back",
+    DiskHang fault "disk hung",
 }
 
 /// One fault that happened: the `nth` decision of a lane went the unusual way.

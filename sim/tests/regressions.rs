@@ -55,5 +55,5 @@ fn seeds_that_failed_once_pass() {
 /// over. What a later leader has committed meanwhile it need not have.
 #[test]
 fn a_leader_elected_behind_the_times_need_not_have_what_a_later_one_committed() {
-    passes(304_634_752, &[Mark::BarrierOfOldEntries]);
+    passes(304_634_760, &[Mark::BarrierOfOldEntries]);
 }

@@ -4,14 +4,16 @@
 
 use std::collections::BTreeMap;
 
+use precentor_core::event::Event;
 use precentor_core::ids::{LogIndex, NodeId, Term};
 use precentor_core::log::TermAt;
 use precentor_core::message::{Body, LogPosition, Message};
 use precentor_core::status::{PhaseName, RoleName};
+use precentor_core::time::Time;
 use precentor_core::view::View;
 
 use super::logs::Logs;
-use super::{Checker, Verdict, ensure};
+use super::{Checker, Moment, Verdict, ensure};
 use crate::disk::Disk;
 use crate::marks::{Mark, Marks};
 use crate::network::Place;
@@ -23,6 +25,17 @@ struct Seen {
     applied: LogIndex,
     role: Option<RoleName>,
     yielding: bool,
+    last: LogIndex,
+    stands_at: Option<Time>,
+}
+
+/// What of a turn's events may delay a candidacy.
+#[derive(Clone, Debug, Default)]
+struct Reasons {
+    /// A leader's word, or its successor's call.
+    heard: bool,
+    /// Who asked for a vote: one that got it is waited for.
+    asked: Vec<NodeId>,
 }
 
 /// What was seen of elections.
@@ -33,6 +46,7 @@ pub struct Elections {
     /// With which log each candidate stood.
     stood: BTreeMap<(NodeId, Term), LogPosition>,
     seen: Vec<Seen>,
+    reasons: Vec<Reasons>,
 }
 
 impl Elections {
@@ -42,7 +56,48 @@ impl Elections {
             votes: BTreeMap::new(),
             stood: BTreeMap::new(),
             seen: vec![Seen::default(); count],
+            reasons: vec![Reasons::default(); count],
         }
+    }
+
+    pub(super) fn on_event(&mut self, place: Place, event: &Event) {
+        let reasons = &mut self.reasons[place];
+        if let Event::Peer { from, message } = event {
+            match message.body {
+                Body::Append(_) | Body::TimeoutNow => reasons.heard = true,
+                Body::Vote { .. } => reasons.asked.push(*from),
+                Body::PreVote { .. }
+                | Body::PreVoteReply { .. }
+                | Body::VoteReply { .. }
+                | Body::AppendReply(_)
+                | Body::Removed { .. } => {}
+            }
+        }
+    }
+
+    /// Whoever asks in vain must not keep others from standing (dissertation
+    /// §9.6: a pre-vote changes nothing at who is asked).
+    fn check_timer(&mut self, moment: Moment, view: &View<'_>) -> Verdict {
+        let reasons = std::mem::take(&mut self.reasons[moment.place]);
+        let (Some(before), Some(after)) = (self.seen[moment.place].stands_at, view.stands_at())
+        else {
+            return Ok(());
+        };
+        let given = view
+            .vote()
+            .is_some_and(|vote| reasons.asked.contains(&vote));
+        let due = before <= moment.now.time;
+        ensure(
+            after <= before || reasons.heard || given || due,
+            Checker::ElectionTimer,
+            || {
+                format!(
+                    "{} was to stand at {before:?} and now at {after:?}: nobody leads it or got its vote, asked by {:?}",
+                    view.node(),
+                    reasons.asked
+                )
+            },
+        )
     }
 
     pub(super) fn on_recovered(&mut self, place: Place, view: &View<'_>, disk: &Disk) -> Verdict {
@@ -67,11 +122,13 @@ impl Elections {
 
     pub(super) fn on_turn(
         &mut self,
-        place: Place,
+        moment: Moment,
         view: &View<'_>,
         logs: &Logs,
         marks: &mut Marks,
     ) -> Verdict {
+        self.check_timer(moment, view)?;
+        let place = moment.place;
         let (term, role, commit, applied) =
             (view.term(), view.role(), view.commit(), view.applied());
         let seen = &mut self.seen[place];
@@ -94,6 +151,7 @@ impl Elections {
                 )
             },
         )?;
+        let (before_last, before_term) = (seen.last, seen.term);
         let was = seen.role;
         let (yielded, yielding) = (seen.yielding, view.phase() == PhaseName::Yielding);
         *seen = Seen {
@@ -102,7 +160,15 @@ impl Elections {
             applied,
             role: Some(role),
             yielding,
+            last: view.last().index,
+            stands_at: view.stands_at(),
         };
+        let (had, has, seen_term) = (before_last, view.last().index, before_term);
+        ensure(
+            !(yielded && yielding && seen_term == term) || had == has,
+            Checker::HandOver,
+            || format!("{node} hands over in {term}, and its log went from {had} to {has}"),
+        )?;
         if yielding && !yielded {
             marks.hit(Mark::Yielding);
         }
@@ -138,12 +204,20 @@ impl Elections {
         place: Place,
         to: NodeId,
         message: &Message,
-        mine: LogPosition,
+        view: &View<'_>,
         disks: &[Disk],
     ) -> Verdict {
-        let term = message.term;
+        let (term, mine) = (message.term, view.last());
         match message.body {
             Body::Vote { last, .. } => {
+                let votes = view.membership().is_voter(view.node());
+                ensure(votes, Checker::VotersStand, || {
+                    format!(
+                        "{} stands in {term}, and has no vote in {}",
+                        view.node(),
+                        view.membership()
+                    )
+                })?;
                 self.stood.insert((NodeId(place as u64 + 1), term), last);
             }
             Body::VoteReply { granted: true } => {
@@ -156,6 +230,21 @@ impl Elections {
                         format!(
                             "n{} votes in {term} for {to}, whose log ends at {theirs:?}; its own ends at {mine:?}",
                             place + 1
+                        )
+                    },
+                )?;
+            }
+            // Since its last word the successor may follow another, in a later term.
+            Body::TimeoutNow if view.role() == RoleName::Leader => {
+                let successor = &disks[to.0 as usize - 1];
+                let has_all = successor.holds_durably(mine.index, mine.term);
+                ensure(
+                    has_all || successor.written_term() > term,
+                    Checker::HandOver,
+                    || {
+                        format!(
+                            "{} tells {to} to stand in {term}, whose disk lacks {mine:?}",
+                            view.node()
                         )
                     },
                 )?;

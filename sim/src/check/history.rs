@@ -69,7 +69,9 @@ impl History {
             | Reply::Context(_)
             | Reply::Status(_)
             | Reply::Membership { .. }
-            | Reply::ChangeRefused(_) => Ok(()),
+            | Reply::ChangeRefused(_)
+            | Reply::HandedOver { .. }
+            | Reply::HandOverFailed(_) => Ok(()),
         }
     }
 

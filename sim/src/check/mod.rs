@@ -63,6 +63,15 @@ pub enum Checker {
     Wire,
     /// What was durable is read back from its bytes as it was.
     RecordFormat,
+    /// A leader that hands over appends nothing, and its successor has everything.
+    HandOver,
+    /// Only a leader's word or a vote given delays a node's candidacy.
+    ElectionTimer,
+    /// Only voters stand for election.
+    VotersStand,
+    /// Where nothing is wrong but that disks hang, a leader whose disk is silent
+    /// gives way, and the next one serves soon.
+    SickLeader,
     /// A deadline that has come moves on when the node is woken.
     Spinning,
     /// After healing, everything accepted ends and replicas agree.
@@ -73,7 +82,10 @@ impl Checker {
     /// Is it about what must happen at last, and not about what never may?
     #[must_use]
     pub fn is_liveness(self) -> bool {
-        matches!(self, Checker::Liveness | Checker::Spinning)
+        matches!(
+            self,
+            Checker::Liveness | Checker::Spinning | Checker::SickLeader | Checker::ElectionTimer
+        )
     }
 }
 
@@ -152,6 +164,7 @@ impl Checks {
 
     /// An event is about to be taken.
     pub fn on_event(&mut self, moment: Moment, event: &Event, view: &View<'_>) {
+        self.elections.on_event(moment.place, event);
         self.leases.on_event(moment, event, view);
     }
 
@@ -167,8 +180,7 @@ impl Checks {
         disks: &[Disk],
         marks: &mut Marks,
     ) -> Verdict {
-        self.elections
-            .on_turn(moment.place, view, &self.logs, marks)?;
+        self.elections.on_turn(moment, view, &self.logs, marks)?;
         for action in actions {
             if let Action::Write(write) = action {
                 self.logs
@@ -187,7 +199,7 @@ impl Checks {
             match action {
                 Action::Say { to, message } => {
                     self.elections
-                        .on_say(moment.place, *to, message, view.last(), disks)?;
+                        .on_say(moment.place, *to, message, view, disks)?;
                     self.logs
                         .on_say(moment.place, message, &disks[moment.place])?;
                 }

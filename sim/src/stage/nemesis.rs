@@ -3,6 +3,7 @@
 //! which everything that was accepted must come to its end.
 
 use precentor_core::event::{Event, Order};
+use precentor_core::ids::NodeId;
 
 use super::{Happening, Stage};
 use crate::check::{Checker, Failure, Verdict};
@@ -19,9 +20,10 @@ pub(super) enum Kind {
     Break,
     HandOver,
     Snapshot,
+    Hang,
 }
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     Kind::Crash,
     Kind::PowerCut,
     Kind::Pause,
@@ -29,6 +31,7 @@ const KINDS: [Kind; 7] = [
     Kind::Break,
     Kind::HandOver,
     Kind::Snapshot,
+    Kind::Hang,
 ];
 
 /// How often the healed cluster is looked at.
@@ -51,6 +54,7 @@ impl Stage {
             Kind::Break => nemesis.break_us,
             Kind::HandOver => nemesis.hand_over_us,
             Kind::Snapshot => nemesis.snapshot_us,
+            Kind::Hang => nemesis.hang_us,
         };
         if mean_us > 0 {
             let wait_us = self
@@ -109,16 +113,34 @@ impl Stage {
                 }
             }
             Kind::HandOver => {
-                if self.tape.fault(Domain::HandOver, 0, certain).is_some()
+                if let Some(mut roll) = self.tape.fault(Domain::HandOver, 0, certain)
                     && let Some(place) = self.leader()
                 {
-                    self.deliver(place, Event::Order(Order::HandOver));
+                    // To the fittest, or to one that need not be fit at all.
+                    let named = NodeId(1 + roll.below(count as u64));
+                    let to = roll.chance(400_000).then_some(named);
+                    self.deliver(place, Event::Order(Order::HandOver { to }));
                 }
             }
             Kind::Snapshot => {
                 if let Some(mut roll) = self.tape.fault(Domain::SnapshotOrder, 0, certain) {
                     let place = roll.below(count as u64) as usize;
                     self.deliver(place, Event::Order(Order::Snapshot));
+                }
+            }
+            Kind::Hang => {
+                if let Some(mut roll) = self.tape.fault(Domain::DiskHang, 0, certain) {
+                    let leader = self.leader().filter(|_| roll.chance(700_000));
+                    let place = leader.unwrap_or(roll.below(count as u64) as usize);
+                    let until_us = self.now_us + roll.between(200_000, nemesis.hang_us_max);
+                    self.trace.tell(|| {
+                        format!(
+                            "{:>10} n{}'s disk hangs until {until_us}",
+                            self.now_us,
+                            place + 1
+                        )
+                    });
+                    self.disks[place].hang(until_us);
                 }
             }
         }
@@ -267,7 +289,7 @@ impl Stage {
     /// Tells a node of a connection; a new one implies that the old one closed.
     pub(super) fn tell_connected(&mut self, place: Place, peer: Place, connected: bool) {
         let before = self.network.tell(place, peer, connected);
-        let peer = precentor_core::ids::NodeId(peer as u64 + 1);
+        let peer = NodeId(peer as u64 + 1);
         if before {
             self.deliver(place, Event::PeerDown { peer });
         }
