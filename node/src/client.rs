@@ -210,7 +210,9 @@ impl Courier {
                 | Reply::Context(_)
                 | Reply::Status(_)
                 | Reply::Membership { .. }
-                | Reply::ChangeRefused(_)),
+                | Reply::ChangeRefused(_)
+                | Reply::HandedOver { .. }
+                | Reply::HandOverFailed(_)),
             ) => {
                 if matches!(reply, Reply::Applied { .. } | Reply::Work(_)) {
                     self.directory.suggest(node);

@@ -361,6 +361,16 @@ impl EmbeddedCluster {
         }
     }
 
+    /// Stops a node in order, while the others serve on: a leader hands over
+    /// first, for as long as an election may take.
+    pub fn stop_node(&mut self, node: NodeId) {
+        if let Some(stopped) = self.nodes.remove(&node) {
+            stopped.switch.retire();
+            stopped.mailbox.post(Mail::Switched);
+            self.reap(node, stopped);
+        }
+    }
+
     /// Starts a killed node again.
     ///
     /// # Errors
@@ -420,6 +430,8 @@ impl EmbeddedCluster {
         self.directory.remove(id);
         locked(&self.library.0).remove(&id);
         let ended = node.pilot.join();
+        // A retired node's helpers have nothing left to wait for either.
+        node.switch.stop();
         // Only now: until its end the pilot may show another status.
         self.board.forget(id);
         let reason = match ended {

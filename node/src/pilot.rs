@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use precentor_core::action::Violation;
 use precentor_core::driver::Driver;
-use precentor_core::event::{Event, Now};
+use precentor_core::event::{Event, Now, Order};
 use precentor_core::ids::NodeId;
 use precentor_core::principal::Principal;
 use precentor_core::request::{Reply, Request};
@@ -152,11 +152,17 @@ impl Mailbox {
 /// Tells a node's threads whether they may go on.
 #[derive(Debug, Clone, Default)]
 pub struct Switch {
+    retire: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
     kill: Arc<AtomicBool>,
 }
 
 impl Switch {
+    /// End as soon as others can do without this node: a leader hands over first.
+    pub fn retire(&self) {
+        self.retire.store(true, Ordering::Release);
+    }
+
     /// End in order: finish what is under way on disk.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
@@ -166,6 +172,12 @@ impl Switch {
     pub fn kill(&self) {
         self.kill.store(true, Ordering::Release);
         self.stop();
+    }
+
+    /// Is the node to end as soon as others can do without it?
+    #[must_use]
+    pub fn is_retiring(&self) -> bool {
+        self.retire.load(Ordering::Acquire)
     }
 
     /// Must the pilot end?
@@ -225,6 +237,7 @@ impl Pilot {
         let mut published = started;
         // The first turn tells the driver that time has begun.
         let mut wake = true;
+        let mut retiring = false;
         loop {
             let now = now(started);
             if wake {
@@ -240,7 +253,12 @@ impl Pilot {
                 published = Instant::now();
                 (self.watcher)(self.driver.view().status());
             }
-            let deadline = self.driver.deadline().map(|time| instant(started, time));
+            if self.driver.may_end(now.time) {
+                return None;
+            }
+            let due = [self.driver.deadline(), self.driver.ends_by()];
+            let due = due.into_iter().flatten().min();
+            let deadline = due.map(|time| instant(started, time));
             let first = self.receive(deadline)?;
             let mut next = first;
             while let Some(mail) = next {
@@ -253,6 +271,10 @@ impl Pilot {
             }
             if self.switch.is_off() {
                 return None;
+            }
+            if self.switch.is_retiring() && !retiring {
+                retiring = true;
+                events.push(Event::Order(Order::Stop));
             }
             wake = deadline.is_some_and(|deadline| Instant::now() >= deadline);
         }

@@ -46,6 +46,39 @@ fn a_cluster_serves_on_while_each_leader_in_turn_is_killed() {
 }
 
 #[test]
+fn a_leader_that_is_stopped_ends_when_another_leads() {
+    let dir = tempdir().unwrap();
+    // Long enough that no machine is too slow for it, and that the others would
+    // not have elected anybody by themselves.
+    let knobs = Knobs {
+        election_timeout_ms_min: 2_000,
+        election_timeout_ms_max: 4_000,
+        suspicion_ms_max: 1_000,
+        ..Knobs::default()
+    };
+    let mut cluster = EmbeddedCluster::start(data(dir.path(), 3), knobs).unwrap();
+    let mut courier = Courier::new(cluster.directory(), Principal("test".into()));
+    let before = open_session(&mut courier);
+    let old = cluster.directory().leader_hint().unwrap();
+    cluster.stop_node(old);
+    let (answers, inbox) = crossbeam_channel::unbounded();
+    for node in cluster.nodes.values() {
+        let mailbox = &node.mailbox;
+        mailbox.ask(Principal::cluster(), Request::Status, &answers, 1);
+    }
+    let roles: Vec<RoleName> = (0..2)
+        .map(|_| match inbox.recv().unwrap().reply {
+            Some(Reply::Status(status)) => status.role,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(roles.contains(&RoleName::Leader), "{roles:?}");
+    assert!(open_session(&mut courier) > before);
+    cluster.restart(old).unwrap();
+    assert_eq!(cluster.running().len(), 3);
+}
+
+#[test]
 fn what_was_committed_is_there_after_all_nodes_stopped() {
     let dir = tempdir().unwrap();
     let cluster = EmbeddedCluster::start(data(dir.path(), 3), Knobs::default()).unwrap();
