@@ -11,7 +11,7 @@ use precentor_core::ids::{JobId, LogIndex, NodeId, Term, Ticket};
 use precentor_core::job::{JobState, JobView};
 use precentor_core::message::{AppendResult, Body, LogPosition, Message};
 use precentor_core::request::{Reply, Work};
-use precentor_core::status::{PhaseName, RoleName};
+use precentor_core::status::{Health, PhaseName, RoleName};
 use precentor_core::wire;
 
 /// What is left out unless a script asks for it.
@@ -60,7 +60,7 @@ pub struct Trace {
     /// What each open ticket asked.
     pub asked: BTreeMap<Ticket, String>,
     appended: BTreeMap<(NodeId, NodeId), (Term, LogPosition, LogIndex)>,
-    answered: BTreeMap<(NodeId, NodeId), (Term, AppendResult)>,
+    answered: BTreeMap<(NodeId, NodeId), (Term, AppendResult, Health)>,
 }
 
 impl Trace {
@@ -163,7 +163,7 @@ impl Trace {
                 self.show.heartbeats || !old || !append.entries.is_empty()
             }
             Body::AppendReply(reply) => {
-                let now = (message.term, reply.result);
+                let now = (message.term, reply.result, reply.health);
                 let old = self.answered.insert(link, now) == Some(now);
                 self.show.heartbeats || !old
             }
@@ -207,15 +207,23 @@ pub fn words_of_message(message: &Message) -> String {
                 append.commit
             )
         }
-        Body::AppendReply(reply) => match reply.result {
-            AppendResult::Matched { verified, durable } => {
-                format!("append {term}: equal up to {verified}, durable {durable}")
+        Body::AppendReply(reply) => {
+            let health = match reply.health {
+                Health::Well => "",
+                Health::Strained => "; strained",
+                Health::Slow => "; slow",
+                Health::Stuck => "; stuck",
+            };
+            match reply.result {
+                AppendResult::Matched { verified, durable } => {
+                    format!("append {term}: equal up to {verified}, durable {durable}{health}")
+                }
+                AppendResult::Conflict { previous, hint } => format!(
+                    "append {term}: differs at {previous}, try after {}{health}",
+                    position(hint)
+                ),
             }
-            AppendResult::Conflict { previous, hint } => format!(
-                "append {term}: differs at {previous}, try after {}",
-                position(hint)
-            ),
-        },
+        }
         Body::TimeoutNow => format!("stand for election now, says the leader of {term}"),
         Body::Removed { since } => format!("you are no member since {since}"),
     }
@@ -319,6 +327,8 @@ pub fn words_of_reply(reply: &Reply) -> String {
         Reply::Context(None) => "no context here".into(),
         Reply::Membership { index, membership } => format!("{index}, members {membership}"),
         Reply::ChangeRefused(error) => format!("not done, {error}"),
+        Reply::HandedOver { to, term } => format!("{to} leads {term}"),
+        Reply::HandOverFailed(error) => format!("not handed over, {error}"),
         Reply::Status(status) => format!(
             "{:?}, {:?}, {}, leader {:?}",
             status.role, status.phase, status.term, status.leader

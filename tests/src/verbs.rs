@@ -6,14 +6,16 @@
 //! tick n1 20ms   stall n1 10s   elapse 30ms          one clock; one clock, asleep; all, with mail
 //! deliver | drop [n1->n2 [COUNT] | to n1 | from n1]  deliver last n1->n2      wires
 //! copy n1->n2 NAME   replay NAME                     cut n1 n2 | n1->n2   heal   down|up n1 peer n2
+//! disk n1 reads-by-hand|reads-by-itself   read n1     old entries wait for the script
 //! disk n1 manual|auto|unreadable   durable n1 [COUNT]   fail-write n1   lose n1 from i3
 //! crash n1 [keeping COUNT]   kill n1   restart n1    power lost; sockets closed too; again
-//! handover n1   snapshot n1                          open n1   session s2
+//! handover n1 [to n2]   stop n1   snapshot n1         open n1   session s2
+//! join n4   learn n1 n4                              a node with no vote; the leader is told of it
 //! submit n1 q1 [ack q1] PATH[@INPUT] [needs|wants PATH] [class C] [delay 5s] [engine E] + …
 //! register n1 w1 [inc 2] [slots 2] [engines a,b]     poll n1 w1 [inc 2] [free 1] [holding 5.0 …]
 //! complete n1 j1 5.0 TEXT   fail n1 j1 5.0 retryable|permanent|busy|drained TEXT   release n1 j1 5.0
-//! ask n1 job j1 | context PATH | feed f0 | status
-//! status | log | queue | leases | promises [n1]      same
+//! ask n1 job j1 | context PATH | feed f0 | status | handover [n2]
+//! status | log | queue | leases | promises | patience [n1]      same
 //! show heartbeats|audit|answers|everything           quietly COMMAND
 //! ```
 
@@ -25,9 +27,11 @@ use precentor_core::driver::Recovered;
 use precentor_core::entry::{ChainHash, EntryKind, HardState, LogEntry};
 use precentor_core::event::{Event, Order};
 use precentor_core::ids::{
-    FinishNumber, LogIndex, NodeId, RequestId, Sequence, SessionId, Term, WorkerIncarnation,
+    FinishNumber, Incarnation, LogIndex, NodeId, RequestId, Sequence, SessionId, Term,
+    WorkerIncarnation,
 };
 use precentor_core::job::WorkerSpec;
+use precentor_core::membership::Change;
 use precentor_core::principal::Principal;
 use precentor_core::request::{Poll, Request};
 use precentor_core::time::Stamp;
@@ -82,7 +86,9 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
                 "manual" => machine.disk_by_hand = true,
                 "auto" => machine.disk_by_hand = false,
                 "unreadable" => machine.disk_unreadable = true,
-                other => bail!("{other:?} is neither manual nor auto nor unreadable"),
+                "reads-by-hand" => machine.reads_by_hand = true,
+                "reads-by-itself" => machine.reads_by_hand = false,
+                other => bail!("{other:?} is nothing that a disk can be"),
             }
         }
         "durable" => {
@@ -95,6 +101,11 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
                 world.trace.line(format!("{node} {write} is durable"));
                 world.turn(node, vec![Event::Durable { write }])?;
             }
+        }
+        "read" => {
+            let node = words.node()?;
+            let read = world.machine(node)?.reads.pop_front();
+            world.turn(node, vec![read.context("no read is on its way")?])?;
         }
         "fail-write" => {
             let node = words.node()?;
@@ -126,15 +137,29 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
         }
         "handover" => {
             let node = words.node()?;
-            world.turn(node, vec![Event::Order(Order::HandOver)])?;
+            let to = match words.has("to") {
+                true => Some(words.node()?),
+                false => None,
+            };
+            world.turn(node, vec![Event::Order(Order::HandOver { to })])?;
+        }
+        "stop" => {
+            let node = words.node()?;
+            world.turn(node, vec![Event::Order(Order::Stop)])?;
+        }
+        "join" => {
+            let node = words.node()?;
+            world.join(node)?;
         }
         "snapshot" => {
             let node = words.node()?;
             world.turn(node, vec![Event::Order(Order::Snapshot)])?;
         }
         "open" | "session" | "submit" | "register" | "poll" | "complete" | "fail" | "release"
-        | "propose" | "ask" => return client(world, line),
-        "status" | "log" | "queue" | "promises" | "same" | "leases" => return report(world, line),
+        | "propose" | "ask" | "learn" => return client(world, line),
+        "status" | "log" | "queue" | "promises" | "same" | "leases" | "patience" => {
+            return report(world, line);
+        }
         other => bail!("{other:?} is no verb"),
     }
     words.end()
@@ -404,8 +429,19 @@ fn client(world: &mut World, line: &str) -> Result<()> {
                 count_max: 100,
             },
             "status" => Request::Status,
+            "handover" => Request::HandOver {
+                to: match words.clone().take() {
+                    Some(_) => Some(words.node()?),
+                    None => None,
+                },
+            },
             other => bail!("{other:?} is no question"),
         },
+        "learn" => Request::ChangeMembership(Change::AddLearner {
+            node: words.node()?,
+            incarnation: Incarnation(1),
+            promote: false,
+        }),
         other => bail!("{other:?} is no verb"),
     };
     words.end()?;
@@ -494,6 +530,11 @@ fn about(world: &mut World, verb: &str, node: NodeId) -> Result<Vec<String>> {
             })
             .collect(),
         "queue" => words_of_queue(driver),
+        "patience" => {
+            let (least, most) = view.election_timeout();
+            let (least, most) = (least.as_ms(), most.as_ms());
+            vec![format!("{node} waits {least} to {most} ms for its leader")]
+        }
         "leases" => view
             .queue()
             .leases()

@@ -9,7 +9,7 @@ use precentor_core::action::Action;
 use precentor_core::config::{Config, Knobs};
 use precentor_core::driver::{Driver, Host, Recovered};
 use precentor_core::event::{Event, Now};
-use precentor_core::ids::{ClusterId, NodeId, SessionId, Ticket};
+use precentor_core::ids::{ClusterId, Incarnation, NodeId, SessionId, Ticket};
 use precentor_core::message::Message;
 use precentor_core::principal::Principal;
 use precentor_core::request::{Reply, Request};
@@ -42,8 +42,14 @@ pub struct Machine {
     pub disk_by_hand: bool,
     /// Old entries cannot be read.
     pub disk_unreadable: bool,
+    /// Reads of old entries wait for the script.
+    pub reads_by_hand: bool,
+    /// Those that do.
+    pub reads: VecDeque<Event>,
     clock: Time,
     starts: u64,
+    /// It was not among those who founded the cluster.
+    joined: bool,
     seen: Option<Seen>,
 }
 
@@ -95,16 +101,7 @@ impl World {
             bail!("the nodes are there already");
         }
         for node in (1..=count).map(NodeId) {
-            let disk = Disk::holding(self.given.remove(&node).unwrap_or_default());
-            let machine = Machine {
-                driver: None,
-                disk,
-                disk_by_hand: false,
-                disk_unreadable: false,
-                clock: Time(0),
-                starts: 0,
-                seen: None,
-            };
+            let machine = self.machine_of(node, false);
             self.machines.insert(node, machine);
         }
         for node in (1..=count).map(NodeId) {
@@ -116,9 +113,36 @@ impl World {
         Ok(())
     }
 
+    /// Starts one more node, which knows of no cluster yet.
+    pub fn join(&mut self, node: NodeId) -> Result<()> {
+        if self.machines.contains_key(&node) {
+            bail!("{node} is there already");
+        }
+        let machine = self.machine_of(node, true);
+        self.machines.insert(node, machine);
+        self.start(node)?;
+        self.connect(node)
+    }
+
+    fn machine_of(&mut self, node: NodeId, joined: bool) -> Machine {
+        Machine {
+            driver: None,
+            disk: Disk::holding(self.given.remove(&node).unwrap_or_default()),
+            disk_by_hand: false,
+            disk_unreadable: false,
+            reads_by_hand: false,
+            reads: VecDeque::new(),
+            clock: Time(0),
+            starts: 0,
+            joined,
+            seen: None,
+        }
+    }
+
     /// Starts a node with what its disk holds.
     pub fn start(&mut self, node: NodeId) -> Result<()> {
-        let voters: Vec<_> = self.machines.keys().copied().collect();
+        let founders = self.machines.iter().filter(|(_, machine)| !machine.joined);
+        let founders: Vec<_> = founders.map(|(node, _)| *node).collect();
         let mut knobs = self.knobs;
         for (owner, name, value) in &self.own_knobs {
             if *owner == node {
@@ -134,7 +158,12 @@ impl World {
         }
         machine.starts += 1;
         let seed = seed * 1_000 + node.0 * 100 + machine.starts;
-        let mut config = Config::new(ClusterId([7; 16]), node, voters, seed);
+        let joined = machine.joined;
+        let founders = if joined { Vec::new() } else { founders };
+        let mut config = Config::new(ClusterId([7; 16]), node, founders, seed);
+        if joined {
+            config.incarnation = Incarnation(1);
+        }
         config.knobs = knobs;
         #[cfg(feature = "planted-bugs")]
         {
@@ -169,6 +198,7 @@ impl World {
         let machine = self.machine(node)?;
         machine.driver.take().context("it is down already")?;
         machine.disk.crash(keep);
+        machine.reads.clear();
         machine.seen = None;
         Ok(())
     }
@@ -248,13 +278,18 @@ impl World {
                 from,
                 to,
                 bytes_max,
-            } => Some(Event::LogRead {
-                read,
-                entries: match machine.disk_unreadable {
+            } => {
+                let entries = match machine.disk_unreadable {
                     true => Vec::new(),
                     false => machine.disk.read(from, to, bytes_max),
-                },
-            }),
+                };
+                let event = Event::LogRead { read, entries };
+                if machine.reads_by_hand {
+                    machine.reads.push_back(event);
+                    return Ok(None);
+                }
+                Some(event)
+            }
             Action::SaveSnapshot(snapshot) => {
                 let index = snapshot.index;
                 machine.disk.save(snapshot);
