@@ -11,7 +11,8 @@ use crate::digest::Digest;
 use crate::entry::{ChainHash, HardState, LogEntry};
 use crate::ids::{LogIndex, NodeId, ReadId, Term, Ticket, WriteId};
 use crate::membership::Membership;
-use crate::message::{Message, StateHashAt};
+use crate::message::{LogPosition, Message, StateHashAt};
+use crate::snapshot::SnapshotPart;
 use crate::request::Reply;
 
 /// Something to do.
@@ -54,7 +55,42 @@ pub enum Action {
     },
     /// Make all blobs so far and then this snapshot durable, and report `SnapshotSaved`.
     SaveSnapshot(Snapshot),
-    /// The log up to here is in a snapshot and held by every voter: drop it.
+    /// Append these bytes of a leader's snapshot to those that are kept of it, beside
+    /// this node's own snapshots. A restart gets what was kept: any beginning of it.
+    KeepPiece(SnapshotPart),
+    /// The kept image is whole, and all bodies are handed over: make them durable,
+    /// then put the image in the place of this node's snapshot, and report
+    /// `SnapshotInstalled`. All of it or none.
+    InstallSnapshot {
+        /// The last entry in it.
+        index: LogIndex,
+    },
+    /// Read from a saved snapshot's image, and report `SnapshotRead`.
+    ReadSnapshot {
+        /// Names the read.
+        read: ReadId,
+        /// Which snapshot.
+        index: LogIndex,
+        /// From which byte on.
+        offset: u64,
+        /// So many bytes at the most.
+        bytes_max: u64,
+    },
+    /// Read bodies, and report `BodiesRead`.
+    ReadBodies {
+        /// Names the read.
+        read: ReadId,
+        /// Their digests.
+        digests: Vec<Digest>,
+        /// Stop after so many bytes, but read one body at least.
+        bytes_max: u64,
+    },
+    /// Report by `BodiesLacking` which of these bodies this node does not have.
+    FindLacking {
+        /// Their digests.
+        digests: Vec<Digest>,
+    },
+    /// The log up to here is in a snapshot, and no member is worth keeping it for: drop it.
     CompactLog {
         /// The last index to drop.
         up_to: LogIndex,
@@ -74,6 +110,8 @@ pub struct Write {
     pub hard_state: Option<HardState>,
     /// First remove every entry from here on.
     pub truncate_from: Option<LogIndex>,
+    /// Or replace the whole log by a snapshot that ends with this entry.
+    pub reset: Option<LogPosition>,
     /// Then append these: consecutive.
     pub entries: Vec<LogEntry>,
 }

@@ -124,6 +124,8 @@ knobs! {
     appends_in_flight_max: limits::APPENDS_IN_FLIGHT_MAX, 1, limits::APPENDS_IN_FLIGHT_MAX, "Appends on their way to one follower.";
     uncommitted_bytes_max: limits::UNCOMMITTED_BYTES_MAX, 1_024, limits::UNCOMMITTED_BYTES_MAX, "Appended and uncommitted proposals; beyond it a request is refused.";
     log_window_bytes_max: limits::LOG_WINDOW_BYTES_MAX, 1_024, limits::LOG_WINDOW_BYTES_MAX, "Applied entries kept in memory for followers that are nearly caught up.";
+    transfer_patience_ms: 1_000, 10, 600_000, "How long a leader keeps a snapshot, and the log behind it, for a follower that asked for a piece of it.";
+    log_slack_bytes: 64 * 1024 * 1024, 1_024, 64 * 1024 * 1024 * 1024, "Applied log that is kept for members that lack it; one that lacks more gets a snapshot.";
     snapshot_every_bytes: 16 * 1024 * 1024, 1_024, 64 * 1024 * 1024 * 1024, "Applied log between two snapshots, at the least.";
     state_hash_every_entries: 64, 1, 1_000_000, "How often replicas compare the hashes of their states.";
 }

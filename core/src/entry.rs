@@ -108,6 +108,8 @@ pub struct WriteBatch<'a> {
     pub hard_state: Option<HardState>,
     /// Forget the entries from here on: a new leader's log has others there.
     pub truncate_from: Option<LogIndex>,
+    /// Or forget them all: a snapshot that ends with this entry stands for them.
+    pub reset: Option<(LogIndex, Term)>,
     /// Entries that follow the last one.
     pub entries: &'a [LogEntry],
 }

@@ -63,6 +63,12 @@ pub const LOG_WINDOW_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub const WAITING_REQUESTS_MAX: u64 = 1_000;
 /// Finished jobs of one answer.
 pub const FEED_JOBS_MAX: u32 = 1_024;
+/// Bytes of a snapshot's image in one message.
+pub const SNAPSHOT_PIECE_BYTES_MAX: u64 = 512 * 1024;
+/// Image of a snapshot that a follower takes from its leader, in bytes.
+pub const SNAPSHOT_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
+/// Bodies that a follower asks for at once.
+pub const BODIES_FETCH_MAX: u64 = 256;
 /// Voters of a cluster.
 pub const VOTERS_MAX: u64 = 7;
 /// Members of a cluster: voters, those that come and go in a joint phase, and learners.
@@ -71,6 +77,10 @@ pub const MEMBERS_MAX: u64 = 32;
 const _: () = assert!(
     ENTRY_BYTES_MAX < FRAME_BYTES_MAX,
     "an entry must fit a frame"
+);
+const _: () = assert!(
+    SNAPSHOT_PIECE_BYTES_MAX + RESULT_BYTES_MAX < FRAME_BYTES_MAX,
+    "pieces, and bodies up to their bound and one more, must fit a frame"
 );
 const _: () = assert!(
     RESULT_BYTES_MAX * 2 < ENTRY_BYTES_MAX,

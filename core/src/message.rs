@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::StateHash;
+use crate::bytes::Bytes;
+use crate::digest::{Digest, StateHash};
 use crate::entry::LogEntry;
 use crate::ids::{Incarnation, LogIndex, Term};
+use crate::snapshot::SnapshotMeta;
 
 /// A message between voters. The connection proves from whom and to whom.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -76,11 +78,49 @@ pub enum Body {
     AppendReply(AppendReply),
     /// Stand for election now: the sender hands over (§3.10).
     TimeoutNow,
+    /// The follower lacks what the leader's log no longer holds: this snapshot
+    /// stands for it. Said again until the follower has caught up.
+    SnapshotOffer(SnapshotMeta),
+    /// The follower asks for bytes of a snapshot's image.
+    SnapshotFetch {
+        /// Which snapshot.
+        index: LogIndex,
+        /// From which byte on.
+        offset: u64,
+    },
+    /// The leader's answer.
+    SnapshotPiece {
+        /// Which snapshot.
+        index: LogIndex,
+        /// From which byte on.
+        offset: u64,
+        /// The bytes; none if the leader has no such snapshot any more.
+        piece: Option<Piece>,
+    },
+    /// The follower asks for bodies that the snapshot's state speaks of.
+    BodiesFetch {
+        /// Their digests.
+        digests: Vec<Digest>,
+    },
+    /// The leader's answer: some of them, as many as fit a message.
+    Bodies {
+        /// The bodies.
+        bodies: Vec<Bytes>,
+    },
     /// The receiver is no member any more.
     Removed {
         /// Since which entry.
         since: LogIndex,
     },
+}
+
+/// Some bytes of a snapshot's image.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Piece {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// The image ends with them.
+    pub last: bool,
 }
 
 /// The leader's message.

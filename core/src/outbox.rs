@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use crate::action::{Action, Write};
 use crate::entry::{HardState, LogEntry};
 use crate::ids::{LogIndex, NodeId, Ticket, WriteId};
-use crate::message::Message;
+use crate::message::{LogPosition, Message};
 use crate::request::Reply;
 
 /// A write that was handed out and is not yet known to be durable.
@@ -43,6 +43,7 @@ pub struct Outbox {
     known: HardState,
     commit_moved: bool,
     truncate_from: Option<LogIndex>,
+    reset: Option<LogPosition>,
     entries: Vec<LogEntry>,
     ready: Vec<Action>,
     gated: Vec<Action>,
@@ -65,6 +66,7 @@ impl Outbox {
             known,
             commit_moved: false,
             truncate_from: None,
+            reset: None,
             entries: Vec::new(),
             ready: Vec::new(),
             gated: Vec::new(),
@@ -166,6 +168,19 @@ impl Outbox {
         }
     }
 
+    /// A snapshot that is on disk for good stands for the whole log: what it holds
+    /// is durable, and no write before this confirms more.
+    pub fn reset(&mut self, position: LogPosition) {
+        self.entries.clear();
+        self.truncate_from = None;
+        self.reset = Some(position);
+        self.last = position.index;
+        self.durable = position.index;
+        for write in &mut self.in_flight {
+            write.last = write.last.min(position.index);
+        }
+    }
+
     /// Everything up to this write is on disk for good. Ids that were never
     /// handed out, or were confirmed before, change nothing.
     pub fn on_durable(&mut self, write: WriteId) {
@@ -196,6 +211,7 @@ impl Outbox {
                 id,
                 hard_state: told.then_some(self.known),
                 truncate_from: self.truncate_from.take(),
+                reset: self.reset.take(),
                 entries: std::mem::take(&mut self.entries),
             }));
             self.in_flight.push_back(InFlight {
@@ -212,6 +228,9 @@ impl Outbox {
     }
 
     fn has_write(&self) -> bool {
-        self.hard_state.is_some() || self.truncate_from.is_some() || !self.entries.is_empty()
+        self.hard_state.is_some()
+            || self.truncate_from.is_some()
+            || self.reset.is_some()
+            || !self.entries.is_empty()
     }
 }

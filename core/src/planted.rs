@@ -43,6 +43,8 @@ pub enum Bug {
     AnswerBeforeCommit,
     /// A reply of a former life of a member's disk counts. Found by committed never lost.
     StaleIncarnationCounts,
+    /// An installed snapshot throws away the log behind it. Found by committed never lost.
+    InstallDropsTail,
 }
 
 impl Bug {
@@ -67,5 +69,6 @@ impl Bug {
         Bug::ExpireAtTakeover,
         Bug::AnswerBeforeCommit,
         Bug::StaleIncarnationCounts,
+        Bug::InstallDropsTail,
     ];
 }

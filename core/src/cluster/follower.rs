@@ -196,6 +196,12 @@ impl Follower {
         Next::Stay
     }
 
+    /// A snapshot stands for the log up to here.
+    pub(super) fn on_installed(&mut self, index: LogIndex) {
+        self.verified = self.verified.max(index);
+        self.owed = Some(Owed::Progress);
+    }
+
     /// What the leader is to be told at the end of this turn, if anything: an
     /// answer it waits for, or that more is durable.
     pub(super) fn report(&mut self, cx: &Cx<'_>) -> Option<(NodeId, AppendReply)> {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Next;
+use super::sender::SnapshotSender;
 use super::progress::{Flow, Progress};
 use crate::action::Action;
 use crate::cx::Cx;
@@ -26,6 +27,8 @@ pub(super) struct Leader {
     /// The bytes of appended, uncommitted bodies.
     uncommitted_bytes: u64,
     hand_over: Option<HandOver>,
+    /// For followers that lack what the log no longer holds.
+    pub(super) sender: SnapshotSender,
     /// What a heartbeat carries for comparison.
     pub(super) state_hash: Option<StateHashAt>,
 }
@@ -51,6 +54,7 @@ impl Leader {
             next_read: ReadId(1),
             uncommitted_bytes: inherited.map(|entry| entry.body.count()).sum(),
             hand_over: None,
+            sender: SnapshotSender::default(),
             state_hash: None,
         };
         leader.on_membership(cx);
@@ -272,11 +276,31 @@ impl Leader {
         }
         self.round += 1;
         self.next_heartbeat = cx.time() + Span::from_ms(cx.config.knobs.heartbeat_ms);
+        for progress in self.peers.values_mut() {
+            if let Flow::Snapshot { offered } = &mut progress.flow {
+                *offered = false;
+            }
+        }
         let peers: Vec<_> = self.peers.keys().copied().collect();
         for peer in peers {
             self.send(peer, Vec::new(), term, commit, cx);
         }
         Next::Stay
+    }
+
+    fn offer_snapshot(&self, peer: NodeId, term: Term, cx: &mut Cx<'_>) {
+        if let Some(offer) = self.sender.offer(cx.log.first_known()) {
+            cx.mark(Mark::SnapshotOffered);
+            let message = cx.message(term, Body::SnapshotOffer(offer.clone()));
+            cx.outbox.say(peer, message);
+        }
+    }
+
+    /// A name for the next read from the disk.
+    pub(super) fn next_read(&mut self) -> ReadId {
+        let read = self.next_read;
+        self.next_read = read.next();
+        read
     }
 
     /// Sends each follower what it lacks, as far as its windows allow.
@@ -309,7 +333,22 @@ impl Leader {
                 .peers
                 .get_mut(&peer)
                 .expect("replicated to known peers only");
+            let is_compacted = cx.log.term_at(progress.next.prev()) == TermAt::Compacted;
+            match &progress.flow {
+                Flow::Snapshot { .. } if !is_compacted => {
+                    progress.flow = Flow::Probe { asked: false };
+                }
+                Flow::Probe { .. } | Flow::Stream { .. } if is_compacted => {
+                    progress.flow = Flow::Snapshot { offered: false };
+                }
+                Flow::Snapshot { .. } | Flow::Probe { .. } | Flow::Stream { .. } => {}
+            }
             let in_flight = match &mut progress.flow {
+                Flow::Snapshot { offered: true } => return,
+                Flow::Snapshot { offered } => {
+                    *offered = true;
+                    return self.offer_snapshot(peer, term, cx);
+                }
                 Flow::Probe { asked: true } => return,
                 Flow::Probe { asked } => {
                     *asked = true;
@@ -324,12 +363,6 @@ impl Leader {
                 return;
             }
             let next = progress.next;
-            // Compaction never passes the slowest voter, so only one that lost
-            // its disk can lack what is gone; that is for an operator to see.
-            if cx.log.term_at(next.prev()) == TermAt::Compacted {
-                cx.mark(Mark::FollowerBeyondHelp);
-                return;
-            }
             match cx
                 .log
                 .entries(next, cx.config.knobs.append_entries_max, APPEND_BYTES_MAX)
@@ -338,8 +371,7 @@ impl Leader {
                 Window::Entries(entries) => self.send_entries(peer, entries, term, commit, cx),
                 Window::OnDisk { to } => {
                     cx.mark(Mark::ReadFromDisk);
-                    let read = self.next_read;
-                    self.next_read = read.next();
+                    let read = self.next_read();
                     let to = to.min(LogIndex(next.0 + cx.config.knobs.append_entries_max - 1));
                     cx.outbox.act(Action::ReadLog {
                         read,
@@ -378,7 +410,7 @@ impl Leader {
                     *reading = None;
                     Some((*peer, progress.next))
                 }
-                Flow::Stream { .. } | Flow::Probe { .. } => None,
+                Flow::Stream { .. } | Flow::Probe { .. } | Flow::Snapshot { .. } => None,
             });
         let Some((peer, next)) = asked else { return };
         let wanted: Vec<_> = entries

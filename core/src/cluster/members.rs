@@ -64,8 +64,17 @@ impl ClusterCoordinator {
                 }
                 true
             }
-            Body::Append(_) | Body::TimeoutNow | Body::Removed { .. } => true,
-            Body::PreVoteReply { .. } | Body::VoteReply { .. } | Body::AppendReply(_) => {
+            Body::Append(_)
+            | Body::TimeoutNow
+            | Body::Removed { .. }
+            | Body::SnapshotOffer(_)
+            | Body::SnapshotPiece { .. }
+            | Body::Bodies { .. } => true,
+            Body::PreVoteReply { .. }
+            | Body::VoteReply { .. }
+            | Body::AppendReply(_)
+            | Body::SnapshotFetch { .. }
+            | Body::BodiesFetch { .. } => {
                 let membership = cx.log.membership();
                 let (member, counts) = (
                     membership.contains(from),

@@ -11,22 +11,28 @@ mod follower;
 mod leader;
 mod members;
 mod progress;
+mod receiver;
+mod sender;
+mod transfer;
 mod votes;
 
 use crate::action::Violation;
 use crate::bytes::Bytes;
 use crate::cx::Cx;
+use crate::digest::Digest;
 use crate::entry::{EntryKind, HardState, LogEntry};
 use crate::ids::{LogIndex, NodeId, ReadId, Term};
 use crate::marks::Mark;
 use crate::message::{Append, Body, Message, StateHashAt};
 use crate::request::Refusal;
+use crate::snapshot::Snapshot;
 use crate::status::RoleName;
 use crate::time::Time;
 
 use candidate::Candidate;
 use follower::Follower;
 use leader::Leader;
+use receiver::SnapshotReceiver;
 pub use members::ChangeRefused;
 
 /// What a role wants to become.
@@ -64,6 +70,10 @@ pub enum Change {
     },
     /// This node leads no more: what it proposed may or may not survive.
     Deposed,
+    /// The image of the leader's snapshot is whole.
+    ImageReceived(Snapshot),
+    /// Bodies that the snapshot speaks of came.
+    BodiesReceived(Vec<(Digest, Bytes)>),
     /// A broken invariant.
     Halt(Violation),
 }
@@ -87,6 +97,8 @@ pub struct ClusterCoordinator {
     peer_state_hash: Option<StateHashAt>,
     /// Since which entry others say that this node is no member.
     removed_since: Option<LogIndex>,
+    /// A snapshot that comes from the leader.
+    receiver: Option<SnapshotReceiver>,
     changes: Vec<Change>,
 }
 
@@ -101,6 +113,7 @@ impl ClusterCoordinator {
             held_by_all: LogIndex(0),
             peer_state_hash: None,
             removed_since: None,
+            receiver: None,
             changes: Vec::new(),
         }
     }
@@ -307,6 +320,14 @@ impl ClusterCoordinator {
                 self.on_removed(since, cx);
                 Next::Stay
             }
+            body @ (Body::SnapshotOffer(_)
+            | Body::SnapshotFetch { .. }
+            | Body::SnapshotPiece { .. }
+            | Body::BodiesFetch { .. }
+            | Body::Bodies { .. }) => {
+                self.on_transfer(from, term, body, cx);
+                Next::Stay
+            }
         };
         self.perform(next, cx);
     }
@@ -434,6 +455,7 @@ impl ClusterCoordinator {
     /// The turn is over: followers are told what is new, or the leader is.
     pub fn settle(&mut self, cx: &mut Cx<'_>) {
         let term = self.hard_state.term;
+        self.go_on_receiving(cx);
         match &mut self.role {
             Role::Leader(leader) => leader.replicate(term, self.commit, cx),
             Role::Follower(follower) => {

@@ -16,6 +16,11 @@ pub(super) enum Flow {
         /// One is on its way; the next heartbeat asks again.
         asked: bool,
     },
+    /// It lacks what the log no longer holds, and is offered a snapshot.
+    Snapshot {
+        /// It was offered; the next heartbeat offers again.
+        offered: bool,
+    },
     /// The logs agree up to `next - 1`, or will when what is on its way arrives.
     Stream {
         /// The last index of each append on its way, in order.
@@ -56,7 +61,7 @@ impl Progress {
     pub(super) fn on_matched(&mut self, verified: LogIndex, durable: LogIndex) {
         self.durable = self.durable.max(durable);
         match &mut self.flow {
-            Flow::Probe { .. } => {
+            Flow::Probe { .. } | Flow::Snapshot { .. } => {
                 // The answer may be older than what is known: never back behind that.
                 self.next = verified.max(self.durable).next();
                 self.flow = Flow::Stream {
@@ -80,12 +85,17 @@ impl Progress {
     /// The follower refused an append after `previous`; it may agree at `hint`.
     /// A refusal of something that it confirmed since is late: nothing changes.
     pub(super) fn on_conflict(&mut self, previous: LogIndex, hint: LogIndex) {
-        if previous <= self.durable || previous >= self.next {
+        // While it is offered a snapshot, heartbeats ask about the log's beginning.
+        let offered = matches!(self.flow, Flow::Snapshot { .. });
+        if previous <= self.durable || (previous >= self.next && !offered) {
             return;
         }
         let after_hint = hint.min(previous.prev()).next();
         self.next = after_hint.max(self.durable.next());
-        self.flow = Flow::Probe { asked: false };
+        // Whether the log reaches back so far is seen when there is something to send.
+        if !matches!(self.flow, Flow::Snapshot { .. }) {
+            self.flow = Flow::Probe { asked: false };
+        }
     }
 
     /// The connection broke or opened: what was on its way is lost.

@@ -20,7 +20,12 @@ impl ClusterCoordinator {
             | Body::Append(_)
             | Body::AppendReply(_)
             | Body::TimeoutNow
-            | Body::Removed { .. } => true,
+            | Body::Removed { .. }
+            | Body::SnapshotOffer(_)
+            | Body::SnapshotFetch { .. }
+            | Body::SnapshotPiece { .. }
+            | Body::BodiesFetch { .. }
+            | Body::Bodies { .. } => true,
         }
     }
 

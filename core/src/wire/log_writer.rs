@@ -260,6 +260,10 @@ impl LogWriter {
             self.put(&mut sheet, Kind::Truncate, term, from, [&[], &[]]);
             self.map.truncate_from(from);
         }
+        if let Some((index, term)) = batch.reset {
+            self.put(&mut sheet, Kind::Reset, term, index, [&[], &[]]);
+            self.map = LogMap::new(index, term);
+        }
         for entry in batch.entries {
             self.put_entry(&mut sheet, entry);
         }
@@ -268,14 +272,6 @@ impl LogWriter {
             self.put_hard_state(&mut sheet, Kind::HardStateCopy, &hard_state);
         }
         Ok(self.finish(sheet))
-    }
-
-    /// The steps that replace all entries by a snapshot that ends with `index`.
-    pub fn encode_reset(&mut self, index: LogIndex, term: Term) -> Vec<Step> {
-        let mut sheet = Sheet::new(0);
-        self.put(&mut sheet, Kind::Reset, term, index, [&[], &[]]);
-        self.map = LogMap::new(index, term);
-        self.finish(sheet)
     }
 
     /// The steps that say that all before is durable: makes the last write of a
@@ -314,6 +310,9 @@ impl LogWriter {
             }
             last = from.prev();
             last_term = self.map.term_at(last).unwrap_or(last_term);
+        }
+        if let Some((index, term)) = batch.reset {
+            (last, last_term) = (index, term);
         }
         for entry in batch.entries {
             let (index, bytes, limit) =

@@ -1,7 +1,10 @@
 //! What voters say to each other, as the payload of a frame.
 
 use super::DecodeError;
-use crate::limits::{APPEND_ENTRIES_MAX, ENTRY_BYTES_MAX, FRAME_BYTES_MAX};
+use crate::limits::{
+    APPEND_ENTRIES_MAX, BODIES_FETCH_MAX, ENTRY_BYTES_MAX, FRAME_BYTES_MAX, RESULT_BYTES_MAX,
+    SNAPSHOT_PIECE_BYTES_MAX,
+};
 use crate::message::{Body, Message};
 
 /// The version of the encoding below.
@@ -27,6 +30,31 @@ pub fn decode(bytes: &[u8]) -> Result<Message, DecodeError> {
     };
     bound("a message", bytes.len() as u64, FRAME_BYTES_MAX)?;
     let message: Message = super::decode(VERSION, bytes)?;
+    match &message.body {
+        Body::SnapshotPiece {
+            piece: Some(piece), ..
+        } => bound(
+            "a snapshot's piece",
+            piece.bytes.count(),
+            SNAPSHOT_PIECE_BYTES_MAX,
+        )?,
+        Body::BodiesFetch { digests } => bound(
+            "a fetch's body count",
+            digests.len() as u64,
+            BODIES_FETCH_MAX,
+        )?,
+        Body::Bodies { bodies } => {
+            bound("a body count", bodies.len() as u64, BODIES_FETCH_MAX)?;
+            for body in bodies {
+                bound("a body", body.count(), RESULT_BYTES_MAX)?;
+            }
+        }
+        Body::SnapshotOffer(offer) => offer
+            .membership
+            .check()
+            .map_err(|error| DecodeError::Malformed(error.to_string()))?,
+        _ => {}
+    }
     if let Body::Append(append) = &message.body {
         bound(
             "an append's entry count",

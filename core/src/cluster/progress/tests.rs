@@ -17,7 +17,7 @@ fn streaming(durable: u64, in_flight: &[u64]) -> Progress {
 fn in_flight(progress: &Progress) -> usize {
     match &progress.flow {
         Flow::Stream { in_flight, .. } => in_flight.len(),
-        Flow::Probe { .. } => panic!("it does not stream: {progress:?}"),
+        Flow::Probe { .. } | Flow::Snapshot { .. } => panic!("it does not stream: {progress:?}"),
     }
 }
 
