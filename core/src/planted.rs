@@ -41,6 +41,8 @@ pub enum Bug {
     ExpireAtTakeover,
     /// A request is answered before its entry is committed. Found by accepted never lost.
     AnswerBeforeCommit,
+    /// A snapshot under way sees what changes meanwhile. Found by snapshot is the state.
+    ImageSeesLaterChange,
 }
 
 impl Bug {
@@ -64,5 +66,6 @@ impl Bug {
         Bug::DivergeOnNode,
         Bug::ExpireAtTakeover,
         Bug::AnswerBeforeCommit,
+        Bug::ImageSeesLaterChange,
     ];
 }
