@@ -2,10 +2,11 @@
 //!
 //! A turn's actions may be performed in any order, except writes among
 //! themselves: what may only be said after a write is not handed out before.
+//! Parts of a snapshot are performed in order too; a turn has one at the most.
 
 use crate::bytes::Bytes;
 use crate::command::AuditRecord;
-use crate::digest::Digest;
+use crate::digest::{Digest, StateHash};
 use crate::entry::{HardState, LogEntry};
 use crate::ids::{LogIndex, NodeId, ReadId, Term, Ticket, WriteId};
 use crate::message::{Message, StateHashAt};
@@ -49,8 +50,10 @@ pub enum Action {
         /// The body.
         body: Bytes,
     },
-    /// Make all blobs so far and then this snapshot durable, and report `SnapshotSaved`.
-    SaveSnapshot(Snapshot),
+    /// Append this to the snapshot that is being written. With its last part make
+    /// all blobs so far and then the snapshot durable, all of it or none, and
+    /// report `SnapshotSaved`. Until then the one before stays in force.
+    SaveSnapshot(SnapshotPart),
     /// The log up to here is in a snapshot and held by every voter: drop it.
     CompactLog {
         /// The last index to drop.
@@ -75,15 +78,76 @@ pub struct Write {
     pub entries: Vec<LogEntry>,
 }
 
-/// The replicated state as of one entry.
+/// What a snapshot stands for.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Snapshot {
+pub struct SnapshotMeta {
     /// The last entry in it.
     pub index: LogIndex,
     /// That entry's term.
     pub term: Term,
+    /// The hash of the state.
+    pub state: StateHash,
+}
+
+/// The replicated state as of one entry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Snapshot {
+    /// What it stands for.
+    pub meta: SnapshotMeta,
     /// The state.
     pub image: Bytes,
+}
+
+/// Some bytes of a snapshot. Parts follow each other without a gap; one at
+/// offset 0 begins a snapshot, and whatever was begun before is void.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SnapshotPart {
+    /// What the snapshot stands for: the same in all its parts.
+    pub meta: SnapshotMeta,
+    /// How many bytes of the image come before these.
+    pub offset: u64,
+    /// The next bytes of the image.
+    pub bytes: Bytes,
+    /// With these the image is whole.
+    pub last: bool,
+}
+
+/// Puts the parts of a snapshot together in memory, for hosts without files.
+#[derive(Clone, Debug, Default)]
+pub struct SnapshotParts {
+    meta: Option<SnapshotMeta>,
+    image: Vec<u8>,
+}
+
+impl SnapshotParts {
+    /// Adds a part; returns the snapshot once it is whole.
+    ///
+    /// # Panics
+    /// If the part does not follow the one before: the core hands them out in
+    /// order, and a host must perform them so.
+    pub fn add(&mut self, part: SnapshotPart) -> Option<Snapshot> {
+        if part.offset == 0 {
+            self.image.clear();
+            self.meta = Some(part.meta.clone());
+        }
+        assert!(
+            self.meta.as_ref() == Some(&part.meta) && self.image.len() as u64 == part.offset,
+            "a part of {:?} at {} follows {} bytes of {:?}",
+            part.meta,
+            part.offset,
+            self.image.len(),
+            self.meta
+        );
+        self.image.extend_from_slice(&part.bytes);
+        if !part.last {
+            return None;
+        }
+        self.meta = None;
+        Some(Snapshot {
+            meta: part.meta,
+            image: std::mem::take(&mut self.image).into(),
+        })
+    }
 }
 
 /// A broken invariant, with the values that show it.

@@ -124,6 +124,7 @@ knobs! {
     uncommitted_bytes_max: limits::UNCOMMITTED_BYTES_MAX, 1_024, limits::UNCOMMITTED_BYTES_MAX, "Appended and uncommitted proposals; beyond it a request is refused.";
     log_window_bytes_max: limits::LOG_WINDOW_BYTES_MAX, 1_024, limits::LOG_WINDOW_BYTES_MAX, "Applied entries kept in memory for followers that are nearly caught up.";
     snapshot_every_bytes: 16 * 1024 * 1024, 1_024, 64 * 1024 * 1024 * 1024, "Applied log between two snapshots, at the least.";
+    snapshot_part_bytes: 256 * 1024, 64, limits::SNAPSHOT_PART_BYTES_MAX, "State that one turn puts into a snapshot: what is larger keeps a turn longer.";
     state_hash_every_entries: 64, 1, 1_000_000, "How often replicas compare the hashes of their states.";
 }
 

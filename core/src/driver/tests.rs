@@ -25,6 +25,7 @@ use crate::time::{Span, Time};
 struct Desk {
     hard_state: HardState,
     snapshot: Option<crate::action::Snapshot>,
+    parts: crate::action::SnapshotParts,
     entries: Vec<LogEntry>,
     back: Vec<Event>,
     said: Vec<(NodeId, Message)>,
@@ -59,11 +60,13 @@ impl Host for Desk {
                 let entries = self.entries.iter().filter(asked).cloned().collect();
                 self.back.push(Event::LogRead { read, entries });
             }
-            Action::SaveSnapshot(snapshot) => {
-                self.back.push(Event::SnapshotSaved {
-                    index: snapshot.index,
-                });
-                self.snapshot = Some(snapshot);
+            Action::SaveSnapshot(part) => {
+                if let Some(snapshot) = self.parts.add(part) {
+                    self.back.push(Event::SnapshotSaved {
+                        index: snapshot.meta.index,
+                    });
+                    self.snapshot = Some(snapshot);
+                }
             }
             Action::CompactLog { up_to } => self.entries.retain(|entry| entry.index > up_to),
             Action::PutBlob { .. } | Action::Audit(_) => {}
@@ -451,7 +454,12 @@ fn a_restart_from_snapshot_and_log_gives_the_same_state() {
     world.run();
     submit_one(&mut world, 2, "b");
     world.elapse(Span::from_ms(200));
-    let saved = world.desks[&node].snapshot.as_ref().expect("ordered").index;
+    let saved = world.desks[&node]
+        .snapshot
+        .as_ref()
+        .expect("ordered")
+        .meta
+        .index;
     let before = world.nodes[&node].view().state_hash();
     assert!(saved < before.index && saved > LogIndex(0));
     world.kill(node);

@@ -8,12 +8,13 @@ mod snapshots;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::action::{Action, Violation};
+use crate::action::{Action, Snapshot, SnapshotMeta, Violation};
 use crate::bytes::Bytes;
 use crate::cluster::{Change, ClusterCoordinator};
 use crate::command::{Command, Entry};
 use crate::config::{Config, ConfigError};
 use crate::cx::Cx;
+use crate::digest::StateHash;
 use crate::entry::{HardState, LogEntry};
 use crate::event::{Event, Now, Order};
 use crate::failover::FailoverManager;
@@ -55,7 +56,7 @@ pub struct Recovered {
     /// Term, vote, and what was known to be committed.
     pub hard_state: HardState,
     /// The latest snapshot.
-    pub snapshot: Option<crate::action::Snapshot>,
+    pub snapshot: Option<Snapshot>,
     /// The whole log that the disk holds, consecutive; it reaches back behind
     /// the snapshot as far as some voter may still need it.
     pub entries: Vec<LogEntry>,
@@ -104,6 +105,18 @@ pub enum RecoverError {
         index: LogIndex,
         /// What is wrong.
         reason: crate::queue::DecodeError,
+    },
+    /// The snapshot holds another state than it says.
+    #[error(
+        "the snapshot of {index} says that its state is {:032x} and holds {:032x}; restore this node from its peers", expected.0, found.0
+    )]
+    OtherState {
+        /// Its index.
+        index: LogIndex,
+        /// The hash that it says.
+        expected: StateHash,
+        /// The hash of its state.
+        found: StateHash,
     },
 }
 
@@ -159,8 +172,8 @@ impl ContextManager {
         let start = snapshot
             .as_ref()
             .map_or_else(LogPosition::default, |snapshot| LogPosition {
-                term: snapshot.term,
-                index: snapshot.index,
+                term: snapshot.meta.term,
+                index: snapshot.meta.index,
             });
         let log = recover_log(start, entries)?;
         let last = log.last().index;
@@ -173,12 +186,7 @@ impl ContextManager {
         #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
         let mut queue = match &snapshot {
             None => QueueManager::new(config.knobs.rules()),
-            Some(snapshot) => QueueManager::from_image(&snapshot.image).map_err(|reason| {
-                RecoverError::Snapshot {
-                    index: snapshot.index,
-                    reason,
-                }
-            })?,
+            Some(snapshot) => state_of(snapshot)?,
         };
         #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
         let mut outbox = Outbox::new(last, hard_state);
@@ -286,7 +294,7 @@ impl ContextManager {
         self.serve_waiting(now);
         self.lead(now);
         self.answer_feeds(now);
-        self.keep_snapshots();
+        self.keep_snapshots(now);
         self.cluster.settle(&mut cx!(self, now));
         self.outbox.set_commit(self.cluster.commit());
         if let Some(violation) = &self.halted {
@@ -310,6 +318,7 @@ impl ContextManager {
         let others = [
             self.failover.deadline(),
             self.feeds.deadline(),
+            self.snapshots.deadline(),
             self.work_deadline(),
         ];
         for other in others.into_iter().flatten() {
@@ -464,6 +473,20 @@ impl ContextManager {
     pub(crate) fn halted(&self) -> Option<&Violation> {
         self.halted.as_ref()
     }
+}
+
+fn state_of(snapshot: &Snapshot) -> Result<QueueManager, RecoverError> {
+    let SnapshotMeta { index, state, .. } = snapshot.meta;
+    let queue = QueueManager::from_image(&snapshot.image)
+        .map_err(|reason| RecoverError::Snapshot { index, reason })?;
+    if queue.state_hash() != state {
+        return Err(RecoverError::OtherState {
+            index,
+            expected: state,
+            found: queue.state_hash(),
+        });
+    }
+    Ok(queue)
 }
 
 fn recover_log(start: LogPosition, entries: Vec<LogEntry>) -> Result<Log, RecoverError> {

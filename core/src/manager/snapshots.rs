@@ -1,18 +1,35 @@
 //! When to save the state, and how much of the log may go. A snapshot is this
 //! node's own: it is not sent to others, so the log keeps what any voter lacks.
+//! The state is given out in parts, over many turns: no turn waits for all of it.
 
 use super::ContextManager;
-use crate::action::{Action, Snapshot};
-use crate::bytes::Bytes;
+use crate::action::{Action, SnapshotMeta, SnapshotPart};
+use crate::event::Now;
 use crate::ids::LogIndex;
 use crate::log::TermAt;
 use crate::marks::Mark;
+use crate::time::{Span, Time};
+
+/// From one part to the next: at least half of the time is left for other
+/// work, however many turns there are.
+const PART_PAUSE: Span = Span(1_000);
+
+/// A snapshot that is being given out.
+#[derive(Clone, Debug)]
+struct Taking {
+    meta: SnapshotMeta,
+    /// How many bytes of it are given out.
+    offset: u64,
+    /// When the next part is due.
+    due: Time,
+}
 
 /// Bookkeeping of this node's snapshots.
 #[derive(Clone, Debug)]
 pub(super) struct Snapshots {
     saved: LogIndex,
     asked: Option<LogIndex>,
+    taking: Option<Taking>,
     ordered: bool,
     bytes_since: u64,
     image_bytes: u64,
@@ -24,6 +41,7 @@ impl Snapshots {
         Snapshots {
             saved,
             asked: None,
+            taking: None,
             ordered: false,
             bytes_since: 0,
             image_bytes: 0,
@@ -45,11 +63,20 @@ impl Snapshots {
             self.saved = index;
         }
     }
+
+    /// When the next part of a snapshot is due.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.taking.as_ref().map(|taking| taking.due)
+    }
 }
 
 impl ContextManager {
-    pub(super) fn keep_snapshots(&mut self) {
-        self.save_snapshot();
+    pub(super) fn keep_snapshots(&mut self, now: Now) {
+        match self.snapshots.taking.take() {
+            Some(taking) if taking.due <= now.time => self.give_part(now, taking),
+            Some(taking) => self.snapshots.taking = Some(taking),
+            None => self.begin_snapshot(now),
+        }
         let up_to = self
             .snapshots
             .saved
@@ -67,7 +94,7 @@ impl ContextManager {
         }
     }
 
-    fn save_snapshot(&mut self) {
+    fn begin_snapshot(&mut self, now: Now) {
         // A large state is not written more often than its like of log is.
         let enough = self
             .config
@@ -88,9 +115,40 @@ impl ContextManager {
         self.snapshots.ordered = false;
         self.snapshots.bytes_since = 0;
         self.snapshots.asked = Some(index);
-        let image: Bytes = self.queue.image().into();
-        self.snapshots.image_bytes = image.count();
-        self.outbox
-            .act(Action::SaveSnapshot(Snapshot { index, term, image }));
+        let state = self.queue.begin_image();
+        // Not in this turn: its bodies may be performed after a part of it, and
+        // those that the state speaks of must come before its last.
+        self.snapshots.taking = Some(Taking {
+            meta: SnapshotMeta { index, term, state },
+            offset: 0,
+            due: now.time,
+        });
+    }
+
+    fn give_part(&mut self, now: Now, taking: Taking) {
+        let part = self.queue.image_part(self.config.knobs.snapshot_part_bytes);
+        let Taking { meta, offset, .. } = taking;
+        let end = offset + part.bytes.len() as u64;
+        if part.kept_count > 0 {
+            self.marks.hit(Mark::SnapshotKeptRows);
+        }
+        if part.last {
+            if offset > 0 {
+                self.marks.hit(Mark::SnapshotInParts);
+            }
+            self.snapshots.image_bytes = end;
+        } else {
+            self.snapshots.taking = Some(Taking {
+                meta: meta.clone(),
+                offset: end,
+                due: now.time + PART_PAUSE,
+            });
+        }
+        self.outbox.act(Action::SaveSnapshot(SnapshotPart {
+            meta,
+            offset,
+            bytes: part.bytes.into(),
+            last: part.last,
+        }));
     }
 }

@@ -1,14 +1,15 @@
 //! The bytes of each format as they were when it was made: a change here is a
 //! change of format, and needs a new version.
 
-use crate::digest::Digest;
+use crate::action::SnapshotMeta;
+use crate::digest::StateHash;
 use crate::entry::{HardState, LogEntry, WriteBatch};
 use crate::ids::{ClusterId, LogIndex, NodeId, Term};
 use crate::wire::frame::encode_frame;
 use crate::wire::identity::IdentityFile;
 use crate::wire::log_writer::{LogWriter, SEGMENT_BYTES_MIN, Step};
 use crate::wire::record::LogIdentity;
-use crate::wire::snapshot::{SnapshotEncoder, SnapshotMeta};
+use crate::wire::snapshot::{SnapshotEncoder, SnapshotHeader};
 
 const LOG: LogIdentity = LogIdentity {
     cluster: ClusterId([7; 16]),
@@ -94,14 +95,16 @@ fn a_segment_and_its_records_look_as_they_did() {
 
 #[test]
 fn a_snapshot_looks_as_it_did() {
-    let meta = SnapshotMeta {
+    let header = SnapshotHeader {
         cluster: LOG.cluster,
-        index: LogIndex(40),
-        term: Term(3),
-        state: Digest::ZERO,
+        meta: SnapshotMeta {
+            index: LogIndex(40),
+            term: Term(3),
+            state: StateHash::default(),
+        },
     };
     let mut bytes = Vec::new();
-    let mut encoder = SnapshotEncoder::begin(&meta, &mut bytes);
+    let mut encoder = SnapshotEncoder::begin(&header, &mut bytes);
     encoder.state(b"the state", &mut bytes);
     encoder.finish(&mut bytes);
     check("snapshot", &bytes);

@@ -4,12 +4,13 @@
 //! queue.
 //!
 //! ```text
-//! header  magic u32 | version u16 | zero u16 | cluster 16 | index u64 | term u64 | state 32 | crc u32
+//! header  magic u32 | version u16 | zero u16 | cluster 16 | index u64 | term u64 | state 16 | zero 16 | crc u32
 //! chunk   len u32 (not 0) | crc u32 | bytes
 //! footer  0 u32 | total u64 | digest 32 | crc u32
 //! ```
 
-use crate::digest::{Digest, DigestBuilder};
+use crate::action::SnapshotMeta;
+use crate::digest::{Digest, DigestBuilder, StateHash};
 use crate::ids::{ClusterId, LogIndex, Term};
 use crate::wire::Fields;
 use crate::wire::record::FORMAT_VERSION;
@@ -21,17 +22,13 @@ const HEADER_BYTES: usize = 4 + 2 + 2 + 16 + 8 + 8 + 32 + 4;
 /// Largest chunk of a snapshot, in bytes.
 pub const SNAPSHOT_CHUNK_BYTES_MAX: u64 = 1024 * 1024;
 
-/// What a snapshot stands for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SnapshotMeta {
+/// What a snapshot file says of itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SnapshotHeader {
     /// Whose state.
     pub cluster: ClusterId,
-    /// The last entry that is in it.
-    pub index: LogIndex,
-    /// That entry's term.
-    pub term: Term,
-    /// The state hash at that entry.
-    pub state: Digest,
+    /// Which state.
+    pub meta: SnapshotMeta,
 }
 
 /// Why bytes are not a snapshot.
@@ -70,15 +67,17 @@ pub struct SnapshotEncoder {
 impl SnapshotEncoder {
     /// Begins a snapshot: appends the header.
     #[must_use]
-    pub fn begin(meta: &SnapshotMeta, out: &mut Vec<u8>) -> SnapshotEncoder {
+    pub fn begin(header: &SnapshotHeader, out: &mut Vec<u8>) -> SnapshotEncoder {
         let start = out.len();
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
         out.extend_from_slice(&[0; 2]);
-        out.extend_from_slice(&meta.cluster.0);
+        let SnapshotHeader { cluster, meta } = header;
+        out.extend_from_slice(&cluster.0);
         out.extend_from_slice(&meta.index.0.to_le_bytes());
         out.extend_from_slice(&meta.term.0.to_le_bytes());
-        out.extend_from_slice(&meta.state.0);
+        out.extend_from_slice(&meta.state.0.to_le_bytes());
+        out.extend_from_slice(&[0; 16]);
         let crc = crc32c::crc32c(&out[start..]);
         out.extend_from_slice(&crc.to_le_bytes());
         let mut digest = DigestBuilder::new(DIGEST_DOMAIN);
@@ -109,7 +108,7 @@ impl SnapshotEncoder {
 }
 
 /// Reads the header alone: which snapshot a file claims to be.
-pub fn read_snapshot_header(bytes: &[u8]) -> Result<SnapshotMeta, SnapshotError> {
+pub fn read_snapshot_header(bytes: &[u8]) -> Result<SnapshotHeader, SnapshotError> {
     let header = bytes.get(..HEADER_BYTES).ok_or(SnapshotError::Header)?;
     let (checked, crc) = header
         .split_last_chunk::<4>()
@@ -122,32 +121,31 @@ pub fn read_snapshot_header(bytes: &[u8]) -> Result<SnapshotMeta, SnapshotError>
         return Err(SnapshotError::Header);
     }
     match fields.u16() {
-        Some(FORMAT_VERSION) => meta(&mut fields).ok_or(SnapshotError::Header),
+        Some(FORMAT_VERSION) => header_of(&mut fields).ok_or(SnapshotError::Header),
         Some(found) => Err(SnapshotError::OtherVersion { found }),
         None => Err(SnapshotError::Header),
     }
 }
 
-fn meta(fields: &mut Fields<'_>) -> Option<SnapshotMeta> {
+fn header_of(fields: &mut Fields<'_>) -> Option<SnapshotHeader> {
     let zero: [u8; 2] = fields.bytes()?;
     let cluster = ClusterId(fields.bytes()?);
     let (index, term) = (LogIndex(fields.u64()?), Term(fields.u64()?));
-    let state = Digest(fields.bytes()?);
-    (zero == [0; 2] && fields.0.is_empty()).then_some(SnapshotMeta {
+    let state = StateHash(u128::from_le_bytes(fields.bytes()?));
+    let reserved: [u8; 16] = fields.bytes()?;
+    (zero == [0; 2] && reserved == [0; 16] && fields.0.is_empty()).then_some(SnapshotHeader {
         cluster,
-        index,
-        term,
-        state,
+        meta: SnapshotMeta { index, term, state },
     })
 }
 
 /// Checks a whole snapshot file and returns what it stands for and the state
 /// in it. Either all of it is good or there is no snapshot.
-pub fn decode_snapshot(bytes: &[u8]) -> Result<(SnapshotMeta, Vec<u8>), SnapshotError> {
-    let meta = read_snapshot_header(bytes)?;
-    let (header, mut rest) = bytes.split_at(HEADER_BYTES);
+pub fn decode_snapshot(bytes: &[u8]) -> Result<(SnapshotHeader, Vec<u8>), SnapshotError> {
+    let header = read_snapshot_header(bytes)?;
+    let (header_bytes, mut rest) = bytes.split_at(HEADER_BYTES);
     let mut digest = DigestBuilder::new(DIGEST_DOMAIN);
-    digest.part(header);
+    digest.part(header_bytes);
     let mut state = Vec::new();
     loop {
         let offset = (bytes.len() - rest.len()) as u64;
@@ -157,7 +155,7 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<(SnapshotMeta, Vec<u8>), Snapshot
         if len == 0 {
             let total = state.len() as u64;
             return match footer(rest, total, &digest.finish()) {
-                Some(()) => Ok((meta, state)),
+                Some(()) => Ok((header, state)),
                 None => Err(SnapshotError::Footer { offset }),
             };
         }

@@ -2,18 +2,20 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn meta() -> SnapshotMeta {
-    SnapshotMeta {
+fn header() -> SnapshotHeader {
+    SnapshotHeader {
         cluster: ClusterId([7; 16]),
-        index: LogIndex(40),
-        term: Term(3),
-        state: Digest::of(b"state"),
+        meta: SnapshotMeta {
+            index: LogIndex(40),
+            term: Term(3),
+            state: StateHash(0x1234 << 100 | 5),
+        },
     }
 }
 
 fn file(state: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut encoder = SnapshotEncoder::begin(&meta(), &mut out);
+    let mut encoder = SnapshotEncoder::begin(&header(), &mut out);
     encoder.state(state, &mut out);
     encoder.finish(&mut out);
     out
@@ -22,8 +24,8 @@ fn file(state: &[u8]) -> Vec<u8> {
 #[test]
 fn a_state_of_several_chunks_reads_back() {
     let state = vec![5; SNAPSHOT_CHUNK_BYTES_MAX as usize * 2 + 17];
-    assert_eq!(decode_snapshot(&file(&state)), Ok((meta(), state)));
-    assert_eq!(decode_snapshot(&file(&[])), Ok((meta(), Vec::new())));
+    assert_eq!(decode_snapshot(&file(&state)), Ok((header(), state)));
+    assert_eq!(decode_snapshot(&file(&[])), Ok((header(), Vec::new())));
 }
 
 #[test]
@@ -48,7 +50,7 @@ fn no_flipped_bit_and_no_cut_passes() {
 #[test]
 fn whole_chunks_in_another_order_are_no_snapshot() {
     let mut out = Vec::new();
-    let mut encoder = SnapshotEncoder::begin(&meta(), &mut out);
+    let mut encoder = SnapshotEncoder::begin(&header(), &mut out);
     let start = out.len();
     encoder.state(b"first", &mut out);
     let middle = out.len();
