@@ -97,11 +97,19 @@ impl NodeRig {
         let bodies = BlobStore::open(&self.folder.path().join("bodies")).expect("bodies");
         let (mailbox, mail) = Mailbox::new(node);
         let switch = Switch::default();
+        let snapshots = store.snapshot_writer(CLUSTER);
         let (scribe, log) =
-            LogScribe::spawn(store, CLUSTER, mailbox.clone(), switch.clone()).expect("a thread");
+            LogScribe::spawn(store, mailbox.clone(), switch.clone()).expect("a thread");
         let audit = self.folder.path().join("audit.jsonl");
-        let (shelf, keeper) =
-            Shelf::spawn(node, bodies, &audit, scribe.clone(), switch.clone()).expect("a thread");
+        let (shelf, keeper) = Shelf::spawn(
+            node,
+            bodies,
+            &audit,
+            snapshots,
+            scribe.clone(),
+            switch.clone(),
+        )
+        .expect("a thread");
         let net = self.net(node, &mailbox);
         self.life = Some(Life {
             host: NodeHost::new(node, net, scribe, shelf),
