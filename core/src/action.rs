@@ -2,18 +2,16 @@
 //!
 //! A turn's actions may be performed in any order, except writes among
 //! themselves: what may only be said after a write is not handed out before.
-
-use std::sync::Arc;
+//! Parts of a snapshot are performed in order too; a turn has one at the most.
 
 use crate::bytes::Bytes;
 use crate::command::AuditRecord;
 use crate::digest::Digest;
 use crate::entry::{ChainHash, HardState, LogEntry};
 use crate::ids::{LogIndex, NodeId, ReadId, Term, Ticket, WriteId};
-use crate::membership::Membership;
 use crate::message::{LogPosition, Message, StateHashAt};
-use crate::snapshot::SnapshotPart;
 use crate::request::Reply;
+use crate::snapshot::SnapshotPart;
 
 /// Something to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,8 +51,10 @@ pub enum Action {
         /// The body.
         body: Bytes,
     },
-    /// Make all blobs so far and then this snapshot durable, and report `SnapshotSaved`.
-    SaveSnapshot(Snapshot),
+    /// Append this to the snapshot that is being written. With its last part make
+    /// all blobs so far and then the snapshot durable, all of it or none, and
+    /// report `SnapshotSaved`. Until then the one before stays in force.
+    SaveSnapshot(SnapshotPart),
     /// Append these bytes of a leader's snapshot to those that are kept of it, beside
     /// this node's own snapshots. A restart gets what was kept: any beginning of it.
     KeepPiece(SnapshotPart),
@@ -114,21 +114,6 @@ pub struct Write {
     pub reset: Option<LogPosition>,
     /// Then append these: consecutive.
     pub entries: Vec<LogEntry>,
-}
-
-/// The replicated state as of one entry.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Snapshot {
-    /// The last entry in it.
-    pub index: LogIndex,
-    /// That entry's term.
-    pub term: Term,
-    /// The hash of the log up to there.
-    pub chain: ChainHash,
-    /// Who belonged to the cluster as of it.
-    pub membership: Arc<Membership>,
-    /// The state.
-    pub image: Bytes,
 }
 
 /// A broken invariant, with the values that show it.

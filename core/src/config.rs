@@ -127,6 +127,7 @@ knobs! {
     transfer_patience_ms: 1_000, 10, 600_000, "How long a leader keeps a snapshot, and the log behind it, for a follower that asked for a piece of it.";
     log_slack_bytes: 64 * 1024 * 1024, 1_024, 64 * 1024 * 1024 * 1024, "Applied log that is kept for members that lack it; one that lacks more gets a snapshot.";
     snapshot_every_bytes: 16 * 1024 * 1024, 1_024, 64 * 1024 * 1024 * 1024, "Applied log between two snapshots, at the least.";
+    snapshot_part_bytes: 256 * 1024, 64, limits::SNAPSHOT_PART_BYTES_MAX, "State that one turn puts into a snapshot: what is larger keeps a turn longer.";
     state_hash_every_entries: 64, 1, 1_000_000, "How often replicas compare the hashes of their states.";
 }
 

@@ -71,6 +71,8 @@ marks! {
     LoopStalled: "the host let much time pass between two turns",
     StateHashCompared: "a replica compared its state with the leader's",
     SnapshotTaken: "a snapshot was asked for",
+    SnapshotInParts: "a snapshot took more than one turn",
+    SnapshotKeptRows: "rows changed while a snapshot was being taken, and were kept for it as they were",
     LogCompacted: "the log's beginning was dropped",
     AppliedBehind: "a turn left committed entries to the next",
 }

@@ -45,6 +45,8 @@ pub enum Bug {
     StaleIncarnationCounts,
     /// An installed snapshot throws away the log behind it. Found by committed never lost.
     InstallDropsTail,
+    /// A snapshot under way sees what changes meanwhile. Found by snapshot is the state.
+    ImageSeesLaterChange,
 }
 
 impl Bug {
@@ -70,5 +72,6 @@ impl Bug {
         Bug::AnswerBeforeCommit,
         Bug::StaleIncarnationCounts,
         Bug::InstallDropsTail,
+        Bug::ImageSeesLaterChange,
     ];
 }

@@ -307,13 +307,19 @@ impl EmbeddedCluster {
 
         let (mailbox, mail) = Mailbox::new(node);
         let switch = Switch::default();
-        let (scribe, log_thread) =
-            LogScribe::spawn(store, cluster, mailbox.clone(), switch.clone())
-                .map_err(system("start a log thread"))?;
+        let snapshots = store.snapshot_writer(cluster);
+        let (scribe, log_thread) = LogScribe::spawn(store, mailbox.clone(), switch.clone())
+            .map_err(system("start a log thread"))?;
         let audit = path.join("audit.jsonl");
-        let (shelf, shelf_thread) =
-            Shelf::spawn(node, bodies, &audit, scribe.clone(), switch.clone())
-                .map_err(system("open the audit file"))?;
+        let (shelf, shelf_thread) = Shelf::spawn(
+            node,
+            bodies,
+            &audit,
+            snapshots,
+            scribe.clone(),
+            switch.clone(),
+        )
+        .map_err(system("open the audit file"))?;
         let reader = shelf.reader();
         let peers = voters.into_iter().filter(|peer| *peer != node).collect();
         let net = Net::start(

@@ -91,7 +91,7 @@ impl Host for NodeHost {
             }
             Action::CompactLog { up_to } => self.scribe.order(LogOrder::Compact { up_to }),
             Action::PutBlob { digest, body } => self.shelf.put(digest, body),
-            Action::SaveSnapshot(snapshot) => self.shelf.save_snapshot(snapshot),
+            Action::SaveSnapshot(part) => self.shelf.save_snapshot(part),
             Action::Audit(record) => self.shelf.audit(record),
             // The driver keeps the violation, and the pilot ends with it.
             Action::Halt(violation) => tracing::error!(node = %self.node, %violation, "halted"),

@@ -7,15 +7,14 @@ use std::path::Path;
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use precentor_core::action::{Snapshot, Write};
-use precentor_core::digest::Digest;
+use precentor_core::action::Write;
 use precentor_core::driver::Recovered;
 use precentor_core::entry::{HardState, LogEntry, WriteBatch};
 use precentor_core::event::Event;
-use precentor_core::ids::{ClusterId, LogIndex, ReadId, WriteId};
-use precentor_core::wire::snapshot::SnapshotMeta;
+use precentor_core::ids::{LogIndex, ReadId, WriteId};
+use precentor_core::snapshot::Snapshot;
 
-use crate::disk::{OpenError, Store};
+use crate::disk::{FinishedSnapshot, OpenError, Store};
 use crate::pilot::{Mail, Mailbox, Switch};
 
 /// Entries of one sync at most: a sync of more takes too long for the first of them.
@@ -39,8 +38,9 @@ pub enum LogOrder {
         /// How much.
         bytes_max: u64,
     },
-    /// Save the state; its bodies are durable already.
-    SaveSnapshot(Snapshot),
+    /// A snapshot is written, and its bodies are durable: from now on it counts.
+    /// Or it could not be written.
+    AdoptSnapshot(io::Result<FinishedSnapshot>),
     /// Drop old entries.
     Compact {
         /// The last to drop.
@@ -61,7 +61,6 @@ impl LogScribe {
     /// If the system gives no thread.
     pub fn spawn(
         store: Store,
-        cluster: ClusterId,
         mailbox: Mailbox,
         switch: Switch,
     ) -> io::Result<(LogScribe, JoinHandle<()>)> {
@@ -69,7 +68,6 @@ impl LogScribe {
         let name = format!("log-{}", mailbox.node());
         let scribe = Scribe {
             store,
-            cluster,
             mailbox,
             switch,
             batch: Batch::default(),
@@ -94,6 +92,7 @@ struct Batch {
     last: Option<WriteId>,
     hard_state: Option<HardState>,
     truncate_from: Option<LogIndex>,
+    reset: None,
     entries: Vec<LogEntry>,
     bytes: u64,
 }
@@ -125,7 +124,6 @@ impl Batch {
 
 struct Scribe {
     store: Store,
-    cluster: ClusterId,
     mailbox: Mailbox,
     switch: Switch,
     batch: Batch,
@@ -183,26 +181,14 @@ impl Scribe {
                 self.report(Event::LogRead { read, entries });
                 Ok(())
             }
-            LogOrder::SaveSnapshot(snapshot) => {
+            LogOrder::AdoptSnapshot(finished) => {
                 self.flush()?;
-                let Snapshot {
-                    index,
-                    term,
-                    chain,
-                    membership,
-                    image,
-                } = snapshot;
-                let state = Digest::of(&image);
-                let meta = SnapshotMeta {
-                    cluster: self.cluster,
-                    index,
-                    term,
-                    chain,
-                    state,
-                    membership,
-                };
-                match self.store.save_snapshot(&meta, &image) {
-                    Ok(()) => self.report(Event::SnapshotSaved { index }),
+                let adopted = finished.and_then(|finished| {
+                    let index = finished.index();
+                    self.store.adopt_snapshot(finished).map(|()| index)
+                });
+                match adopted {
+                    Ok(index) => self.report(Event::SnapshotSaved { index }),
                     Err(error) => return self.break_off("save a snapshot", &error),
                 }
                 Ok(())
@@ -225,6 +211,7 @@ impl Scribe {
         match self.store.append(&WriteBatch {
             hard_state: batch.hard_state,
             truncate_from: batch.truncate_from,
+            reset: None,
             entries: &batch.entries,
         }) {
             Ok(()) => {
@@ -255,10 +242,7 @@ impl Scribe {
 /// If the snapshot or an entry cannot be read.
 pub fn recovered(store: &mut Store, path: &Path) -> Result<Recovered, OpenError> {
     let snapshot = store.load_snapshot()?.map(|loaded| Snapshot {
-        index: loaded.meta.index,
-        term: loaded.meta.term,
-        chain: loaded.meta.chain,
-        membership: loaded.meta.membership,
+        meta: loaded.header.meta,
         image: loaded.state.into(),
     });
     let last = store.log().last_index();

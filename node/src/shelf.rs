@@ -1,6 +1,7 @@
 //! The bodies of published contexts at one node, and the thread that puts them
 //! away. A body can be read from the moment it is handed in: it is in memory
-//! until it is in the store. Also keeps the audit chain's text.
+//! until it is in the store. Also keeps the audit chain's text, and writes the
+//! snapshots, which must come after the bodies that they speak of.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -10,13 +11,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use precentor_core::action::Snapshot;
 use precentor_core::bytes::Bytes;
 use precentor_core::command::AuditRecord;
 use precentor_core::digest::Digest;
 use precentor_core::ids::{LogIndex, NodeId};
+use precentor_core::snapshot::SnapshotPart;
 
 use crate::blobstore::{BlobError, BlobStore};
+use crate::disk::SnapshotWriter;
 use crate::pilot::Switch;
 use crate::scribe::{LogOrder, LogScribe};
 
@@ -29,7 +31,7 @@ const PENDING_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 enum Task {
     Put(Digest),
-    Snapshot(Snapshot),
+    Snapshot(SnapshotPart),
     Audit(AuditRecord),
 }
 
@@ -82,8 +84,9 @@ impl std::fmt::Debug for Task {
 }
 
 impl Shelf {
-    /// Starts the thread over an opened store; snapshots go on to `scribe`
-    /// once the bodies that they speak of are durable.
+    /// Starts the thread over an opened store; snapshots are written by
+    /// `snapshots` and go on to `scribe` once they are whole, and the bodies
+    /// that they speak of durable.
     ///
     /// # Errors
     /// If the audit file cannot be opened, or the system gives no thread.
@@ -91,6 +94,7 @@ impl Shelf {
         node: NodeId,
         store: BlobStore,
         audit_path: &Path,
+        snapshots: SnapshotWriter,
         scribe: LogScribe,
         switch: Switch,
     ) -> io::Result<(Shelf, JoinHandle<()>)> {
@@ -105,6 +109,7 @@ impl Shelf {
             node,
             shared: shared.clone(),
             audit,
+            snapshots,
             scribe,
             switch,
         };
@@ -132,8 +137,8 @@ impl Shelf {
         self.send(Task::Put(digest));
     }
 
-    pub(crate) fn save_snapshot(&self, snapshot: Snapshot) {
-        self.send(Task::Snapshot(snapshot));
+    pub(crate) fn save_snapshot(&self, part: SnapshotPart) {
+        self.send(Task::Snapshot(part));
     }
 
     pub(crate) fn audit(&self, record: AuditRecord) {
@@ -168,6 +173,7 @@ struct Keeper {
     node: NodeId,
     shared: Arc<Shared>,
     audit: AuditFile,
+    snapshots: SnapshotWriter,
     scribe: LogScribe,
     switch: Switch,
 }
@@ -190,11 +196,7 @@ impl Keeper {
             match task {
                 Task::Put(digest) => self.put(&digest)?,
                 Task::Audit(record) => self.audit.add(&record)?,
-                Task::Snapshot(snapshot) => {
-                    self.shared.store.flush().map_err(io::Error::other)?;
-                    self.audit.sync()?;
-                    self.scribe.order(LogOrder::SaveSnapshot(snapshot));
-                }
+                Task::Snapshot(part) => self.snapshot(&part)?,
             }
             if tasks.is_empty() {
                 self.audit.flush()?;
@@ -202,6 +204,20 @@ impl Keeper {
         }
         self.audit.sync()?;
         self.shared.store.flush().map_err(io::Error::other)
+    }
+
+    fn snapshot(&mut self, part: &SnapshotPart) -> io::Result<()> {
+        let mut finished = self.snapshots.write(part).map(|()| None);
+        if part.last && finished.is_ok() {
+            self.shared.store.flush().map_err(io::Error::other)?;
+            self.audit.sync()?;
+            finished = self.snapshots.finish().map(Some);
+        }
+        // To end the node if it failed is up to the scribe.
+        if let Some(finished) = finished.transpose() {
+            self.scribe.order(LogOrder::AdoptSnapshot(finished));
+        }
+        Ok(())
     }
 
     fn put(&self, digest: &Digest) -> io::Result<()> {

@@ -5,10 +5,11 @@
 
 use std::collections::VecDeque;
 
-use precentor_core::action::{Snapshot, Write};
+use precentor_core::action::Write;
 use precentor_core::driver::Recovered;
 use precentor_core::entry::{HardState, LogEntry};
 use precentor_core::ids::{LogIndex, Term, WriteId};
+use precentor_core::snapshot::Snapshot;
 
 use self::record_log::RecordLog;
 use crate::scenario::DiskOptions;

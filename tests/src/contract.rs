@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use precentor_core::action::{Action, Snapshot, Write};
+use precentor_core::action::{Action, Write};
 use precentor_core::bytes::Bytes;
 use precentor_core::command::Command;
 use precentor_core::config::Config;
@@ -18,6 +18,7 @@ use precentor_core::membership::Membership;
 use precentor_core::message::{Body, Message};
 use precentor_core::principal::Principal;
 use precentor_core::request::{Reply, Request};
+use precentor_core::snapshot::Snapshot;
 use precentor_core::time::Time;
 
 /// A host under test: of node n1, in a cluster of n1 and n2.
@@ -58,6 +59,7 @@ fn write(id: u64, entries: impl IntoIterator<Item = LogEntry>) -> Write {
         id: WriteId(id),
         hard_state: None,
         truncate_from: None,
+        reset: None,
         entries: entries.into_iter().collect(),
     }
 }

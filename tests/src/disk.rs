@@ -4,10 +4,11 @@
 
 use std::collections::VecDeque;
 
-use precentor_core::action::{Snapshot, Write};
+use precentor_core::action::Write;
 use precentor_core::driver::Recovered;
 use precentor_core::entry::{HardState, LogEntry};
 use precentor_core::ids::{LogIndex, WriteId};
+use precentor_core::snapshot::Snapshot;
 
 /// One node's disk.
 #[derive(Clone, Debug, Default)]

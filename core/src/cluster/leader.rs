@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::Next;
-use super::sender::SnapshotSender;
 use super::progress::{Flow, Progress};
+use super::sender::SnapshotSender;
 use crate::action::Action;
 use crate::cx::Cx;
 use crate::entry::LogEntry;

@@ -32,8 +32,8 @@ use crate::time::Time;
 use candidate::Candidate;
 use follower::Follower;
 use leader::Leader;
-use receiver::SnapshotReceiver;
 pub use members::ChangeRefused;
+use receiver::SnapshotReceiver;
 
 /// What a role wants to become.
 #[derive(Clone, PartialEq, Eq, Debug)]

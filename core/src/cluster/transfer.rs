@@ -98,13 +98,7 @@ impl ClusterCoordinator {
     }
 
     /// A message of a transfer, from a member.
-    pub(super) fn on_transfer(
-        &mut self,
-        from: NodeId,
-        term: Term,
-        body: Body,
-        cx: &mut Cx<'_>,
-    ) {
+    pub(super) fn on_transfer(&mut self, from: NodeId, term: Term, body: Body, cx: &mut Cx<'_>) {
         if term != self.hard_state.term {
             cx.mark(Mark::StaleTermIgnored);
             return;

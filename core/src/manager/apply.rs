@@ -75,7 +75,8 @@ impl ContextManager {
         }
         let applied = self.queue.apply(index, logged.term, entry);
         self.applied = index;
-        self.snapshots.on_applied(logged.body.count());
+        let slack = self.config.knobs.log_slack_bytes;
+        self.snapshots.on_applied(index, logged.body.count(), slack);
         if let Some((digest, body)) = applied.publication {
             self.outbox.act(Action::PutBlob { digest, body });
         }
@@ -113,7 +114,8 @@ impl ContextManager {
             .expect("a membership is checked before it is taken into the log");
         let record = self.queue.apply_membership(index, logged.term, &entry);
         self.applied = index;
-        self.snapshots.on_applied(logged.body.count());
+        let slack = self.config.knobs.log_slack_bytes;
+        self.snapshots.on_applied(index, logged.body.count(), slack);
         self.outbox.act(Action::Audit(record));
         self.note_state_hash(index);
     }

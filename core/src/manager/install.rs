@@ -4,13 +4,14 @@
 
 use super::recover::state_of;
 use super::{ContextManager, cx};
+
 use crate::action::Action;
 use crate::bytes::Bytes;
 use crate::digest::Digest;
 use crate::event::Now;
 use crate::ids::LogIndex;
 use crate::limits::BODIES_FETCH_MAX;
-use crate::queue::{PlaceId, QueueManager};
+use crate::queue::{BodyCursor, QueueManager};
 use crate::snapshot::{Snapshot, SnapshotMeta};
 
 /// A snapshot that waits for its bodies.
@@ -19,7 +20,7 @@ pub(super) struct Installing {
     meta: SnapshotMeta,
     queue: QueueManager,
     /// The bodies of contexts up to this place are here.
-    complete: Option<PlaceId>,
+    complete: Option<BodyCursor>,
     /// The host was told to put it in force.
     ordered: bool,
 }
@@ -100,7 +101,6 @@ impl ContextManager {
         self.applied = index;
         self.hashes.clear();
         self.peer_hash = None;
-        self.snapshots.on_installed(index);
-        self.feeds_moved();
+        self.snapshots.on_installed(meta);
     }
 }

@@ -3,6 +3,7 @@
 
 mod apply;
 mod feeds;
+mod install;
 mod members;
 mod recover;
 mod serve;
@@ -25,17 +26,19 @@ use crate::ids::{LogIndex, Sequence, Ticket};
 use crate::log::{Log, LogStart};
 use crate::marks::{Mark, Marks};
 use crate::membership::Membership;
-use crate::message::{LogPosition, StateHashAt};
+use crate::message::StateHashAt;
 use crate::outbox::Outbox;
 use crate::principal::Principal;
 use crate::queue::QueueManager;
+
 use crate::random::Random;
 use crate::request::Reply;
 use crate::time::{Span, Stamp, Time};
 use crate::wire;
 
 use feeds::Feeds;
-pub use recover::{RecoverError, Recovered};
+use install::Installing;
+pub use recover::{Kept, RecoverError, Recovered};
 use snapshots::Snapshots;
 
 /// Lends the manager's tools to a component of it.
@@ -85,6 +88,8 @@ pub(crate) struct ContextManager {
     tick: Option<LogIndex>,
     feeds: Feeds,
     snapshots: Snapshots,
+    /// A leader's snapshot that waits for its bodies.
+    installing: Option<Installing>,
     /// This replica's state hashes at the last few intervals.
     hashes: VecDeque<StateHashAt>,
     /// A leader's hash for an index that is not applied here yet.
@@ -103,23 +108,16 @@ impl ContextManager {
             hard_state,
             snapshot,
             entries,
+            kept,
         } = recovered;
         let start = match &snapshot {
             None => LogStart::founding(Arc::new(Membership::founding(
                 config.founders.iter().copied(),
             ))),
-            Some(snapshot) => LogStart {
-                position: LogPosition {
-                    term: snapshot.term,
-                    index: snapshot.index,
-                },
-                chain: snapshot.chain,
-                membership: snapshot.membership.clone(),
-                membership_index: snapshot.index,
-            },
+            Some(snapshot) => LogStart::of(&snapshot.meta),
         };
         let start_index = start.position.index;
-        let log = recover::log_of(start, entries)?;
+        let (log, reset) = recover::log_of(start, entries)?;
         let last = log.last().index;
         if hard_state.commit > last {
             return Err(RecoverError::CommitBeyondLog {
@@ -130,12 +128,7 @@ impl ContextManager {
         #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
         let mut queue = match &snapshot {
             None => QueueManager::new(config.knobs.rules()),
-            Some(snapshot) => QueueManager::from_image(&snapshot.image).map_err(|reason| {
-                RecoverError::Snapshot {
-                    index: snapshot.index,
-                    reason,
-                }
-            })?,
+            Some(snapshot) => recover::state_of(snapshot)?,
         };
         #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
         let mut outbox = Outbox::new(last, hard_state);
@@ -161,7 +154,13 @@ impl ContextManager {
             log: &mut log,
             outbox: &mut outbox,
         };
-        let cluster = ClusterCoordinator::new(hard_state, commit, &mut cx);
+        let mut cluster = ClusterCoordinator::new(hard_state, commit, &mut cx);
+        if reset {
+            cx.outbox.reset(cx.log.last());
+        }
+        if let Some(Kept { meta, image }) = kept {
+            cluster.resume_transfer(meta, image, &mut cx);
+        }
         Ok(ContextManager {
             cluster,
             health: HealthMonitor::new(now.time),
@@ -175,7 +174,8 @@ impl ContextManager {
             epoch: None,
             tick: None,
             feeds: Feeds::default(),
-            snapshots: Snapshots::new(start_index),
+            installing: None,
+            snapshots: Snapshots::new(snapshot.map(|snapshot| snapshot.meta)),
             hashes: VecDeque::new(),
             peer_hash: None,
             halted: None,
@@ -222,7 +222,16 @@ impl ContextManager {
             Event::LogRead { read, entries } => {
                 self.cluster.on_log_read(read, entries, &mut cx!(self, now))
             }
-            Event::SnapshotSaved { index } => self.snapshots.on_saved(index),
+            Event::SnapshotSaved { index } => self.on_snapshot_saved(index),
+            Event::SnapshotInstalled { index } => self.on_snapshot_installed(now, index),
+            Event::SnapshotRead { read, piece } => {
+                self.cluster.on_piece_read(read, piece, &mut cx!(self, now));
+            }
+            Event::BodiesRead { read, bodies } => {
+                self.cluster
+                    .on_bodies_read(read, bodies, &mut cx!(self, now));
+            }
+            Event::BodiesLacking { digests } => self.on_bodies_lacking(digests),
             Event::Order(Order::HandOver) => {
                 self.cluster.on_hand_over(&mut cx!(self, now));
             }
@@ -240,7 +249,7 @@ impl ContextManager {
         self.serve_waiting(now);
         self.lead(now);
         self.answer_feeds(now);
-        self.keep_snapshots();
+        self.keep_snapshots(now);
         self.cluster.settle(&mut cx!(self, now));
         self.outbox.set_commit(self.cluster.commit());
         if let Some(violation) = &self.halted {
@@ -264,6 +273,7 @@ impl ContextManager {
         let others = [
             self.failover.deadline(),
             self.feeds.deadline(),
+            self.snapshots.deadline(),
             self.work_deadline(),
         ];
         for other in others.into_iter().flatten() {
@@ -299,6 +309,9 @@ impl ContextManager {
                     if let Some(latest) = self.hashes.back() {
                         self.cluster.set_state_hash(*latest);
                     }
+                    if let Some(saved) = self.snapshots.saved() {
+                        self.cluster.set_snapshot(saved.clone());
+                    }
                     self.append_own(
                         now,
                         Command::TakeOver {
@@ -308,6 +321,8 @@ impl ContextManager {
                     );
                 }
                 Change::Deposed => self.on_deposed(),
+                Change::ImageReceived(snapshot) => self.on_image_received(now, &snapshot),
+                Change::BodiesReceived(bodies) => self.on_bodies_received(bodies),
             }
         }
     }

@@ -3,15 +3,16 @@
 
 use std::sync::Arc;
 
-use crate::digest::Digest;
+use crate::digest::StateHash;
 use crate::entry::{ChainHash, EntryKind, HardState, LogEntry, WriteBatch};
 use crate::ids::{ClusterId, LogIndex, NodeId, Term};
 use crate::membership::Membership;
+use crate::snapshot::SnapshotMeta;
 use crate::wire::frame::encode_frame;
 use crate::wire::identity::IdentityFile;
 use crate::wire::log_writer::{LogWriter, SEGMENT_BYTES_MIN, Step};
 use crate::wire::record::LogIdentity;
-use crate::wire::snapshot::{SnapshotEncoder, SnapshotMeta};
+use crate::wire::snapshot::{SnapshotEncoder, SnapshotHeader};
 
 const LOG: LogIdentity = LogIdentity {
     cluster: ClusterId([7; 16]),
@@ -89,6 +90,7 @@ fn a_segment_and_its_records_look_as_they_did() {
     let batch = WriteBatch {
         hard_state: Some(vote),
         truncate_from: None,
+        reset: None,
         entries: &entries,
     };
     let Some(Step::Write { bytes, .. }) = writer.encode(&batch).unwrap().pop() else {
@@ -99,16 +101,18 @@ fn a_segment_and_its_records_look_as_they_did() {
 
 #[test]
 fn a_snapshot_looks_as_it_did() {
-    let meta = SnapshotMeta {
+    let header = SnapshotHeader {
         cluster: LOG.cluster,
-        index: LogIndex(40),
-        term: Term(3),
-        chain: ChainHash(5),
-        membership: Arc::new(Membership::founding([1, 2, 3].map(NodeId))),
-        state: Digest::ZERO,
+        meta: SnapshotMeta {
+            index: LogIndex(40),
+            term: Term(3),
+            chain: ChainHash(5),
+            state: StateHash::default(),
+            membership: Arc::new(Membership::founding([1, 2, 3].map(NodeId))),
+        },
     };
     let mut bytes = Vec::new();
-    let mut encoder = SnapshotEncoder::begin(&meta, &mut bytes);
+    let mut encoder = SnapshotEncoder::begin(&header, &mut bytes);
     encoder.state(b"the state", &mut bytes);
     encoder.finish(&mut bytes);
     check("snapshot", &bytes);

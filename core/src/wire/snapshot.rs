@@ -4,44 +4,32 @@
 //! queue.
 //!
 //! ```text
-//! header  magic u32 | version u16 | membership_bytes u16 | cluster 16 | index u64 | term u64
-//!         | chain u64 | state 32 | membership | crc u32
+//! header  magic u32 | version u16 | meta_bytes u16 | cluster 16 | meta | crc u32
 //! chunk   len u32 (not 0) | crc u32 | bytes
 //! footer  0 u32 | total u64 | digest 32 | crc u32
 //! ```
 
-use std::sync::Arc;
-
 use crate::digest::{Digest, DigestBuilder};
-use crate::entry::ChainHash;
-use crate::ids::{ClusterId, LogIndex, Term};
-use crate::membership::Membership;
+use crate::ids::ClusterId;
+use crate::snapshot::SnapshotMeta;
 use crate::wire::Fields;
 use crate::wire::record::FORMAT_VERSION;
 
 const MAGIC: [u8; 4] = *b"PRSN";
 const DIGEST_DOMAIN: &str = "precentor snapshot 1";
-/// Bytes of the header before the membership.
-const HEAD_BYTES: usize = 4 + 2 + 2 + 16 + 8 + 8 + 8 + 32;
+/// Bytes of the header before its variable part.
+const HEAD_BYTES: usize = 4 + 2 + 2 + 16;
 
 /// Largest chunk of a snapshot, in bytes.
 pub const SNAPSHOT_CHUNK_BYTES_MAX: u64 = 1024 * 1024;
 
-/// What a snapshot stands for.
+/// What a snapshot file says of itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SnapshotMeta {
+pub struct SnapshotHeader {
     /// Whose state.
     pub cluster: ClusterId,
-    /// The last entry that is in it.
-    pub index: LogIndex,
-    /// That entry's term.
-    pub term: Term,
-    /// The hash of the log up to there.
-    pub chain: ChainHash,
-    /// The digest of the state in it.
-    pub state: Digest,
-    /// Who belonged to the cluster as of that entry.
-    pub membership: Arc<Membership>,
+    /// Which state.
+    pub meta: SnapshotMeta,
 }
 
 /// Why bytes are not a snapshot.
@@ -80,21 +68,18 @@ pub struct SnapshotEncoder {
 impl SnapshotEncoder {
     /// Begins a snapshot: appends the header.
     #[must_use]
-    pub fn begin(meta: &SnapshotMeta, out: &mut Vec<u8>) -> SnapshotEncoder {
+    pub fn begin(header: &SnapshotHeader, out: &mut Vec<u8>) -> SnapshotEncoder {
         let start = out.len();
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-        let membership = postcard::to_allocvec(&*meta.membership)
+        let SnapshotHeader { cluster, meta } = header;
+        let meta = postcard::to_allocvec(meta)
             .expect("our own types are plain data: a vector takes them all");
-        let membership_bytes =
-            u16::try_from(membership.len()).expect("a bounded number of members takes few bytes");
-        out.extend_from_slice(&membership_bytes.to_le_bytes());
-        out.extend_from_slice(&meta.cluster.0);
-        out.extend_from_slice(&meta.index.0.to_le_bytes());
-        out.extend_from_slice(&meta.term.0.to_le_bytes());
-        out.extend_from_slice(&meta.chain.0.to_le_bytes());
-        out.extend_from_slice(&meta.state.0);
-        out.extend_from_slice(&membership);
+        let meta_bytes =
+            u16::try_from(meta.len()).expect("a bounded number of members takes few bytes");
+        out.extend_from_slice(&meta_bytes.to_le_bytes());
+        out.extend_from_slice(&cluster.0);
+        out.extend_from_slice(&meta);
         let crc = crc32c::crc32c(&out[start..]);
         out.extend_from_slice(&crc.to_le_bytes());
         let mut digest = DigestBuilder::new(DIGEST_DOMAIN);
@@ -125,19 +110,19 @@ impl SnapshotEncoder {
 }
 
 /// Reads the header alone: which snapshot a file claims to be.
-pub fn read_snapshot_header(bytes: &[u8]) -> Result<SnapshotMeta, SnapshotError> {
-    split_header(bytes).map(|(meta, _)| meta)
+pub fn read_snapshot_header(bytes: &[u8]) -> Result<SnapshotHeader, SnapshotError> {
+    split_header(bytes).map(|(header, _)| header)
 }
 
 /// The header's meaning, and how long it is.
-fn split_header(bytes: &[u8]) -> Result<(SnapshotMeta, usize), SnapshotError> {
+fn split_header(bytes: &[u8]) -> Result<(SnapshotHeader, usize), SnapshotError> {
     let mut fields = Fields(bytes);
     if fields.bytes() != Some(MAGIC) {
         return Err(SnapshotError::Header);
     }
     let version = fields.u16().ok_or(SnapshotError::Header)?;
-    let membership_bytes = usize::from(fields.u16().ok_or(SnapshotError::Header)?);
-    let checked_bytes = HEAD_BYTES + membership_bytes;
+    let meta_bytes = usize::from(fields.u16().ok_or(SnapshotError::Header)?);
+    let checked_bytes = HEAD_BYTES + meta_bytes;
     let (checked, rest) = bytes
         .split_at_checked(checked_bytes)
         .ok_or(SnapshotError::Header)?;
@@ -148,34 +133,24 @@ fn split_header(bytes: &[u8]) -> Result<(SnapshotMeta, usize), SnapshotError> {
         return Err(SnapshotError::OtherVersion { found: version });
     }
     let mut fields = Fields(&checked[8..]);
-    let meta = meta(&mut fields).ok_or(SnapshotError::Header)?;
-    Ok((meta, checked_bytes + 4))
+    let header = header_of(&mut fields).ok_or(SnapshotError::Header)?;
+    Ok((header, checked_bytes + 4))
 }
 
-fn meta(fields: &mut Fields<'_>) -> Option<SnapshotMeta> {
+fn header_of(fields: &mut Fields<'_>) -> Option<SnapshotHeader> {
     let cluster = ClusterId(fields.bytes()?);
-    let (index, term) = (LogIndex(fields.u64()?), Term(fields.u64()?));
-    let chain = ChainHash(fields.u64()?);
-    let state = Digest(fields.bytes()?);
-    let membership: Membership = postcard::from_bytes(fields.0).ok()?;
-    membership.check().ok()?;
-    Some(SnapshotMeta {
-        cluster,
-        index,
-        term,
-        chain,
-        state,
-        membership: Arc::new(membership),
-    })
+    let meta: SnapshotMeta = postcard::from_bytes(fields.0).ok()?;
+    meta.membership.check().ok()?;
+    Some(SnapshotHeader { cluster, meta })
 }
 
 /// Checks a whole snapshot file and returns what it stands for and the state
 /// in it. Either all of it is good or there is no snapshot.
-pub fn decode_snapshot(bytes: &[u8]) -> Result<(SnapshotMeta, Vec<u8>), SnapshotError> {
-    let (meta, header_bytes) = split_header(bytes)?;
-    let (header, mut rest) = bytes.split_at(header_bytes);
+pub fn decode_snapshot(bytes: &[u8]) -> Result<(SnapshotHeader, Vec<u8>), SnapshotError> {
+    let (header, header_bytes) = split_header(bytes)?;
+    let (head, mut rest) = bytes.split_at(header_bytes);
     let mut digest = DigestBuilder::new(DIGEST_DOMAIN);
-    digest.part(header);
+    digest.part(head);
     let mut state = Vec::new();
     loop {
         let offset = (bytes.len() - rest.len()) as u64;
@@ -185,7 +160,7 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<(SnapshotMeta, Vec<u8>), Snapshot
         if len == 0 {
             let total = state.len() as u64;
             return match footer(rest, total, &digest.finish()) {
-                Some(()) => Ok((meta, state)),
+                Some(()) => Ok((header, state)),
                 None => Err(SnapshotError::Footer { offset }),
             };
         }

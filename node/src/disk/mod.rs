@@ -21,13 +21,12 @@ use precentor_core::wire::log_map::{LogMap, Place};
 use precentor_core::wire::log_writer::{LogWriter, SEGMENT_BYTES, Step};
 use precentor_core::wire::record::{BLOCK_BYTES, Header, LogIdentity, read_entry};
 use precentor_core::wire::recover::{Recovered, Recovery, Torn};
-use precentor_core::wire::snapshot::SnapshotMeta;
 
 use directory::{Directory, Found};
 pub use error::OpenError;
 use segments::Segments;
-pub use snapshots::LoadedSnapshot;
 use snapshots::Snapshots;
+pub use snapshots::{FinishedSnapshot, LoadedSnapshot, SnapshotWriter};
 
 /// Whose directory it should be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -319,10 +318,16 @@ impl Store {
         self.remember(result)
     }
 
-    /// Saves a snapshot and verifies it before it counts. Two generations are kept.
-    pub fn save_snapshot(&mut self, meta: &SnapshotMeta, state: &[u8]) -> io::Result<()> {
+    /// What writes snapshots for this directory. There is one at a time.
+    #[must_use]
+    pub fn snapshot_writer(&self, cluster: ClusterId) -> SnapshotWriter {
+        self.snapshots.writer(cluster)
+    }
+
+    /// Makes a snapshot count that was written and verified. Two generations are kept.
+    pub fn adopt_snapshot(&mut self, finished: FinishedSnapshot) -> io::Result<()> {
         self.check_writable()?;
-        let result = self.snapshots.save(meta, state);
+        let result = self.snapshots.adopt(finished);
         self.remember(result)
     }
 

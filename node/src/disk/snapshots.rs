@@ -1,13 +1,16 @@
 //! Snapshot files: two generations, each verified by reading it back before it
-//! counts. A snapshot that does not verify never makes anything else go.
+//! counts. A snapshot that does not verify never makes anything else go. One is
+//! written piece by piece, by whoever has the [`SnapshotWriter`], and counts from
+//! when the store adopts it: the log's thread does not wait for its bytes.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use precentor_core::ids::LogIndex;
+use precentor_core::ids::{ClusterId, LogIndex};
+use precentor_core::snapshot::SnapshotPart;
 use precentor_core::wire::snapshot::{
-    SnapshotEncoder, SnapshotError, SnapshotMeta, decode_snapshot,
+    SnapshotEncoder, SnapshotError, SnapshotHeader, decode_snapshot,
 };
 
 use super::OpenError;
@@ -17,6 +20,9 @@ const SNAPSHOT: &str = "snapshot-";
 const UNFINISHED: &str = "unfinished";
 /// How many are kept: the newest may turn out to be damaged.
 const GENERATIONS: usize = 2;
+/// Bytes after which a file under way is synced: what is dirty when the log is
+/// synced next may have to reach the disk along with it.
+const SYNC_EVERY_BYTES: u64 = 8 * 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Snapshots {
@@ -29,7 +35,7 @@ pub(super) struct Snapshots {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LoadedSnapshot {
     /// What it stands for.
-    pub meta: SnapshotMeta,
+    pub header: SnapshotHeader,
     /// The state.
     pub state: Vec<u8>,
     /// Newer ones that are damaged, and how.
@@ -63,23 +69,21 @@ impl Snapshots {
         self.path.join(format!("{SNAPSHOT}{:020}", index.0))
     }
 
-    pub(super) fn save(&mut self, meta: &SnapshotMeta, state: &[u8]) -> io::Result<()> {
-        let unfinished = self.path.join(UNFINISHED);
-        let mut bytes = Vec::with_capacity(state.len() + 4_096);
-        let mut encoder = SnapshotEncoder::begin(meta, &mut bytes);
-        encoder.state(state, &mut bytes);
-        encoder.finish(&mut bytes);
-        let mut file = File::create(&unfinished)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        forget_cached(&file)?;
-        drop(file);
-        drop(bytes);
-        verify(&unfinished, meta)?;
-        fs::rename(&unfinished, self.file(meta.index))?;
+    pub(super) fn writer(&self, cluster: ClusterId) -> SnapshotWriter {
+        SnapshotWriter {
+            cluster,
+            path: self.path.join(UNFINISHED),
+            file: None,
+        }
+    }
+
+    /// From here on it counts.
+    pub(super) fn adopt(&mut self, finished: FinishedSnapshot) -> io::Result<()> {
+        let index = finished.header.meta.index;
+        fs::rename(&finished.path, self.file(index))?;
         sync_directory(&self.path)?;
-        if let Err(position) = self.indexes.binary_search(&meta.index) {
-            self.indexes.insert(position, meta.index);
+        if let Err(position) = self.indexes.binary_search(&index) {
+            self.indexes.insert(position, index);
         }
         while self.indexes.len() > GENERATIONS {
             let oldest = self.indexes.remove(0);
@@ -94,17 +98,17 @@ impl Snapshots {
             let path = self.file(*index);
             let bytes = fs::read(&path).map_err(|error| OpenError::io(&path, error))?;
             match decode_snapshot(&bytes) {
-                Ok((meta, _)) if meta.index < log_base => {
-                    let newest = Some(meta.index);
+                Ok((header, _)) if header.meta.index < log_base => {
+                    let newest = Some(header.meta.index);
                     return Err(OpenError::LogBeginsLate {
                         path,
                         base: log_base,
                         newest,
                     });
                 }
-                Ok((meta, state)) => {
+                Ok((header, state)) => {
                     return Ok(Some(LoadedSnapshot {
-                        meta,
+                        header,
                         state,
                         damaged,
                     }));
@@ -122,9 +126,117 @@ impl Snapshots {
     }
 }
 
-fn verify(path: &Path, meta: &SnapshotMeta) -> io::Result<()> {
+/// A snapshot that is on disk and verified, and counts once it is adopted.
+#[derive(Debug)]
+pub struct FinishedSnapshot {
+    header: SnapshotHeader,
+    path: PathBuf,
+}
+
+impl FinishedSnapshot {
+    /// The last entry in it.
+    #[must_use]
+    pub fn index(&self) -> LogIndex {
+        self.header.meta.index
+    }
+}
+
+/// Writes one snapshot after the other, each from its parts. The next may begin
+/// once the one before is adopted, or given up.
+#[derive(Debug)]
+pub struct SnapshotWriter {
+    cluster: ClusterId,
+    path: PathBuf,
+    file: Option<Unfinished>,
+}
+
+/// A file under way.
+#[derive(Debug)]
+struct Unfinished {
+    header: SnapshotHeader,
+    file: File,
+    encoder: SnapshotEncoder,
+    /// Bytes of the state that are in it.
+    bytes: u64,
+    unsynced_bytes: u64,
+}
+
+impl SnapshotWriter {
+    /// Writes the next part. A part at offset 0 begins anew.
+    ///
+    /// # Errors
+    /// If it cannot be written, or does not follow the one before.
+    pub fn write(&mut self, part: &SnapshotPart) -> io::Result<()> {
+        let mut out = Vec::with_capacity(part.bytes.len() + 256);
+        if part.offset == 0 {
+            let header = SnapshotHeader {
+                cluster: self.cluster,
+                meta: part.meta.clone(),
+            };
+            self.file = Some(Unfinished {
+                encoder: SnapshotEncoder::begin(&header, &mut out),
+                file: File::create(&self.path)?,
+                header,
+                bytes: 0,
+                unsynced_bytes: 0,
+            });
+        }
+        let unfinished = self
+            .file
+            .as_mut()
+            .filter(|file| file.header.meta == part.meta && file.bytes == part.offset);
+        let Some(unfinished) = unfinished else {
+            let SnapshotPart { meta, offset, .. } = part;
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("a part of {meta:?} at {offset} does not follow what is written"),
+            ));
+        };
+        unfinished.encoder.state(&part.bytes, &mut out);
+        unfinished.file.write_all(&out)?;
+        unfinished.bytes += part.bytes.count();
+        unfinished.unsynced_bytes += out.len() as u64;
+        if unfinished.unsynced_bytes >= SYNC_EVERY_BYTES {
+            unfinished.unsynced_bytes = 0;
+            unfinished.file.sync_data()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the snapshot under way: it is durable and was read back.
+    ///
+    /// # Errors
+    /// If it cannot be written or read back, or none is under way.
+    pub fn finish(&mut self) -> io::Result<FinishedSnapshot> {
+        let Some(unfinished) = self.file.take() else {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "no snapshot is under way",
+            ));
+        };
+        let Unfinished {
+            header,
+            mut file,
+            encoder,
+            ..
+        } = unfinished;
+        let mut out = Vec::new();
+        encoder.finish(&mut out);
+        file.write_all(&out)?;
+        file.sync_all()?;
+        forget_cached(&file)?;
+        drop(file);
+        verify(&self.path, &header)?;
+        Ok(FinishedSnapshot {
+            header,
+            path: self.path.clone(),
+        })
+    }
+}
+
+fn verify(path: &Path, header: &SnapshotHeader) -> io::Result<()> {
     match decode_snapshot(&fs::read(path)?) {
-        Ok((found, _)) if found == *meta => Ok(()),
+        Ok((found, _)) if found == *header => Ok(()),
         Ok(_) => Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "another snapshot was read back",

@@ -1,11 +1,13 @@
 use std::fs;
 use std::sync::Arc;
 
-use precentor_core::digest::Digest;
+use precentor_core::digest::StateHash;
 use precentor_core::entry::{ChainHash, EntryKind};
 use precentor_core::membership::Membership;
+use precentor_core::snapshot::{SnapshotMeta, SnapshotPart};
 use precentor_core::wire::log_writer::SEGMENT_BYTES_MIN;
 use precentor_core::wire::recover::RecoverError;
+use precentor_core::wire::snapshot::SnapshotHeader;
 use tempfile::TempDir;
 
 use super::*;
@@ -65,16 +67,38 @@ fn damage(directory: &TempDir, place: &Place, at: u32) {
     fs::write(&path, bytes).unwrap();
 }
 
-fn snapshot(index: u64) -> SnapshotMeta {
-    let state = Digest::of(&index.to_le_bytes());
+fn meta(index: u64) -> SnapshotMeta {
     SnapshotMeta {
-        cluster: us().cluster,
         index: LogIndex(index),
         term: Term(1),
         chain: ChainHash(3),
-        state,
+        state: StateHash(index.into()),
         membership: Arc::new(Membership::founding([NodeId(1)])),
     }
+}
+
+fn snapshot(index: u64) -> SnapshotHeader {
+    SnapshotHeader {
+        cluster: us().cluster,
+        meta: meta(index),
+    }
+}
+
+fn part(index: u64, offset: u64, bytes: &[u8], last: bool) -> SnapshotPart {
+    SnapshotPart {
+        meta: meta(index),
+        offset,
+        bytes: bytes.into(),
+        last,
+    }
+}
+
+fn save(store: &mut Store, index: u64, state: &[u8]) -> io::Result<()> {
+    let mut writer = store.snapshot_writer(us().cluster);
+    let (first, second) = state.split_at(state.len() / 2);
+    writer.write(&part(index, 0, first, false))?;
+    writer.write(&part(index, first.len() as u64, second, true))?;
+    store.adopt_snapshot(writer.finish()?)
 }
 
 #[test]
@@ -267,7 +291,7 @@ fn after_a_failed_write_nothing_works_any_more_but_opening_again() {
         store.append(&WriteBatch::default()).unwrap_err(),
         store.read(LogIndex(1), LogIndex(2), 10).unwrap_err(),
         store.compact(LogIndex(1)).unwrap_err(),
-        store.save_snapshot(&snapshot(1), b"").unwrap_err(),
+        save(&mut store, 1, b"").unwrap_err(),
     ] {
         assert!(error.to_string().contains("failed before"), "{error}");
     }
@@ -435,14 +459,14 @@ fn recycled_files_never_bring_old_entries_back() {
     for index in 1..=60 {
         append(&mut store, 1, index..=index);
     }
-    store.save_snapshot(&snapshot(30), b"thirty").unwrap();
+    save(&mut store, 30, b"thirty").unwrap();
     store.compact(LogIndex(60)).unwrap();
     assert_eq!(
         store.log().base_index(),
         LogIndex(0),
         "one snapshot alone frees nothing"
     );
-    store.save_snapshot(&snapshot(60), b"sixty").unwrap();
+    save(&mut store, 60, b"sixty").unwrap();
     store.compact(LogIndex(60)).unwrap();
     assert_eq!(
         store.log().base_index(),
@@ -467,9 +491,7 @@ fn a_damaged_newest_snapshot_gives_way_to_the_one_before() {
     append(&mut store, 1, 1..=3);
     assert_eq!(store.load_snapshot().unwrap(), None);
     for index in 1..=3 {
-        store
-            .save_snapshot(&snapshot(index), format!("state {index}").as_bytes())
-            .unwrap();
+        save(&mut store, index, format!("state {index}").as_bytes()).unwrap();
     }
     drop(store);
     let snapshots = directory.path().join("snapshots");
@@ -477,7 +499,7 @@ fn a_damaged_newest_snapshot_gives_way_to_the_one_before() {
     let store = open(&directory, OpenMode::Existing).unwrap();
     let loaded = store.load_snapshot().unwrap().unwrap();
     assert_eq!(
-        (loaded.meta, &loaded.state[..]),
+        (loaded.header, &loaded.state[..]),
         (snapshot(3), &b"state 3"[..])
     );
     let newest = snapshots.join(format!("snapshot-{:020}", 3));
@@ -486,7 +508,7 @@ fn a_damaged_newest_snapshot_gives_way_to_the_one_before() {
     fs::write(&newest, bytes).unwrap();
     let loaded = store.load_snapshot().unwrap().unwrap();
     assert_eq!(
-        (loaded.meta, &loaded.state[..]),
+        (loaded.header, &loaded.state[..]),
         (snapshot(2), &b"state 2"[..])
     );
     assert_eq!(loaded.damaged.len(), 1);
@@ -494,9 +516,52 @@ fn a_damaged_newest_snapshot_gives_way_to_the_one_before() {
 }
 
 #[test]
+fn a_snapshot_counts_from_when_it_is_adopted_and_not_before() {
+    let (directory, mut store) = new();
+    append(&mut store, 1, 1..=3);
+    save(&mut store, 1, b"one").unwrap();
+    let mut writer = store.snapshot_writer(us().cluster);
+    let loaded = |store: &Store| store.load_snapshot().unwrap().unwrap();
+    // Each is as far as the process came before it died.
+    writer.write(&part(2, 0, b"the beginning", false)).unwrap();
+    drop(store);
+    let store = open(&directory, OpenMode::Existing).unwrap();
+    assert_eq!(loaded(&store).state, b"one", "half of two is not two");
+    let mut writer = store.snapshot_writer(us().cluster);
+    writer.write(&part(3, 0, b"three", true)).unwrap();
+    let finished = writer.finish().unwrap();
+    drop((finished, store));
+    let mut store = open(&directory, OpenMode::Existing).unwrap();
+    assert_eq!(loaded(&store).state, b"one", "nobody adopted three");
+    // What is left of them is in nobody's way.
+    save(&mut store, 3, b"three again").unwrap();
+    assert_eq!(loaded(&store).state, b"three again");
+    assert_eq!(loaded(&store).header, snapshot(3));
+}
+
+#[test]
+fn parts_of_a_snapshot_that_do_not_follow_each_other_are_refused() {
+    let (_directory, store) = new();
+    let mut writer = store.snapshot_writer(us().cluster);
+    writer.finish().unwrap_err();
+    writer.write(&part(1, 5, b"", false)).unwrap_err();
+    writer.write(&part(1, 0, b"12345", false)).unwrap();
+    for wrong in [
+        part(1, 4, b"", false),
+        part(1, 6, b"", false),
+        part(2, 5, b"", false),
+    ] {
+        let error = writer.write(&wrong).unwrap_err();
+        assert!(error.to_string().contains("does not follow"), "{error}");
+    }
+    writer.write(&part(1, 5, b"678", true)).unwrap();
+    writer.finish().unwrap();
+}
+
+#[test]
 fn a_log_that_begins_after_every_snapshot_is_refused() {
     let (directory, mut store) = new();
-    store.save_snapshot(&snapshot(90), b"ninety").unwrap();
+    save(&mut store, 90, b"ninety").unwrap();
     store.reset(LogIndex(90), Term(4)).unwrap();
     append(&mut store, 4, 91..=91);
     drop(store);

@@ -27,6 +27,7 @@ fn write(id: u64, truncate_from: Option<u64>, entries: Vec<LogEntry>, term: u64)
             commit: LogIndex(0),
         }),
         truncate_from: truncate_from.map(LogIndex),
+        reset: None,
         entries,
     }
 }

@@ -97,11 +97,19 @@ impl NodeRig {
         let bodies = BlobStore::open(&self.folder.path().join("bodies")).expect("bodies");
         let (mailbox, mail) = Mailbox::new(node);
         let switch = Switch::default();
+        let snapshots = store.snapshot_writer(CLUSTER);
         let (scribe, log) =
-            LogScribe::spawn(store, CLUSTER, mailbox.clone(), switch.clone()).expect("a thread");
+            LogScribe::spawn(store, mailbox.clone(), switch.clone()).expect("a thread");
         let audit = self.folder.path().join("audit.jsonl");
-        let (shelf, keeper) =
-            Shelf::spawn(node, bodies, &audit, scribe.clone(), switch.clone()).expect("a thread");
+        let (shelf, keeper) = Shelf::spawn(
+            node,
+            bodies,
+            &audit,
+            snapshots,
+            scribe.clone(),
+            switch.clone(),
+        )
+        .expect("a thread");
         let net = self.net(node, &mailbox);
         self.life = Some(Life {
             host: NodeHost::new(node, net, scribe, shelf),
@@ -166,6 +174,7 @@ impl Rig for NodeRig {
             id,
             hard_state: None,
             truncate_from: None,
+            reset: None,
             entries: vec![LogEntry {
                 index: LogIndex(after.0 + 7),
                 term: Term(1),

@@ -28,6 +28,7 @@ fn any_log() -> impl Strategy<Value = (Disk, Disk)> {
             disk.append(&WriteBatch {
                 hard_state: vote.then(|| voted(term, 1)),
                 truncate_from: from,
+                reset: None,
                 entries: &batch,
             });
         }

@@ -374,6 +374,7 @@ fn a_truncation_replaces_the_suffix_for_good() {
     let batch = entries(2, 3..=3);
     disk.append(&WriteBatch {
         truncate_from: Some(LogIndex(3)),
+        reset: None,
         entries: &batch,
         ..WriteBatch::default()
     });
@@ -391,6 +392,7 @@ fn a_truncation_to_before_the_oldest_kept_file_is_understood() {
     let batch = entries(2, 3..=4);
     disk.append(&WriteBatch {
         truncate_from: Some(LogIndex(3)),
+        reset: None,
         entries: &batch,
         ..WriteBatch::default()
     });
@@ -564,9 +566,11 @@ fn a_batch_that_contradicts_the_log_is_refused_and_changes_nothing() {
 fn a_reset_begins_the_log_after_a_snapshot() {
     let mut disk = Disk::new();
     disk.entries(1, 1..=3);
-    let steps = disk.writer.encode_reset(LogIndex(90), Term(4));
-    disk.perform(steps);
-    disk.entries(4, 91..=92);
+    disk.append(&WriteBatch {
+        reset: Some((LogIndex(90), Term(4))),
+        entries: &entries(4, 91..=92),
+        ..WriteBatch::default()
+    });
     let recovered = disk.recover().unwrap();
     assert_eq!(recovered.writer.map().base_index(), LogIndex(90));
     assert_eq!(last(&recovered), (92, 4));

@@ -1,22 +1,29 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ids::NodeId;
+use std::sync::Arc;
 
-fn meta() -> SnapshotMeta {
-    SnapshotMeta {
+use crate::digest::StateHash;
+use crate::entry::ChainHash;
+use crate::ids::{LogIndex, NodeId, Term};
+use crate::membership::Membership;
+
+fn header() -> SnapshotHeader {
+    SnapshotHeader {
         cluster: ClusterId([7; 16]),
-        index: LogIndex(40),
-        term: Term(3),
-        chain: ChainHash(5),
-        membership: Arc::new(Membership::founding([1, 2, 3].map(NodeId))),
-        state: Digest::of(b"state"),
+        meta: SnapshotMeta {
+            index: LogIndex(40),
+            term: Term(3),
+            chain: ChainHash(5),
+            state: StateHash(0x1234 << 100 | 5),
+            membership: Arc::new(Membership::founding([1, 2, 3].map(NodeId))),
+        },
     }
 }
 
 fn file(state: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut encoder = SnapshotEncoder::begin(&meta(), &mut out);
+    let mut encoder = SnapshotEncoder::begin(&header(), &mut out);
     encoder.state(state, &mut out);
     encoder.finish(&mut out);
     out
@@ -25,8 +32,8 @@ fn file(state: &[u8]) -> Vec<u8> {
 #[test]
 fn a_state_of_several_chunks_reads_back() {
     let state = vec![5; SNAPSHOT_CHUNK_BYTES_MAX as usize * 2 + 17];
-    assert_eq!(decode_snapshot(&file(&state)), Ok((meta(), state)));
-    assert_eq!(decode_snapshot(&file(&[])), Ok((meta(), Vec::new())));
+    assert_eq!(decode_snapshot(&file(&state)), Ok((header(), state)));
+    assert_eq!(decode_snapshot(&file(&[])), Ok((header(), Vec::new())));
 }
 
 #[test]
@@ -51,7 +58,7 @@ fn no_flipped_bit_and_no_cut_passes() {
 #[test]
 fn whole_chunks_in_another_order_are_no_snapshot() {
     let mut out = Vec::new();
-    let mut encoder = SnapshotEncoder::begin(&meta(), &mut out);
+    let mut encoder = SnapshotEncoder::begin(&header(), &mut out);
     let start = out.len();
     encoder.state(b"first", &mut out);
     let middle = out.len();
