@@ -63,8 +63,8 @@ pub const LOG_WINDOW_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub const WAITING_REQUESTS_MAX: u64 = 1_000;
 /// Finished jobs of one answer.
 pub const FEED_JOBS_MAX: u32 = 1_024;
-/// State that one turn puts into a snapshot, in bytes. A turn writes some 300
-/// MB/s of it: it must stay far below 10 ms on a machine of a third of that.
+/// State that one turn puts into a snapshot, in bytes: 3 ms of a turn that must
+/// not take 10.
 pub const SNAPSHOT_PART_BYTES_MAX: u64 = 1024 * 1024;
 /// Voters of a cluster.
 pub const VOTERS_MAX: u64 = 7;

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use precentor_core::action::{Snapshot, Write};
+use precentor_core::action::{Snapshot, SnapshotPart, SnapshotParts, Write};
 use precentor_core::driver::Recovered;
 use precentor_core::entry::{HardState, LogEntry};
 use precentor_core::ids::{LogIndex, Term, WriteId};
@@ -47,6 +47,9 @@ pub struct Disk {
     durable_last: LogIndex,
     pending: VecDeque<Pending>,
     snapshot: Option<Snapshot>,
+    /// Parts of a snapshot that is not whole: void after a crash.
+    parts: SnapshotParts,
+    /// One that is whole and not durable.
     saving: Option<Snapshot>,
     /// When the sync under way ends.
     syncing_until_us: u64,
@@ -81,6 +84,7 @@ impl Disk {
             durable_last: LogIndex(0),
             pending: VecDeque::new(),
             snapshot: None,
+            parts: SnapshotParts::default(),
             saving: None,
             syncing_until_us: 0,
             busy_until_us: 0,
@@ -166,23 +170,23 @@ impl Disk {
         latest
     }
 
-    /// When a snapshot is durable that is saved now.
-    pub fn save(&mut self, snapshot: Snapshot, now_us: u64, tape: &mut Tape) -> u64 {
-        self.saving = Some(snapshot);
-        self.latency(now_us, tape) + 1_000
+    /// Takes a part of a snapshot. When it is durable, if this was the last.
+    pub fn save(&mut self, part: SnapshotPart, now_us: u64, tape: &mut Tape) -> Option<u64> {
+        self.saving = Some(self.parts.add(part)?);
+        Some(self.latency(now_us, tape) + 1_000)
     }
 
     /// The snapshot that was being saved is durable.
     pub fn saved(&mut self) -> Option<LogIndex> {
         let snapshot = self.saving.take()?;
-        let index = snapshot.index;
+        let index = snapshot.meta.index;
         self.snapshot = Some(snapshot);
         Some(index)
     }
 
     /// Entries up to here go, as far as a durable snapshot has them.
     pub fn compact(&mut self, up_to: LogIndex) {
-        let held = self.snapshot.as_ref().map_or(LogIndex(0), |s| s.index);
+        let held = self.snapshot.as_ref().map_or(LogIndex(0), |s| s.meta.index);
         assert!(
             up_to <= held,
             "the log is dropped up to {up_to}, the snapshot ends at {held}"
@@ -228,7 +232,10 @@ impl Disk {
     #[must_use]
     pub fn holds_durably(&self, index: LogIndex, term: Term) -> bool {
         if index > self.durable_last {
-            return self.snapshot.as_ref().is_some_and(|s| index <= s.index);
+            return self
+                .snapshot
+                .as_ref()
+                .is_some_and(|s| index <= s.meta.index);
         }
         index < self.first || self.entry(index).is_some_and(|entry| entry.term == term)
     }
@@ -236,7 +243,11 @@ impl Disk {
     /// Is the entry at an index, as it stands, durable?
     #[must_use]
     pub fn is_durable(&self, index: LogIndex) -> bool {
-        index <= self.durable_last || self.snapshot.as_ref().is_some_and(|s| index <= s.index)
+        index <= self.durable_last
+            || self
+                .snapshot
+                .as_ref()
+                .is_some_and(|s| index <= s.meta.index)
     }
 
     /// Term and vote as they are durable.
@@ -253,7 +264,7 @@ impl Disk {
 
     /// The node is gone: a first part of what was not synced survives.
     pub fn crash(&mut self, tape: &mut Tape) {
-        self.saving = None;
+        (self.parts, self.saving) = (SnapshotParts::default(), None);
         (self.syncing_until_us, self.busy_until_us) = (0, 0);
         if self.records.is_some() {
             self.damage = self.crash_records(tape).err();

@@ -32,6 +32,7 @@ marks! {
     BarrierOfOldEntries "a new leader committed entries of an older term",
     Yielding "a leader handed over",
     SnapshotTaken "a snapshot was saved",
+    SnapshotInParts "a snapshot was taken over several turns",
     LogCompacted "the log was compacted",
     OldEntriesRead "old entries were read from disk for a follower",
     RecoveredFromSnapshot "a node restarted from a snapshot",

@@ -460,6 +460,10 @@ fn knobs(roll: &mut Roll) -> Knobs {
     if roll.chance(300_000) {
         knobs.snapshot_every_bytes = roll.between(1_024, 65_536);
     }
+    if roll.chance(600_000) {
+        // So that much happens between two parts of a small state.
+        knobs.snapshot_part_bytes = roll.between(64, 4_096);
+    }
     if roll.chance(150_000) {
         knobs.jobs_live_max = roll.between(8, 40);
     }

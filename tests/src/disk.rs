@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use precentor_core::action::{Snapshot, Write};
+use precentor_core::action::{Snapshot, SnapshotPart, SnapshotParts, Write};
 use precentor_core::driver::Recovered;
 use precentor_core::entry::{HardState, LogEntry};
 use precentor_core::ids::{LogIndex, WriteId};
@@ -14,6 +14,8 @@ use precentor_core::ids::{LogIndex, WriteId};
 pub struct Disk {
     hard_state: HardState,
     snapshot: Option<Snapshot>,
+    /// A snapshot that is not whole yet.
+    parts: SnapshotParts,
     entries: Vec<LogEntry>,
     /// Handed out and not durable, in order.
     waiting: VecDeque<Write>,
@@ -26,6 +28,7 @@ impl Disk {
         Disk {
             hard_state: recovered.hard_state,
             snapshot: recovered.snapshot,
+            parts: SnapshotParts::default(),
             entries: recovered.entries,
             waiting: VecDeque::new(),
         }
@@ -77,6 +80,7 @@ impl Disk {
             self.sync_one();
         }
         self.waiting.clear();
+        self.parts = SnapshotParts::default();
     }
 
     /// Damage: entries that were durable are gone.
@@ -84,14 +88,17 @@ impl Disk {
         self.entries.retain(|entry| entry.index < from);
     }
 
-    /// Keeps a snapshot.
-    pub fn save(&mut self, snapshot: Snapshot) {
+    /// Takes a part of a snapshot; says which one it was the last of.
+    pub fn save(&mut self, part: SnapshotPart) -> Option<LogIndex> {
+        let snapshot = self.parts.add(part)?;
+        let index = snapshot.meta.index;
         self.snapshot = Some(snapshot);
+        Some(index)
     }
 
     /// Drops old entries.
     pub fn compact(&mut self, up_to: LogIndex) {
-        let kept = self.snapshot.as_ref().map_or(LogIndex(0), |s| s.index);
+        let kept = self.snapshot.as_ref().map_or(LogIndex(0), |s| s.meta.index);
         assert!(up_to <= kept, "{up_to} is dropped, and no snapshot has it");
         self.entries.retain(|entry| entry.index > up_to);
     }

@@ -129,8 +129,15 @@ impl Trace {
             Action::PutBlob { digest, body } => {
                 self.line(format!("{node} keeps body {digest:?}, {body:?}"));
             }
-            Action::SaveSnapshot(snapshot) => {
-                self.line(format!("{node} saves a snapshot of {}", snapshot.index));
+            Action::SaveSnapshot(part) => {
+                let index = part.meta.index;
+                self.line(match (part.offset, part.last) {
+                    (0, true) => format!("{node} saves a snapshot of {index}"),
+                    (0, false) => format!("{node} begins to save a snapshot of {index}"),
+                    // How many there are changes with every new field of the state.
+                    (_, false) => return,
+                    (_, true) => format!("{node} saves the last of a snapshot of {index}"),
+                });
             }
             Action::CompactLog { up_to } => {
                 self.line(format!("{node} drops its log up to {up_to}"));

@@ -255,10 +255,9 @@ impl World {
                     false => machine.disk.read(from, to, bytes_max),
                 },
             }),
-            Action::SaveSnapshot(snapshot) => {
-                let index = snapshot.index;
-                machine.disk.save(snapshot);
-                Some(Event::SnapshotSaved { index })
+            Action::SaveSnapshot(part) => {
+                let saved = machine.disk.save(part);
+                saved.map(|index| Event::SnapshotSaved { index })
             }
             Action::CompactLog { up_to } => {
                 machine.disk.compact(up_to);

@@ -152,3 +152,6 @@ impl ContextManager {
         }));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,8 @@ impl Stage {
                 .fault(Domain::ActionsShuffled, place as u32, shuffle)
         {
             roll.shuffle(actions);
-            // Writes keep their order among themselves.
+            // Writes keep their order among themselves. So do the parts of a
+            // snapshot: a turn has one, which a judge has made sure of.
             let mut writes: Vec<Action> = Vec::new();
             actions.retain(|action| {
                 let is_write = matches!(action, Action::Write(_));
@@ -109,9 +110,11 @@ impl Stage {
                     },
                 );
             }
-            Action::SaveSnapshot(snapshot) => {
-                let at_us = self.disks[place].save(snapshot, now_us, &mut self.tape);
-                self.agenda.put(at_us, Happening::Saved { place, life });
+            Action::SaveSnapshot(part) => {
+                let at_us = self.disks[place].save(part, now_us, &mut self.tape);
+                if let Some(at_us) = at_us {
+                    self.agenda.put(at_us, Happening::Saved { place, life });
+                }
             }
             Action::CompactLog { up_to } => {
                 self.marks.hit(Mark::LogCompacted);
@@ -197,7 +200,7 @@ fn code(action: &Action) -> u64 {
         Action::Answer { ticket, .. } => 2 << 60 ^ ticket.0,
         Action::ReadLog { from, .. } => 3 << 60 | from.0,
         Action::PutBlob { .. } => 4 << 60,
-        Action::SaveSnapshot(snapshot) => 5 << 60 | snapshot.index.0,
+        Action::SaveSnapshot(part) => 5 << 60 ^ part.offset << 40 ^ part.meta.index.0,
         Action::CompactLog { up_to } => 6 << 60 | up_to.0,
         Action::Audit(record) => 7 << 60 ^ u64::from(record.digest.0[0]) << 32 ^ record.index.0,
         Action::Halt(_) => 8 << 60,
