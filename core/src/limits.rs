@@ -69,8 +69,8 @@ pub const SNAPSHOT_PIECE_BYTES_MAX: u64 = 512 * 1024;
 pub const SNAPSHOT_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
 /// Bodies that a follower asks for at once.
 pub const BODIES_FETCH_MAX: u64 = 256;
-/// State that one turn puts into a snapshot, in bytes. A turn writes some 300
-/// MB/s of it: it must stay far below 10 ms on a machine of a third of that.
+/// State that one turn puts into a snapshot, in bytes: 3 ms of a turn that must
+/// not take 10.
 pub const SNAPSHOT_PART_BYTES_MAX: u64 = 1024 * 1024;
 /// Voters of a cluster.
 pub const VOTERS_MAX: u64 = 7;

@@ -45,6 +45,8 @@ pub enum Bug {
     StaleIncarnationCounts,
     /// An installed snapshot throws away the log behind it. Found by committed never lost.
     InstallDropsTail,
+    /// A snapshot is put in force without the bodies that it speaks of. Found by snapshot is the state.
+    InstallWithoutBodies,
     /// A snapshot under way sees what changes meanwhile. Found by snapshot is the state.
     ImageSeesLaterChange,
 }
@@ -72,6 +74,7 @@ impl Bug {
         Bug::AnswerBeforeCommit,
         Bug::StaleIncarnationCounts,
         Bug::InstallDropsTail,
+        Bug::InstallWithoutBodies,
         Bug::ImageSeesLaterChange,
     ];
 }

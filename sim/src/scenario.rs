@@ -236,6 +236,8 @@ pub struct Scenario {
     pub clients: ClientOptions,
     /// Workers.
     pub workers: WorkerOptions,
+    /// Bytes of a snapshot, or of bodies, that a leader's disk gives out at once.
+    pub piece_bytes_max: u64,
     /// The core's own knobs.
     pub knobs: Knobs,
 }
@@ -270,6 +272,7 @@ impl Scenario {
             slow_disk: other
                 .chance(250_000)
                 .then(|| (other.below(nodes as u64) as usize, other.between(2, 50))),
+            piece_bytes_max: part(9).between(64, 32_768),
             nemesis,
             clients,
             workers,
@@ -302,6 +305,7 @@ impl Scenario {
             },
             disk: DiskOptions::default(),
             slow_disk: None,
+            piece_bytes_max: u64::MAX,
             nemesis: NemesisOptions {
                 crash_us: 4_000_000,
                 down_us_max: 1_000_000,
@@ -459,6 +463,16 @@ fn knobs(roll: &mut Roll) -> Knobs {
     }
     if roll.chance(300_000) {
         knobs.snapshot_every_bytes = roll.between(1_024, 65_536);
+    }
+    if roll.chance(400_000) {
+        // So that whoever is away for a while comes back to a snapshot.
+        knobs.log_slack_bytes = roll.between(1_024, 16_384);
+        knobs.snapshot_every_bytes = roll.between(1_024, 8_192);
+        knobs.transfer_patience_ms = roll.between(50, 1_000);
+    }
+    if roll.chance(600_000) {
+        // So that much happens between two parts of a small state.
+        knobs.snapshot_part_bytes = roll.between(64, 4_096);
     }
     if roll.chance(150_000) {
         knobs.jobs_live_max = roll.between(8, 40);

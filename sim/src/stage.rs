@@ -6,9 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use precentor_core::config::Config;
 use precentor_core::driver::Driver;
-use precentor_core::entry::LogEntry;
 use precentor_core::event::Event;
-use precentor_core::ids::{ClusterId, NodeId, ReadId, Ticket};
+use precentor_core::ids::{ClusterId, NodeId, Ticket};
 use precentor_core::message::Message;
 use precentor_core::principal::Principal;
 use precentor_core::request::{Reply, Request};
@@ -79,11 +78,14 @@ enum Happening {
         place: Place,
         life: u32,
     },
-    Read {
+    Installed {
         place: Place,
         life: u32,
-        read: ReadId,
-        entries: Vec<LogEntry>,
+    },
+    Report {
+        place: Place,
+        life: u32,
+        event: Event,
     },
     Ask {
         place: Place,
@@ -345,24 +347,15 @@ impl Stage {
                 Ok(())
             }
             Happening::Saved { place, life } => {
-                if self.machines[place].life == life
-                    && let Some(index) = self.disks[place].saved()
-                {
-                    self.marks.hit(Mark::SnapshotTaken);
-                    self.deliver(place, Event::SnapshotSaved { index });
-                }
+                self.saved(place, life);
                 Ok(())
             }
-            Happening::Read {
-                place,
-                life,
-                read,
-                entries,
-            } => {
-                if self.machines[place].life == life {
-                    self.marks.hit(Mark::OldEntriesRead);
-                    self.deliver(place, Event::LogRead { read, entries });
-                }
+            Happening::Installed { place, life } => {
+                self.installed(place, life);
+                Ok(())
+            }
+            Happening::Report { place, life, event } => {
+                self.reported(place, life, event);
                 Ok(())
             }
             Happening::Ask {

@@ -129,8 +129,15 @@ impl Trace {
             Action::PutBlob { digest, body } => {
                 self.line(format!("{node} keeps body {digest:?}, {body:?}"));
             }
-            Action::SaveSnapshot(snapshot) => {
-                self.line(format!("{node} saves a snapshot of {}", snapshot.index));
+            Action::SaveSnapshot(part) => {
+                let index = part.meta.index;
+                self.line(match (part.offset, part.last) {
+                    (0, true) => format!("{node} saves a snapshot of {index}"),
+                    (0, false) => format!("{node} begins to save a snapshot of {index}"),
+                    // How many there are changes with every new field of the state.
+                    (_, false) => return,
+                    (_, true) => format!("{node} saves the last of a snapshot of {index}"),
+                });
             }
             Action::CompactLog { up_to } => {
                 self.line(format!("{node} drops its log up to {up_to}"));
@@ -172,7 +179,12 @@ impl Trace {
             | Body::Vote { .. }
             | Body::VoteReply { .. }
             | Body::TimeoutNow
-            | Body::Removed { .. } => true,
+            | Body::Removed { .. }
+            | Body::SnapshotOffer(_)
+            | Body::SnapshotFetch { .. }
+            | Body::SnapshotPiece { .. }
+            | Body::BodiesFetch { .. }
+            | Body::Bodies { .. } => true,
         }
     }
 }
@@ -218,6 +230,27 @@ pub fn words_of_message(message: &Message) -> String {
         },
         Body::TimeoutNow => format!("stand for election now, says the leader of {term}"),
         Body::Removed { since } => format!("you are no member since {since}"),
+        Body::SnapshotOffer(offer) => format!(
+            "snapshot of {}@{} is offered, members {}",
+            offer.index, offer.term, offer.membership
+        ),
+        Body::SnapshotFetch { index, offset } => {
+            format!("snapshot of {index}: what is from byte {offset} on?")
+        }
+        Body::SnapshotPiece {
+            index,
+            offset,
+            piece: Some(piece),
+        } => {
+            let end = if piece.last { ", the last" } else { "" };
+            let (from, to) = (offset, offset + piece.bytes.count());
+            format!("snapshot of {index}: bytes {from} to {to}{end}")
+        }
+        Body::SnapshotPiece {
+            index, piece: None, ..
+        } => format!("snapshot of {index}: there is none any more"),
+        Body::BodiesFetch { digests } => format!("{} bodies, please", digests.len()),
+        Body::Bodies { bodies } => format!("{} bodies", bodies.len()),
     }
 }
 

@@ -515,7 +515,7 @@ fn promises(world: &mut World, node: NodeId) -> Result<Vec<String>> {
         .iter()
         .map(|entry| format!("{}@{}", entry.index, entry.term))
         .collect();
-    let snapshot = snapshot.map_or(String::new(), |s| format!(", snapshot of {}", s.index));
+    let snapshot = snapshot.map_or(String::new(), |s| format!(", snapshot of {}", s.meta.index));
     Ok(vec![format!(
         "{node} disk: {} vote {vote}, log [{}]{snapshot}, {} writes on their way",
         hard_state.term,

@@ -255,16 +255,47 @@ impl World {
                     false => machine.disk.read(from, to, bytes_max),
                 },
             }),
-            Action::SaveSnapshot(snapshot) => {
-                let index = snapshot.index;
-                machine.disk.save(snapshot);
-                Some(Event::SnapshotSaved { index })
+            Action::SaveSnapshot(part) => {
+                let saved = machine.disk.save(part);
+                saved.map(|index| Event::SnapshotSaved { index })
             }
             Action::CompactLog { up_to } => {
                 machine.disk.compact(up_to);
                 None
             }
-            Action::PutBlob { .. } | Action::Audit(_) | Action::Halt(_) => None,
+            Action::PutBlob { digest, body } => {
+                machine.disk.shelf.put(digest, body);
+                None
+            }
+            Action::KeepPiece(part) => {
+                machine.disk.shelf.keep_piece(part);
+                None
+            }
+            Action::InstallSnapshot { index } => machine
+                .disk
+                .install(index)
+                .map(|index| Event::SnapshotInstalled { index }),
+            Action::ReadSnapshot {
+                read,
+                index,
+                offset,
+                bytes_max,
+            } => Some(Event::SnapshotRead {
+                read,
+                piece: machine.disk.shelf.read_image(index, offset, bytes_max),
+            }),
+            Action::ReadBodies {
+                read,
+                digests,
+                bytes_max,
+            } => Some(Event::BodiesRead {
+                read,
+                bodies: machine.disk.shelf.read_bodies(&digests, bytes_max),
+            }),
+            Action::FindLacking { digests } => Some(Event::BodiesLacking {
+                digests: machine.disk.shelf.lacking(digests),
+            }),
+            Action::Audit(_) | Action::Halt(_) => None,
         })
     }
 

@@ -24,6 +24,7 @@ over_both! {
     truncation_replaces_a_tail
     reads_return_what_was_written
     snapshots_survive
+    a_snapshot_that_is_not_whole_changes_nothing
     a_failed_write_is_the_last
     a_lone_voter_keeps_what_it_answered
 }

@@ -53,6 +53,12 @@ impl ContextManager {
         let (digests, last) = installing
             .queue
             .bodies_after(installing.complete, BODIES_FETCH_MAX);
+        #[cfg(feature = "planted-bugs")]
+        let last = last.filter(|_| {
+            !self
+                .config
+                .planted(crate::planted::Bug::InstallWithoutBodies)
+        });
         match last {
             Some(last) => {
                 installing.complete = Some(last);

@@ -230,3 +230,6 @@ impl ContextManager {
         }));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ pub mod history;
 pub mod leases;
 pub mod logs;
 pub mod queue;
+pub mod snapshots;
 
 use std::fmt;
 
@@ -33,6 +34,8 @@ pub enum Checker {
     CommittedNeverLost,
     /// Replicas have equal state at equal index.
     EqualState,
+    /// A snapshot is the state at its index, whatever happens while it is taken.
+    SnapshotIsState,
     /// A terminal state is reached once and stays.
     OneTerminalState,
     /// At most one job of a context runs.
@@ -124,6 +127,7 @@ pub struct Checks {
     queue: queue::Queue,
     history: history::History,
     leases: leases::Leases,
+    snapshots: snapshots::Snapshots,
 }
 
 impl Checks {
@@ -136,6 +140,7 @@ impl Checks {
             queue: queue::Queue::new(count),
             history: history::History::default(),
             leases: leases::Leases::new(knobs),
+            snapshots: snapshots::Snapshots::new(count),
         }
     }
 
@@ -147,12 +152,14 @@ impl Checks {
         self.logs.on_recovered(place);
         self.leases.on_recovered(place);
         self.queue.on_recovered(place);
+        self.snapshots.on_recovered(place);
         self.elections.on_recovered(place, view, &disks[place])
     }
 
     /// An event is about to be taken.
     pub fn on_event(&mut self, moment: Moment, event: &Event, view: &View<'_>) {
         self.leases.on_event(moment, event, view);
+        self.snapshots.on_event(moment.place, event);
     }
 
     /// A turn was taken, and none of its actions performed yet.
@@ -197,13 +204,25 @@ impl Checks {
                 }
                 Action::Audit(record) => self.queue.on_audit(record)?,
                 Action::Halt(violation) => on_halt(violation)?,
+                Action::SaveSnapshot(part) => {
+                    let disk = &disks[moment.place];
+                    self.snapshots
+                        .on_part(moment.place, part, disk, &self.queue, marks)?;
+                }
                 Action::Write(_)
                 | Action::ReadLog { .. }
                 | Action::PutBlob { .. }
-                | Action::SaveSnapshot(_)
-                | Action::CompactLog { .. } => {}
+                | Action::CompactLog { .. }
+                | Action::KeepPiece(_)
+                | Action::InstallSnapshot { .. }
+                | Action::ReadSnapshot { .. }
+                | Action::ReadBodies { .. }
+                | Action::FindLacking { .. } => {}
             }
         }
+        self.snapshots.on_turn(actions)?;
+        self.snapshots
+            .on_installed(moment.place, view, &disks[moment.place])?;
         Ok(())
     }
 }

@@ -44,20 +44,10 @@ impl RecordLog {
         }
     }
 
-    pub(super) fn write(
-        &mut self,
-        hard_state: Option<HardState>,
-        truncate_from: Option<LogIndex>,
-        entries: &[LogEntry],
-    ) {
-        let batch = WriteBatch {
-            hard_state,
-            truncate_from,
-            entries,
-        };
+    pub(super) fn write(&mut self, batch: &WriteBatch<'_>) {
         let steps = self
             .writer
-            .encode(&batch)
+            .encode(batch)
             .expect("the core writes what a log can take");
         self.pending.push_back((self.writer.last_record(), steps));
     }
@@ -213,11 +203,23 @@ mod tests {
     /// Three writes, of which two are synced.
     fn written() -> RecordLog {
         let mut log = RecordLog::new(0);
-        log.write(Some(state(0)), None, &entries(1, 3));
+        log.write(&WriteBatch {
+            hard_state: Some(state(0)),
+            entries: &entries(1, 3),
+            ..WriteBatch::default()
+        });
         log.sync();
-        log.write(Some(state(3)), None, &entries(4, 4));
+        log.write(&WriteBatch {
+            hard_state: Some(state(3)),
+            entries: &entries(4, 4),
+            ..WriteBatch::default()
+        });
         log.sync();
-        log.write(None, None, &entries(5, 9));
+        log.write(&WriteBatch {
+            hard_state: None,
+            entries: &entries(5, 9),
+            ..WriteBatch::default()
+        });
         log
     }
 
@@ -233,7 +235,11 @@ mod tests {
             assert!(found.len() >= 4 && entries(1, 9).starts_with(&found));
             torn += u32::from(log.was_torn);
             lengths.insert(found.len());
-            log.write(None, None, &entries(found.len() as u64 + 1, 12));
+            log.write(&WriteBatch {
+                hard_state: None,
+                entries: &entries(found.len() as u64 + 1, 12),
+                ..WriteBatch::default()
+            });
             log.sync();
             let (_, again) = log.recover().expect("the log goes on behind a torn tail");
             assert_eq!(again, entries(1, 12), "seed {seed}");

@@ -1,8 +1,10 @@
 use std::sync::Arc;
 
 use precentor_core::bytes::Bytes;
+use precentor_core::digest::StateHash;
 use precentor_core::entry::{ChainHash, EntryKind};
 use precentor_core::ids::NodeId;
+use precentor_core::snapshot::SnapshotMeta;
 
 use super::*;
 
@@ -109,20 +111,47 @@ fn a_completion_does_not_make_durable_what_was_cut_since() {
     assert!(disk.holds_durably(LogIndex(3), Term(2)));
 }
 
+fn part(index: u64, offset: u64, last: bool) -> SnapshotPart {
+    SnapshotPart {
+        meta: SnapshotMeta {
+            index: LogIndex(index),
+            term: Term(1),
+            chain: ChainHash(3),
+            state: StateHash(0),
+            membership: Arc::default(),
+        },
+        offset,
+        bytes: Bytes::from(vec![1; 10]),
+        last,
+    }
+}
+
+#[test]
+fn a_snapshot_that_a_crash_interrupts_leaves_the_one_before() {
+    let (mut disk, mut tape) = (disk(0), Tape::of_seed(1));
+    assert_eq!(disk.save(part(3, 0, false), 0, &mut tape), None);
+    assert!(disk.save(part(3, 10, true), 0, &mut tape).is_some());
+    assert_eq!(disk.shelf.saved(), Some(LogIndex(3)));
+    let found = |disk: &Disk| {
+        let snapshot = disk.recover().snapshot.unwrap();
+        (snapshot.meta.index, snapshot.image.count())
+    };
+    disk.save(part(5, 0, false), 0, &mut tape);
+    disk.crash(&mut tape);
+    assert_eq!(found(&disk), (LogIndex(3), 20), "half of five is not five");
+    disk.save(part(6, 0, true), 0, &mut tape);
+    disk.crash(&mut tape);
+    assert_eq!(disk.shelf.saved(), None);
+    assert_eq!(found(&disk), (LogIndex(3), 20), "six was not durable");
+}
+
 #[test]
 fn compaction_drops_only_what_a_durable_snapshot_has() {
     let (mut disk, mut tape) = (disk(0), Tape::of_seed(1));
     disk.write(write(1, None, entries(1, 9, 1), 1), 0, &mut tape);
     disk.complete(100);
-    let snapshot = Snapshot {
-        index: LogIndex(5),
-        term: Term(1),
-        chain: ChainHash(3),
-        membership: Arc::default(),
-        image: Bytes::default(),
-    };
-    disk.save(snapshot, 100, &mut tape);
-    assert_eq!(disk.saved(), Some(LogIndex(5)));
+    disk.save(part(5, 0, true), 100, &mut tape);
+    assert_eq!(disk.shelf.saved(), Some(LogIndex(5)));
     disk.compact(LogIndex(4));
     assert_eq!(disk.entry(LogIndex(4)), None);
     assert_eq!(disk.read(LogIndex(5), LogIndex(20), 1_000).len(), 5);
