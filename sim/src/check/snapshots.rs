@@ -101,7 +101,9 @@ impl Snapshots {
         let mut image = image.take().unwrap_or_default();
         image.extend_from_slice(&part.bytes);
         if !part.last {
-            marks.hit(Mark::SnapshotInParts);
+            if *offset == 0 {
+                marks.hit(Mark::SnapshotInParts);
+            }
             self.0[place].taking = Some((meta.clone(), image));
             return Ok(());
         }
