@@ -65,12 +65,11 @@ impl SnapshotReceiver {
         self.meta.index
     }
 
-    /// A leader offers a snapshot. True if this transfer is given up for it:
-    /// only when it cannot go on, or would a fast leader never be caught up with.
+    /// A leader offers a snapshot. True if this transfer is given up for it: only
+    /// when it cannot go on, or a fast leader would never be caught up with.
     pub(super) fn gives_way_to(&self, offer: &SnapshotMeta, from: NodeId) -> bool {
-        let same = self.meta == *offer;
-        let stuck = matches!(self.stage, Stage::Gone) || self.from != from;
-        !same && offer.index >= self.meta.index && stuck
+        let newer_of_another = offer.index >= self.meta.index && self.from != from;
+        self.meta != *offer && (matches!(self.stage, Stage::Gone) || newer_of_another)
     }
 
     /// The one who offers it has it.

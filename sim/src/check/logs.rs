@@ -6,6 +6,7 @@ use precentor_core::action::Write;
 use precentor_core::command::{Command, Entry};
 use precentor_core::entry::{EntryKind, LogEntry};
 use precentor_core::ids::{LogIndex, NodeId, Term};
+use precentor_core::log::TermAt;
 use precentor_core::message::{AppendResult, Body, Message};
 use precentor_core::status::RoleName;
 use precentor_core::time::Time;
@@ -176,7 +177,12 @@ impl Logs {
         }
         for index in compared.0 + 1..=commit.0 {
             let index = LogIndex(index);
-            let Some(entry) = view.entry_at(index).or_else(|| disks[place].entry(index)) else {
+            // What a snapshot has just taken the place of may be on the disk yet.
+            let on_disk = || {
+                let entry = disks[place].entry(index)?;
+                (view.term_at(index) == TermAt::Known(entry.term)).then_some(entry)
+            };
+            let Some(entry) = view.entry_at(index).or_else(on_disk) else {
                 continue;
             };
             match self.get(index) {
