@@ -166,6 +166,12 @@ impl Disk {
         latest
     }
 
+    /// Does a write wait for a stall, longer than writes usually wait?
+    #[must_use]
+    pub fn is_stalled(&self, now_us: u64) -> bool {
+        self.busy_until_us > now_us + 2 * self.options.sync_us_max
+    }
+
     /// When a snapshot is durable that is saved now.
     pub fn save(&mut self, snapshot: Snapshot, now_us: u64, tape: &mut Tape) -> u64 {
         self.saving = Some(snapshot);

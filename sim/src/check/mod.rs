@@ -7,6 +7,7 @@ pub mod history;
 pub mod leases;
 pub mod logs;
 pub mod queue;
+pub mod topology;
 
 use std::fmt;
 
@@ -65,6 +66,8 @@ pub enum Checker {
     RecordFormat,
     /// A deadline that has come moves on when the node is woken.
     Spinning,
+    /// Where a node reaches a majority both ways, a leader serves soon and stays.
+    ServingLeader,
     /// After healing, everything accepted ends and replicas agree.
     Liveness,
 }
@@ -73,7 +76,10 @@ impl Checker {
     /// Is it about what must happen at last, and not about what never may?
     #[must_use]
     pub fn is_liveness(self) -> bool {
-        matches!(self, Checker::Liveness | Checker::Spinning)
+        matches!(
+            self,
+            Checker::Liveness | Checker::ServingLeader | Checker::Spinning
+        )
     }
 }
 
