@@ -73,6 +73,19 @@ pub enum Body {
     AppendReply(AppendReply),
     /// Stand for election now: the sender hands over (§3.10).
     TimeoutNow,
+    /// A voter's answer, beside its refusal, to a pre-vote for a log that is
+    /// behind: what the candidate lacks. It may be the only node that reaches
+    /// a majority, and no other could then be elected.
+    Lend(Loan),
+}
+
+/// A piece of a voter's log for a candidate that is behind.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Loan {
+    /// The entry before the first of `entries`, where the logs may agree.
+    pub previous: LogPosition,
+    /// What follows it in the sender's log, consecutive; at least one.
+    pub entries: Vec<LogEntry>,
 }
 
 /// The leader's message.

@@ -171,6 +171,7 @@ impl Trace {
             | Body::PreVoteReply { .. }
             | Body::Vote { .. }
             | Body::VoteReply { .. }
+            | Body::Lend(_)
             | Body::TimeoutNow => true,
         }
     }
@@ -215,6 +216,14 @@ pub fn words_of_message(message: &Message) -> String {
                 position(hint)
             ),
         },
+        Body::Lend(loan) => {
+            let entries: Vec<_> = loan.entries.iter().map(|e| entry(e, term)).collect();
+            format!(
+                "lend: after {} [{}]",
+                position(loan.previous),
+                entries.join(", ")
+            )
+        }
         Body::TimeoutNow => format!("stand for election now, says the leader of {term}"),
     }
 }

@@ -9,6 +9,7 @@
 mod candidate;
 mod follower;
 mod leader;
+mod loans;
 mod progress;
 mod quorum;
 mod votes;
@@ -288,6 +289,7 @@ impl ClusterCoordinator {
                 }
                 Next::Stay
             }
+            Body::Lend(loan) => self.on_lend(from, term, loan, cx),
             Body::TimeoutNow => {
                 let follows = matches!(&self.role, Role::Follower(f) if f.leader == Some(from));
                 if term == self.hard_state.term && follows {

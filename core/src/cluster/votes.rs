@@ -19,6 +19,7 @@ impl ClusterCoordinator {
             | Body::VoteReply { .. }
             | Body::Append(_)
             | Body::AppendReply(_)
+            | Body::Lend(_)
             | Body::TimeoutNow => true,
         }
     }
@@ -38,9 +39,8 @@ impl ClusterCoordinator {
         last: LogPosition,
         cx: &mut Cx<'_>,
     ) -> Next {
-        let granted = term > self.hard_state.term
-            && !last.is_behind(cx.log.last())
-            && !self.trusts_leader(cx);
+        let (behind, trusts) = (last.is_behind(cx.log.last()), self.trusts_leader(cx));
+        let granted = term > self.hard_state.term && !behind && !trusts;
         if granted && matches!(&self.role, Role::Follower(follower) if follower.is_suspicious()) {
             cx.mark(Mark::PreVoteGrantedToSuspicious);
         }
@@ -55,6 +55,9 @@ impl ClusterCoordinator {
                 body: Body::PreVoteReply { granted },
             },
         );
+        if behind && !trusts && !matches!(self.role, Role::Leader(_)) {
+            self.lend(from, last, cx);
+        }
         Next::Stay
     }
 

@@ -165,12 +165,16 @@ impl Elections {
             | Body::PreVoteReply { .. }
             | Body::Append(_)
             | Body::AppendReply(_)
+            | Body::Lend(_)
             | Body::TimeoutNow => {}
         }
         let vote = match message.body {
             Body::Vote { .. } => Some(NodeId(place as u64 + 1)),
             Body::VoteReply { granted: true } => Some(to),
-            Body::VoteReply { granted: false } | Body::Append(_) | Body::AppendReply(_) => None,
+            Body::VoteReply { granted: false }
+            | Body::Append(_)
+            | Body::AppendReply(_)
+            | Body::Lend(_) => None,
             Body::PreVote { .. } | Body::PreVoteReply { .. } | Body::TimeoutNow => return Ok(()),
         };
         if let Some(vote) = vote {
