@@ -42,6 +42,7 @@ marks! {
     CandidacyPostponed: "a node did not stand for election because it had much to apply",
     FollowerBeyondHelp: "a follower lacks entries that this leader's log no longer holds",
     StaleTermIgnored: "a message of an older term was answered or ignored",
+    StaleRoundIgnored: "a candidate ignored a late copy of a leader's word",
     UnknownPeerIgnored: "a message from no voter was ignored",
     HandOverStarted: "a leader began to hand over",
     HandOverSent: "a leader told its successor to stand for election",

@@ -20,6 +20,8 @@ use crate::time::{Span, Time};
 pub(super) struct Leader {
     peers: BTreeMap<NodeId, Progress>,
     heard: BTreeMap<NodeId, Time>,
+    /// The latest round that each peer answered.
+    answered: BTreeMap<NodeId, u64>,
     round: u64,
     next_heartbeat: Time,
     next_read: ReadId,
@@ -56,6 +58,7 @@ impl Leader {
                 .map(|peer| (peer, Progress::new(last.next())))
                 .collect(),
             heard: others().map(|peer| (peer, cx.time())).collect(),
+            answered: BTreeMap::new(),
             round: 0,
             next_heartbeat: cx.time(),
             next_read: ReadId(1),
@@ -101,9 +104,14 @@ impl Leader {
             .map(|(peer, progress)| (*peer, progress.durable))
     }
 
-    /// A peer spoke in this term.
-    pub(super) fn on_heard(&mut self, from: NodeId, cx: &Cx<'_>) {
-        self.heard.insert(from, cx.time());
+    /// A peer answered a round of this leadership. It was heard only if that
+    /// is news: late copies of old answers are no sign of a quorum.
+    pub(super) fn on_heard(&mut self, from: NodeId, round: u64, cx: &Cx<'_>) {
+        let answered = self.answered.entry(from).or_default();
+        if round > *answered && round <= self.round {
+            *answered = round;
+            self.heard.insert(from, cx.time());
+        }
     }
 
     /// A follower's answer.

@@ -83,6 +83,9 @@ pub struct ClusterCoordinator {
     hard_state: HardState,
     role: Role,
     commit: LogIndex,
+    /// The latest round heard of a leader, with its term: what comes of this
+    /// round or an earlier one may be a late copy, and proves no life.
+    heard_round: Option<(Term, u64)>,
     held_by_all: LogIndex,
     peer_state_hash: Option<StateHashAt>,
     changes: Vec<Change>,
@@ -96,6 +99,7 @@ impl ClusterCoordinator {
             hard_state,
             role: Role::Follower(Follower::new(None, cx)),
             commit,
+            heard_round: None,
             held_by_all: LogIndex(0),
             peer_state_hash: None,
             changes: Vec::new(),
@@ -279,7 +283,7 @@ impl ClusterCoordinator {
             Body::AppendReply(reply) => {
                 match &mut self.role {
                     Role::Leader(leader) if term == self.hard_state.term => {
-                        leader.on_heard(from, cx);
+                        leader.on_heard(from, reply.round, cx);
                         leader.on_append_reply(from, reply, cx);
                     }
                     Role::Leader(_)
@@ -317,7 +321,12 @@ impl ClusterCoordinator {
             );
             return Next::Stay;
         }
+        let fresh = self.heard_round < Some((term, append.round));
         match &self.role {
+            Role::PreCandidate(_) | Role::Candidate(_) if !fresh => {
+                cx.mark(Mark::StaleRoundIgnored);
+                return Next::Stay;
+            }
             Role::Leader(_) => {
                 let first = cx.config.node;
                 return Next::Halt(Violation::TwoLeaders {
@@ -337,11 +346,15 @@ impl ClusterCoordinator {
             }
             Role::Follower(_) => {}
         }
+        self.heard_round = self.heard_round.max(Some((term, append.round)));
         self.held_by_all = self.held_by_all.max(append.held_by_all);
         self.peer_state_hash = append.state_hash.or(self.peer_state_hash);
         let commit = self.commit;
         let next = match &mut self.role {
             Role::Follower(follower) => {
+                if fresh {
+                    follower.on_heard(cx);
+                }
                 follower.on_append(from, term, append, &mut self.commit, cx)
             }
             Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => {
