@@ -107,6 +107,10 @@ pub enum Body {
         /// The bodies.
         bodies: Vec<Bytes>,
     },
+    /// A voter's answer, beside its refusal, to a pre-vote for a log that is
+    /// behind: what the candidate lacks. It may be the only node that reaches
+    /// a majority, and no other could then be elected.
+    Lend(Loan),
     /// The receiver is no member any more.
     Removed {
         /// Since which entry.
@@ -121,6 +125,15 @@ pub struct Piece {
     pub bytes: Bytes,
     /// The image ends with them.
     pub last: bool,
+}
+
+/// A piece of a voter's log for a candidate that is behind.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Loan {
+    /// The entry before the first of `entries`, where the logs may agree.
+    pub previous: LogPosition,
+    /// What follows it in the sender's log, consecutive; at least one.
+    pub entries: Vec<LogEntry>,
 }
 
 /// The leader's message.

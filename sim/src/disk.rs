@@ -198,6 +198,12 @@ impl Disk {
         latest
     }
 
+    /// Does a write wait for a stall, longer than writes usually wait?
+    #[must_use]
+    pub fn is_stalled(&self, now_us: u64) -> bool {
+        self.busy_until_us > now_us + 2 * self.options.sync_us_max
+    }
+
     /// Takes a part of a snapshot. When it is durable, if this was the last.
     pub fn save(&mut self, part: SnapshotPart, now_us: u64, tape: &mut Tape) -> Option<u64> {
         let is_whole = self.shelf.save(part);

@@ -6,6 +6,7 @@
 use precentor_core::config::Knobs;
 
 use crate::tape::{Domain, Roll, Tape};
+use crate::topology::{Bound, Row, TopologyOptions};
 
 /// How long a message is on its way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +44,18 @@ impl Delay {
             Delay::Exponential { us_mean } => 20 + roll.exponential(us_mean),
             // Pareto with exponent 1, cut at 1,000 times the least.
             Delay::HeavyTail { us_min } => us_min * 1_000 / roll.between(1, 1_000),
+        }
+    }
+
+    /// The longest that is drawn.
+    #[must_use]
+    pub fn most_us(self) -> u64 {
+        match self {
+            Delay::Constant { us } => us,
+            Delay::Uniform { us_max, .. } => us_max,
+            // 17 octaves of ln 2 each: see `Roll::exponential`.
+            Delay::Exponential { us_mean } => 20 + us_mean * 12,
+            Delay::HeavyTail { us_min } => us_min * 1_000,
         }
     }
 }
@@ -151,6 +164,10 @@ pub struct NemesisOptions {
     pub down_us_max: u64,
     /// The longest partition.
     pub partition_us_max: u64,
+    /// Partitions take all shapes, and not only the oldest five.
+    pub all_shapes: bool,
+    /// Partitions that come and go, per million.
+    pub flap_ppm: u32,
     /// The longest pause.
     pub pause_us_max: u64,
 }
@@ -232,6 +249,8 @@ pub struct Scenario {
     pub slow_disk: Option<(usize, u64)>,
     /// What comes from time to time.
     pub nemesis: NemesisOptions,
+    /// A shape of the network that comes once, while the rest is quiet.
+    pub topology: Option<TopologyOptions>,
     /// Clients.
     pub clients: ClientOptions,
     /// Workers.
@@ -254,12 +273,15 @@ impl Scenario {
         let service_us_max = *part(1).pick(&[20, 100, 100, 1_000]);
         let network = network(&mut part(2));
         let disk = disk(&mut part(3));
-        let nemesis = nemesis(&mut part(4), nodes);
+        let mut nemesis = nemesis(&mut part(4), nodes);
         let clients = clients(&mut part(5));
         let workers = workers(&mut part(6));
         let knobs = knobs(&mut part(7));
         let mut other = part(8);
-        Scenario {
+        let mut shapes = part(9);
+        nemesis.all_shapes = shapes.chance(500_000);
+        nemesis.flap_ppm = some(&mut shapes, 300_000, 100_000, 800_000);
+        let mut scenario = Scenario {
             nodes,
             chaos_us: other.between(2_000_000, 8_000_000),
             heal_us_max: 60_000_000,
@@ -274,9 +296,65 @@ impl Scenario {
                 .then(|| (other.below(nodes as u64) as usize, other.between(2, 50))),
             piece_bytes_max: part(9).between(64, 32_768),
             nemesis,
+            topology: None,
             clients,
             workers,
             knobs,
+        };
+        if nodes == 1 || !shapes.chance(200_000) {
+            return scenario;
+        }
+        if shapes.chance(600_000) {
+            scenario.let_elections_be();
+        }
+        let topology = TopologyOptions::draw(&mut shapes, &scenario);
+        scenario.with(topology)
+    }
+
+    /// Five nodes, some chaos, and then a shape in which a leader must be found:
+    /// with wires and disks on which elections are possible.
+    #[must_use]
+    pub fn of_topology(row: Row, seed: u64) -> Scenario {
+        let mut scenario = Scenario::of_seed(seed);
+        let mut tape = Tape::of_seed(seed);
+        scenario.nodes = 5;
+        let (all_shapes, flap_ppm) = (scenario.nemesis.all_shapes, scenario.nemesis.flap_ppm);
+        scenario.nemesis = NemesisOptions {
+            all_shapes,
+            flap_ppm,
+            ..nemesis(&mut tape.roll(Domain::Scenario, 4), scenario.nodes)
+        };
+        scenario.topology = None;
+        scenario.let_elections_be();
+        let mut roll = tape.roll(Domain::Scenario, 10);
+        scenario.chaos_us = roll.between(500_000, 2_000_000);
+        let mut topology = TopologyOptions::draw(&mut roll, &scenario);
+        match row {
+            Row::Steady(shape) => (topology.shape, topology.flaps) = (shape, 0),
+            Row::Flapping => topology.flaps = topology.flaps.max(2),
+        }
+        scenario.with(topology)
+    }
+
+    /// With a shape that is put up in the chaos, which lasts so much longer.
+    fn with(self, topology: TopologyOptions) -> Scenario {
+        Scenario {
+            chaos_us: self.chaos_us + topology.length_us_max(),
+            topology: Some(topology),
+            ..self
+        }
+    }
+
+    /// Makes disks, and then wires, so fast that a vote can be had within an
+    /// election timeout.
+    fn let_elections_be(&mut self) {
+        if !Bound::of(self).binding {
+            self.slow_disk = None;
+            self.disk.sync_us_min = self.disk.sync_us_min.min(1_000);
+            self.disk.sync_us_max = self.disk.sync_us_max.min(10_000);
+        }
+        if !Bound::of(self).binding {
+            self.network.delay = NetworkOptions::default().delay;
         }
     }
 
@@ -311,6 +389,7 @@ impl Scenario {
                 down_us_max: 1_000_000,
                 ..NemesisOptions::default()
             },
+            topology: None,
             clients,
             workers,
             knobs: knobs(&mut part(7)),
@@ -398,6 +477,8 @@ fn nemesis(roll: &mut Roll, nodes: usize) -> NemesisOptions {
         down_us_max: *roll.pick(&[50_000, 500_000, 3_000_000]),
         partition_us_max: *roll.pick(&[300_000, 1_000_000, 4_000_000]),
         pause_us_max: *roll.pick(&[100_000, 500_000, 3_000_000]),
+        all_shapes: false,
+        flap_ppm: 0,
     }
 }
 

@@ -507,7 +507,11 @@ fn bad_batch(kind: u64) -> Vec<JobSpec> {
     }
 }
 
-fn propose(request: Option<RequestId>, acknowledged: Sequence, command: Command) -> Request {
+pub(crate) fn propose(
+    request: Option<RequestId>,
+    acknowledged: Sequence,
+    command: Command,
+) -> Request {
     Request::Propose {
         request,
         acknowledged,

@@ -180,6 +180,7 @@ impl Trace {
             | Body::VoteReply { .. }
             | Body::TimeoutNow
             | Body::Removed { .. }
+            | Body::Lend(_)
             | Body::SnapshotOffer(_)
             | Body::SnapshotFetch { .. }
             | Body::SnapshotPiece { .. }
@@ -228,6 +229,14 @@ pub fn words_of_message(message: &Message) -> String {
                 position(hint)
             ),
         },
+        Body::Lend(loan) => {
+            let entries: Vec<_> = loan.entries.iter().map(|e| entry(e, term)).collect();
+            format!(
+                "lend: after {} [{}]",
+                position(loan.previous),
+                entries.join(", ")
+            )
+        }
         Body::TimeoutNow => format!("stand for election now, says the leader of {term}"),
         Body::Removed { since } => format!("you are no member since {since}"),
         Body::SnapshotOffer(offer) => format!(

@@ -84,6 +84,14 @@ impl Follower {
         }
     }
 
+    /// The leader lives: this is the first word of a new round. Late copies of
+    /// older ones must not keep a leader in trust that nobody hears any more.
+    pub(super) fn on_heard(&mut self, cx: &mut Cx<'_>) {
+        self.heard = Some(cx.time());
+        self.suspicious = false;
+        self.deadline = cx.time() + cx.draw_election_timeout();
+    }
+
     /// The leader's word: entries, or a heartbeat.
     pub(super) fn on_append(
         &mut self,
@@ -104,9 +112,6 @@ impl Follower {
             Some(_) => {}
             None => self.leader = Some(from),
         }
-        self.heard = Some(cx.time());
-        self.suspicious = false;
-        self.deadline = cx.time() + cx.draw_election_timeout();
         self.round = self.round.max(append.round);
 
         let Append {

@@ -173,7 +173,12 @@ impl Leader {
             cx.mark(Mark::StaleIncarnationIgnored);
             return;
         }
-        progress.heard = cx.time();
+        // Heard only if that is news: late copies of old answers are no sign of
+        // a quorum.
+        if reply.round > progress.answered && reply.round <= self.round {
+            progress.answered = reply.round;
+            progress.heard = cx.time();
+        }
         match reply.result {
             // A claim beyond our log cannot be about it.
             AppendResult::Matched { verified, durable }

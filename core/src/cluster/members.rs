@@ -73,6 +73,7 @@ impl ClusterCoordinator {
             Body::PreVoteReply { .. }
             | Body::VoteReply { .. }
             | Body::AppendReply(_)
+            | Body::Lend(_)
             | Body::SnapshotFetch { .. }
             | Body::BodiesFetch { .. } => {
                 let membership = cx.log.membership();

@@ -9,6 +9,7 @@
 mod candidate;
 mod follower;
 mod leader;
+mod loans;
 mod members;
 mod progress;
 mod receiver;
@@ -93,6 +94,9 @@ pub struct ClusterCoordinator {
     hard_state: HardState,
     role: Role,
     commit: LogIndex,
+    /// The latest round heard of a leader, with its term: what comes of this
+    /// round or an earlier one may be a late copy, and proves no life.
+    heard_round: Option<(Term, u64)>,
     held_by_all: LogIndex,
     peer_state_hash: Option<StateHashAt>,
     /// Since which entry others say that this node is no member.
@@ -110,6 +114,7 @@ impl ClusterCoordinator {
             hard_state,
             role: Role::Follower(Follower::new(None, cx)),
             commit,
+            heard_round: None,
             held_by_all: LogIndex(0),
             peer_state_hash: None,
             removed_since: None,
@@ -308,6 +313,7 @@ impl ClusterCoordinator {
                 }
                 Next::Stay
             }
+            Body::Lend(loan) => self.on_lend(from, term, loan, cx),
             Body::TimeoutNow => {
                 let follows = matches!(&self.role, Role::Follower(f) if f.leader == Some(from));
                 if term == self.hard_state.term && follows && self.may_campaign(cx) {
@@ -341,7 +347,12 @@ impl ClusterCoordinator {
             cx.outbox.say_durable(from, refusal);
             return Next::Stay;
         }
+        let fresh = self.heard_round < Some((term, append.round));
         match &self.role {
+            Role::PreCandidate(_) | Role::Candidate(_) if !fresh => {
+                cx.mark(Mark::StaleRoundIgnored);
+                return Next::Stay;
+            }
             Role::Leader(_) => {
                 let first = cx.config.node;
                 return Next::Halt(Violation::TwoLeaders {
@@ -361,11 +372,15 @@ impl ClusterCoordinator {
             }
             Role::Follower(_) => {}
         }
+        self.heard_round = self.heard_round.max(Some((term, append.round)));
         self.held_by_all = self.held_by_all.max(append.held_by_all);
         self.peer_state_hash = append.state_hash.or(self.peer_state_hash);
         let commit = self.commit;
         let next = match &mut self.role {
             Role::Follower(follower) => {
+                if fresh {
+                    follower.on_heard(cx);
+                }
                 follower.on_append(from, term, append, &mut self.commit, cx)
             }
             Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => {

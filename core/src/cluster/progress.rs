@@ -35,6 +35,8 @@ pub(super) enum Flow {
 pub(super) struct Progress {
     /// When it spoke last in this term.
     pub(super) heard: Time,
+    /// The latest round that it answered.
+    pub(super) answered: u64,
     /// Which life of its disk speaks in this term: another's word does not count.
     pub(super) incarnation: Option<Incarnation>,
     /// The follower's durable log equals ours up to here. Never falls in a term.
@@ -49,6 +51,7 @@ impl Progress {
     pub(super) fn new(next: LogIndex, now: Time) -> Progress {
         Progress {
             heard: now,
+            answered: 0,
             incarnation: None,
             durable: LogIndex(0),
             next,

@@ -21,6 +21,7 @@ impl ClusterCoordinator {
             | Body::AppendReply(_)
             | Body::TimeoutNow
             | Body::Removed { .. }
+            | Body::Lend(_)
             | Body::SnapshotOffer(_)
             | Body::SnapshotFetch { .. }
             | Body::SnapshotPiece { .. }
@@ -44,9 +45,8 @@ impl ClusterCoordinator {
         last: LogPosition,
         cx: &mut Cx<'_>,
     ) -> Next {
-        let granted = term > self.hard_state.term
-            && !last.is_behind(cx.log.last())
-            && !self.trusts_leader(cx);
+        let (behind, trusts) = (last.is_behind(cx.log.last()), self.trusts_leader(cx));
+        let granted = term > self.hard_state.term && !behind && !trusts;
         if granted && matches!(&self.role, Role::Follower(follower) if follower.is_suspicious()) {
             cx.mark(Mark::PreVoteGrantedToSuspicious);
         }
@@ -56,6 +56,9 @@ impl ClusterCoordinator {
         let reply_term = if granted { term } else { self.hard_state.term };
         let reply = cx.message(reply_term, Body::PreVoteReply { granted });
         cx.outbox.say_durable(from, reply);
+        if behind && !trusts && !matches!(self.role, Role::Leader(_)) {
+            self.lend(from, last, cx);
+        }
         Next::Stay
     }
 

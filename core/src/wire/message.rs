@@ -55,24 +55,40 @@ pub fn decode(bytes: &[u8]) -> Result<Message, DecodeError> {
             .map_err(|error| DecodeError::Malformed(error.to_string()))?,
         _ => {}
     }
-    if let Body::Append(append) = &message.body {
-        bound(
-            "an append's entry count",
-            append.entries.len() as u64,
-            APPEND_ENTRIES_MAX,
-        )?;
-        for entry in &append.entries {
-            bound("an entry's body", entry.body.count(), ENTRY_BYTES_MAX)?;
+    let (previous, entries) = match &message.body {
+        Body::Append(append) => (append.previous, &append.entries),
+        Body::Lend(loan) => (loan.previous, &loan.entries),
+        Body::PreVote { .. }
+        | Body::PreVoteReply { .. }
+        | Body::Vote { .. }
+        | Body::VoteReply { .. }
+        | Body::AppendReply(_)
+        | Body::TimeoutNow
+        | Body::Removed { .. }
+        | Body::SnapshotOffer(_)
+        | Body::SnapshotFetch { .. }
+        | Body::SnapshotPiece { .. }
+        | Body::BodiesFetch { .. }
+        | Body::Bodies { .. } => return Ok(message),
+    };
+    bound(
+        "a message's entry count",
+        entries.len() as u64,
+        APPEND_ENTRIES_MAX,
+    )?;
+    for entry in entries {
+        bound("an entry's body", entry.body.count(), ENTRY_BYTES_MAX)?;
+    }
+    let mut least = previous.term;
+    let consecutive = entries.iter().zip(previous.index.0.saturating_add(1)..);
+    for (entry, expected) in consecutive {
+        if entry.index.0 != expected || entry.term > message.term || entry.term < least {
+            return Err(DecodeError::Malformed(format!(
+                "entry {} of {} stands where {expected} of {least} to {} should",
+                entry.index, entry.term, message.term
+            )));
         }
-        let consecutive = append.entries.iter().zip(append.previous.index.0 + 1..);
-        for (entry, expected) in consecutive {
-            if entry.index.0 != expected || entry.term > message.term {
-                return Err(DecodeError::Malformed(format!(
-                    "entry {} of {} stands where {expected} of {} or before should",
-                    entry.index, entry.term, message.term
-                )));
-            }
-        }
+        least = entry.term;
     }
     Ok(message)
 }

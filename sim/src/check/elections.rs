@@ -167,6 +167,7 @@ impl Elections {
             | Body::AppendReply(_)
             | Body::TimeoutNow
             | Body::Removed { .. }
+            | Body::Lend(_)
             | Body::SnapshotOffer(_)
             | Body::SnapshotFetch { .. }
             | Body::SnapshotPiece { .. }
@@ -183,7 +184,8 @@ impl Elections {
             | Body::SnapshotFetch { .. }
             | Body::SnapshotPiece { .. }
             | Body::BodiesFetch { .. }
-            | Body::Bodies { .. } => None,
+            | Body::Bodies { .. }
+            | Body::Lend(_) => None,
             Body::PreVote { .. }
             | Body::PreVoteReply { .. }
             | Body::TimeoutNow

@@ -8,6 +8,7 @@ pub mod leases;
 pub mod logs;
 pub mod queue;
 pub mod snapshots;
+pub mod topology;
 
 use std::fmt;
 
@@ -68,6 +69,8 @@ pub enum Checker {
     RecordFormat,
     /// A deadline that has come moves on when the node is woken.
     Spinning,
+    /// Where a node reaches a majority both ways, a leader serves soon and stays.
+    ServingLeader,
     /// After healing, everything accepted ends and replicas agree.
     Liveness,
 }
@@ -76,7 +79,10 @@ impl Checker {
     /// Is it about what must happen at last, and not about what never may?
     #[must_use]
     pub fn is_liveness(self) -> bool {
-        matches!(self, Checker::Liveness | Checker::Spinning)
+        matches!(
+            self,
+            Checker::Liveness | Checker::ServingLeader | Checker::Spinning
+        )
     }
 }
 

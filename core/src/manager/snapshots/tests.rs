@@ -1,4 +1,4 @@
-use crate::action::{Action, SnapshotPart, SnapshotParts};
+use crate::action::Action;
 use crate::command::Command;
 use crate::config::Config;
 use crate::driver::{Driver, Host, Recovered};
@@ -6,6 +6,7 @@ use crate::event::{Event, Now, Order};
 use crate::ids::{ClusterId, LogIndex, NodeId, Sequence, Ticket, WriteId};
 use crate::principal::Principal;
 use crate::request::Request;
+use crate::snapshot::{SnapshotPart, SnapshotParts};
 use crate::time::{Span, Time};
 
 use super::PART_PAUSE;
