@@ -208,6 +208,9 @@ pub struct Config {
     pub cluster: ClusterId,
     /// This node.
     pub node: NodeId,
+    /// The life of its disk: another one whenever the disk was lost. 0 if the
+    /// host knows none.
+    pub incarnation: u64,
     /// All voters, this node among them, in ascending order.
     pub voters: Vec<NodeId>,
     /// The seed of this node's randomness: a different one for each node and start.
@@ -226,6 +229,7 @@ impl Config {
         Config {
             cluster,
             node,
+            incarnation: 0,
             voters,
             seed,
             knobs: Knobs::default(),

@@ -11,7 +11,9 @@
 //!    loss of power, and reports a failed one as failed, once, for ever.
 //! 5. After `Halt`, and after a failed write, it performs nothing more.
 //! 6. A start gets what the disk holds: everything that was reported durable,
-//!    and of the rest any prefix.
+//!    and of the rest any prefix. What was durable and is damaged is told in
+//!    the hard state ([`crate::entry::HardState::repairing`]) before anything
+//!    is written behind it.
 
 use crate::action::{Action, Violation};
 use crate::config::Config;

@@ -535,6 +535,7 @@ fn a_long_backlog_is_applied_in_bounded_turns_by_a_node_that_stands_back_meanwhi
             term: crate::ids::Term(1),
             vote: None,
             commit: LogIndex(10),
+            repairing: None,
         },
         snapshot: None,
         entries: (1..=10).map(entry).collect(),
@@ -564,4 +565,13 @@ fn a_long_backlog_is_applied_in_bounded_turns_by_a_node_that_stands_back_meanwhi
         RoleName::PreCandidate,
         "now it may lead"
     );
+}
+
+#[test]
+fn a_node_whose_durable_records_were_damaged_does_not_start_as_a_voter() {
+    let mut recovered = Recovered::default();
+    recovered.hard_state.repairing = Some(LogIndex(9));
+    let error = Driver::recover(config(NodeId(1)), recovered, Now::default()).unwrap_err();
+    let must_cover = LogIndex(9);
+    assert_eq!(error, super::RecoverError::NeedsRepair { must_cover });
 }

@@ -52,7 +52,8 @@ use cx;
 /// What a disk holds: the input of a start. The default is a new disk.
 #[derive(Clone, Debug, Default)]
 pub struct Recovered {
-    /// Term, vote, and what was known to be committed.
+    /// Term, vote, what was known to be committed, and whether the log must be
+    /// repaired first.
     pub hard_state: HardState,
     /// The latest snapshot.
     pub snapshot: Option<crate::action::Snapshot>,
@@ -96,6 +97,14 @@ pub enum RecoverError {
         last: LogIndex,
         /// The known commit.
         commit: LogIndex,
+    },
+    /// Durable records were damaged, and this version cannot repair them.
+    #[error(
+        "durable records of this node were damaged: it must not vote or lead before its peers have given it again what is committed up to {must_cover}"
+    )]
+    NeedsRepair {
+        /// What its log must hold first.
+        must_cover: LogIndex,
     },
     /// The snapshot is no state.
     #[error("the snapshot of {index} cannot be read: {reason}")]
@@ -156,6 +165,9 @@ impl ContextManager {
             snapshot,
             entries,
         } = recovered;
+        if let Some(must_cover) = hard_state.repairing {
+            return Err(RecoverError::NeedsRepair { must_cover });
+        }
         let start = snapshot
             .as_ref()
             .map_or_else(LogPosition::default, |snapshot| LogPosition {

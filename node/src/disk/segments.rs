@@ -13,7 +13,7 @@ use precentor_core::wire::record::{HEADER_BYTES, SegmentHeader};
 use precentor_core::wire::recover::Extent;
 
 use super::OpenError;
-use super::directory::sync_directory;
+use super::directory::{aside_path, set_aside, sync_directory, write_synced};
 
 const SEGMENT: &str = "segment-";
 /// A file of zeros, ready for use.
@@ -326,6 +326,27 @@ impl Segments {
             let path = self.path.join(format!("{SEGMENT}{number:016}"));
             *file = File::open(path).expect("the current segment is there");
         }
+    }
+
+    /// Keeps files that are damaged, or of no use behind damage, under other names.
+    pub(super) fn set_aside(&self, numbers: &[u64], by: u64) -> io::Result<Vec<PathBuf>> {
+        let paths = numbers.iter().map(|number| self.segment_path(*number));
+        let kept = paths
+            .map(|path| set_aside(&path, by))
+            .collect::<io::Result<Vec<PathBuf>>>()?;
+        if !kept.is_empty() {
+            sync_directory(&self.path)?;
+        }
+        Ok(kept)
+    }
+
+    /// Keeps a copy of a file whose beginning is still needed.
+    pub(super) fn keep_copy(&self, number: u64, by: u64) -> io::Result<PathBuf> {
+        let path = self.segment_path(number);
+        let copy = aside_path(&path, by);
+        write_synced(&copy, &fs::read(&path)?)?;
+        sync_directory(&self.path)?;
+        Ok(copy)
     }
 
     /// Removes files that hold nothing that counts.

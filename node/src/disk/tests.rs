@@ -78,6 +78,7 @@ fn what_was_appended_is_there_after_a_restart_in_any_order_of_ending() {
         term: Term(3),
         vote: Some(NodeId(2)),
         commit: LogIndex(0),
+        repairing: None,
     };
     let first = entries(3, 1..=200);
     store
@@ -172,52 +173,6 @@ fn a_write_that_was_cut_off_anywhere_costs_only_itself_and_its_bytes_are_kept_as
             "cut at {cut}"
         );
     }
-}
-
-#[test]
-fn a_bad_byte_in_a_durable_record_is_an_error_and_nothing_is_cut() {
-    let (directory, mut store) = new();
-    append(&mut store, 1, 1..=2);
-    append(&mut store, 1, 3..=3);
-    let place = *store.log().get(LogIndex(2)).unwrap();
-    drop(store);
-    damage(&directory, &place, 70);
-    for _ in 0..2 {
-        let error = open(&directory, OpenMode::Existing).unwrap_err();
-        let damaged = matches!(
-            error,
-            OpenError::Log {
-                error: RecoverError::Damaged {
-                    index: Some(LogIndex(2)),
-                    ..
-                },
-                ..
-            }
-        );
-        assert!(damaged, "{error}");
-    }
-    damage(&directory, &place, 70);
-    assert_eq!(last(&open(&directory, OpenMode::Existing).unwrap()), 3);
-}
-
-#[test]
-fn the_last_write_before_a_close_in_good_order_is_judged_like_any_other() {
-    let (directory, mut store) = new();
-    append(&mut store, 1, 1..=1);
-    let place = *store.log().get(LogIndex(1)).unwrap();
-    store.close().unwrap();
-    damage(&directory, &place, 0);
-    let error = open(&directory, OpenMode::Existing).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            OpenError::Log {
-                error: RecoverError::Damaged { .. },
-                ..
-            }
-        ),
-        "{error}"
-    );
 }
 
 #[test]
@@ -457,7 +412,7 @@ fn recycled_files_never_bring_old_entries_back() {
 #[test]
 fn a_damaged_newest_snapshot_gives_way_to_the_one_before() {
     let (directory, mut store) = new();
-    append(&mut store, 1, 1..=3);
+    append(&mut store, 1, 1..=4);
     assert_eq!(store.load_snapshot().unwrap(), None);
     for index in 1..=3 {
         store
@@ -467,7 +422,7 @@ fn a_damaged_newest_snapshot_gives_way_to_the_one_before() {
     drop(store);
     let snapshots = directory.path().join("snapshots");
     assert_eq!(fs::read_dir(&snapshots).unwrap().count(), 2);
-    let store = open(&directory, OpenMode::Existing).unwrap();
+    let mut store = open(&directory, OpenMode::Existing).unwrap();
     let loaded = store.load_snapshot().unwrap().unwrap();
     assert_eq!(
         (loaded.meta, &loaded.state[..]),
@@ -482,34 +437,18 @@ fn a_damaged_newest_snapshot_gives_way_to_the_one_before() {
         (loaded.meta, &loaded.state[..]),
         (snapshot(2), &b"state 2"[..])
     );
-    assert_eq!(loaded.damaged.len(), 1);
-    assert_eq!(loaded.damaged[0].0, newest);
+    drop(store);
+    let mut store = open(&directory, OpenMode::Existing).unwrap();
+    let report = store.report().clone();
+    assert_eq!(
+        report.damage, None,
+        "the log still goes back to the older one"
+    );
+    assert_eq!(report.damaged_kept.len(), 1);
+    assert!(report.damaged_kept[0].exists() && !newest.exists());
+    // A damaged one is none of the two that are kept.
+    store.save_snapshot(&snapshot(4), b"state 4").unwrap();
+    assert!(snapshots.join(format!("snapshot-{:020}", 2)).exists());
 }
 
-#[test]
-fn a_log_that_begins_after_every_snapshot_is_refused() {
-    let (directory, mut store) = new();
-    store.save_snapshot(&snapshot(90), b"ninety").unwrap();
-    store.reset(LogIndex(90), Term(4)).unwrap();
-    append(&mut store, 4, 91..=91);
-    drop(store);
-    assert_eq!(last(&open(&directory, OpenMode::Existing).unwrap()), 91);
-    fs::remove_file(
-        directory
-            .path()
-            .join(format!("snapshots/snapshot-{:020}", 90)),
-    )
-    .unwrap();
-    let error = open(&directory, OpenMode::Existing).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            OpenError::LogBeginsLate {
-                base: LogIndex(90),
-                newest: None,
-                ..
-            }
-        ),
-        "{error}"
-    );
-}
+mod repairs;

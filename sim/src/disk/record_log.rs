@@ -207,6 +207,7 @@ mod tests {
             term: Term(1),
             vote: Some(NodeId(1)),
             commit: LogIndex(commit),
+            repairing: None,
         }
     }
 

@@ -20,6 +20,7 @@ fn write(id: u64, truncate_from: Option<u64>, entries: Vec<LogEntry>, term: u64)
             term: Term(term),
             vote: Some(NodeId(1)),
             commit: LogIndex(0),
+            repairing: None,
         }),
         truncate_from: truncate_from.map(LogIndex),
         entries,
