@@ -3,7 +3,7 @@
 //! decided in `precentor_core::wire`, which the simulator shares.
 //!
 //! ```text
-//! DIR/lock  identity  log/{segment-NUMBER, spare-*}  snapshots/snapshot-INDEX  torn/*
+//! DIR/lock  identity  log/{segment-NUMBER, begun-NUMBER, spare-*}  snapshots/snapshot-INDEX  torn/*
 //! log/*.damaged-N  snapshots/*.damaged-N   kept for whoever wants to know; N is
 //!                                          the segment that goes on without them
 //! ```
@@ -22,7 +22,7 @@ use precentor_core::wire::identity::IdentityFile;
 use precentor_core::wire::log_map::{LogMap, Place};
 use precentor_core::wire::log_writer::{LogWriter, SEGMENT_BYTES, Step};
 use precentor_core::wire::record::{BLOCK_BYTES, Header, LogIdentity};
-use precentor_core::wire::recover::{Damage, Recovered, Recovery, Torn};
+use precentor_core::wire::recover::{Damage, Fault, RecoverError, Recovered, Recovery, Torn};
 use precentor_core::wire::snapshot::SnapshotMeta;
 
 use directory::{Directory, Found};
@@ -155,7 +155,21 @@ impl Store {
         let segments = Segments::open(directory.log_path(), segment_bytes)?;
         let mut recovery = Recovery::new(*log);
         let mut bytes = Vec::new();
-        for number in segments.numbers()? {
+        let numbers = segments.numbers()?;
+        if let Some(newest) = numbers.last()
+            && let Some(segment) = segments.missing_newest(*newest)
+        {
+            // It may have held anything, and nothing after it says what.
+            return Err(OpenError::Log {
+                path: segments.segment_path(segment),
+                error: RecoverError::Lost {
+                    fault: Fault::Missing,
+                    segment,
+                    offset: 0,
+                },
+            });
+        }
+        for number in numbers {
             segments.read_whole(number, &mut bytes)?;
             let path = || segments.segment_path(number);
             recovery

@@ -58,7 +58,8 @@ fn files(directory: &Path, folder: &str) -> Vec<String> {
     let names = fs::read_dir(directory.join(folder)).unwrap();
     let mut names: Vec<String> = names
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| !name.contains("damaged") && !name.starts_with("spare"))
+        .filter(|name| name.starts_with("s") && !name.starts_with("spare"))
+        .filter(|name| !name.contains("damaged"))
         .collect();
     names.sort_unstable();
     names
@@ -199,6 +200,10 @@ fn files_that_are_cut_off_or_gone_leave_what_was_before_them_and_a_repair() {
     let damaged = copy(&whole);
     fs::remove_file(segment(&damaged, 1)).unwrap();
     check(&damaged, 0, "the first file is gone");
+    let damaged = copy(&whole);
+    fs::remove_file(segment(&damaged, 3)).unwrap();
+    let error = open(&damaged, OpenMode::Existing).unwrap_err();
+    assert!(error.to_string().contains("new incarnation"), "{error}");
 }
 
 #[test]
@@ -416,4 +421,75 @@ fn an_emptied_directory_is_another_incarnation() {
     let after = open(&directory, OpenMode::Create).unwrap().identity();
     assert_ne!(after.incarnation, before.incarnation);
     assert_eq!((after.node, after.cluster), (before.node, before.cluster));
+}
+
+/// Every call that fails now fails for ever, whatever failed.
+fn check_poisoned(directory: &TempDir, mut store: Store, entries_left: u64, what: &str) {
+    let batch = WriteBatch::default();
+    for error in [
+        store.append(&batch).unwrap_err(),
+        store.read(LogIndex(1), LogIndex(2), 10).unwrap_err(),
+        store.compact(LogIndex(1)).unwrap_err(),
+        store.reset(LogIndex(9), Term(9)).unwrap_err(),
+        store.save_snapshot(&snapshot(1), b"").unwrap_err(),
+        store.close().unwrap_err(),
+    ] {
+        assert!(
+            error.to_string().contains("failed before"),
+            "{what}: {error}"
+        );
+    }
+    let store = open(directory, OpenMode::Existing).unwrap();
+    assert_eq!(last(&store), entries_left, "{what}");
+}
+
+#[test]
+fn any_failure_of_the_disk_is_final() {
+    let batch = entries(1, 3..=3);
+    let batch = WriteBatch {
+        entries: &batch,
+        ..WriteBatch::default()
+    };
+    let begin = || {
+        let (directory, mut store) = new();
+        append(&mut store, 1, 1..=2);
+        (directory, store)
+    };
+    let aside = |directory: &TempDir, folder: &str| {
+        let path = directory.path().join(folder);
+        (path.clone(), path.with_extension("away"))
+    };
+
+    let (directory, mut store) = begin();
+    store.segments.break_syncs();
+    store.append(&batch).unwrap_err();
+    check_poisoned(&directory, store, 2, "sync of a write");
+
+    let (directory, mut store) = begin();
+    store.segments.break_syncs();
+    store.reset(LogIndex(9), Term(9)).unwrap_err();
+    check_poisoned(&directory, store, 2, "sync of a reset");
+
+    // A new file cannot be made, named, or its name not be made durable.
+    let (directory, mut store) = begin();
+    let (log, away) = aside(&directory, "log");
+    fs::rename(&log, &away).unwrap();
+    let steps = store.writer.encode_roll();
+    store.perform(&steps).unwrap_err();
+    fs::rename(&away, &log).unwrap();
+    check_poisoned(&directory, store, 2, "a new file");
+
+    let (directory, mut store) = begin();
+    let (snapshots, away) = aside(&directory, "snapshots");
+    fs::rename(&snapshots, &away).unwrap();
+    store.save_snapshot(&snapshot(2), b"two").unwrap_err();
+    fs::rename(&away, &snapshots).unwrap();
+    check_poisoned(&directory, store, 2, "a snapshot");
+
+    let (directory, mut store) = begin();
+    let (log, away) = aside(&directory, "log");
+    fs::rename(&log, &away).unwrap();
+    store.compact(LogIndex(1)).unwrap_err();
+    fs::rename(&away, &log).unwrap();
+    check_poisoned(&directory, store, 2, "dropping old files");
 }
