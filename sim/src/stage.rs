@@ -507,6 +507,7 @@ impl Stage {
         #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
         let mut config = Config::new(ClusterId([7; 16]), NodeId(place as u64 + 1), voters, seed);
         config.knobs = self.scenario.knobs;
+        config.incarnation = self.disks[place].incarnation();
         #[cfg(feature = "planted-bugs")]
         {
             config.planted = self.planted;

@@ -98,6 +98,9 @@ domains! {
     HandOver fault "hand-over ordered",
     SnapshotOrder fault "snapshot ordered",
     TornTail fault "torn records left out when the log was read back",
+    Rot fault "damage to what is durable drawn",
+    BitFlipped fault "bit of a durable record flipped",
+    BlockLost fault "block of durable records zeroed or overwritten",
 }
 
 /// One fault that happened: the `nth` decision of a lane went the unusual way.
