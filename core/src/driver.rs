@@ -14,7 +14,9 @@
 //! 5. After `Halt`, and after a failed write, it performs nothing more.
 //! 6. A start gets what the disk holds: everything that was reported durable,
 //!    and of the rest any prefix. Of snapshots it gets one that was whole: the
-//!    last that was reported saved, or a later one; never a beginning.
+//!    last that was reported saved, or a later one; never a beginning. What was
+//!    durable and is damaged is told in the hard state
+//!    ([`crate::entry::HardState::repairing`]) before anything is written behind it.
 
 use crate::action::{Action, Violation};
 use crate::config::Config;

@@ -179,5 +179,8 @@ pub enum AppendResult {
         /// The leader should try from after here: the last entry of the
         /// follower's log that may agree (Raft §5.3, accelerated back-up).
         hint: LogPosition,
+        /// Durable records were damaged: what it confirmed behind `hint` it may
+        /// not have any more. Until it has, it does not vote.
+        repairing: bool,
     },
 }

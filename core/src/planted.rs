@@ -45,6 +45,8 @@ pub enum Bug {
     StaleIncarnationCounts,
     /// An installed snapshot throws away the log behind it. Found by committed never lost.
     InstallDropsTail,
+    /// A node with a damaged log votes. Found by repair before vote.
+    RepairingVotes,
     /// A snapshot is put in force without the bodies that it speaks of. Found by snapshot is the state.
     InstallWithoutBodies,
     /// A snapshot under way sees what changes meanwhile. Found by snapshot is the state.
@@ -74,6 +76,7 @@ impl Bug {
         Bug::AnswerBeforeCommit,
         Bug::StaleIncarnationCounts,
         Bug::InstallDropsTail,
+        Bug::RepairingVotes,
         Bug::InstallWithoutBodies,
         Bug::ImageSeesLaterChange,
     ];

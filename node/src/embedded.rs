@@ -298,10 +298,12 @@ impl EmbeddedCluster {
             tracing::info!(%node, ?torn, "a write that was never confirmed was cut off");
         }
         let recovered = scribe::recovered(&mut store, &voter)?;
+        let incarnation = store.identity().incarnation;
         let cluster = self.identity.cluster_id()?;
         let voters = self.identity.voters();
         let mut config = Config::new(cluster, node, voters.clone(), seed::fresh());
         config.knobs = self.knobs;
+        config.incarnation = incarnation;
         let driver = Driver::recover(config, recovered, Now::default())?;
         let bodies = BlobStore::open(&path.join("bodies"))?;
 

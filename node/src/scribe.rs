@@ -71,6 +71,7 @@ impl LogScribe {
             mailbox,
             switch,
             batch: Batch::default(),
+            last: WriteId(0),
         };
         let thread = thread::Builder::new()
             .name(name)
@@ -127,6 +128,8 @@ struct Scribe {
     mailbox: Mailbox,
     switch: Switch,
     batch: Batch,
+    /// The last write that was given.
+    last: WriteId,
 }
 
 /// The log is of no more use to this node.
@@ -161,6 +164,7 @@ impl Scribe {
                 if self.batch.last.is_some() && !self.batch.takes(&write) {
                     self.flush()?;
                 }
+                self.last = write.id;
                 self.batch.add(write);
                 Ok(())
             }
@@ -218,16 +222,16 @@ impl Scribe {
                 self.report(Event::Durable { write });
                 Ok(())
             }
-            Err(error) => {
-                self.report(Event::WriteFailed { write });
-                self.break_off("write the log", &error)
-            }
+            Err(error) => self.break_off("write the log", &error),
         }
     }
 
     fn break_off(&self, what: &str, error: &io::Error) -> Result<(), Broken> {
         let node = self.mailbox.node();
         tracing::error!(%node, %error, "cannot {what}: this node stops, the others go on");
+        // Whatever failed, nothing that comes after it will ever be durable:
+        // the core must know, or it would go on and wait for ever.
+        self.report(Event::WriteFailed { write: self.last });
         Err(Broken)
     }
 

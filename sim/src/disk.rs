@@ -11,7 +11,7 @@ use precentor_core::entry::{HardState, LogEntry, WriteBatch};
 use precentor_core::ids::{LogIndex, Term, WriteId};
 use precentor_core::snapshot::SnapshotPart;
 
-use self::record_log::RecordLog;
+use self::record_log::{Found, RecordLog, Rotten};
 use crate::scenario::DiskOptions;
 use crate::tape::{Domain, Tape};
 
@@ -63,6 +63,8 @@ pub struct Disk {
     syncing_until_us: u64,
     /// When the one after it ends, if something waits for one.
     busy_until_us: u64,
+    /// Which disk of this machine it is.
+    generation: u32,
     /// The log as bytes, if this disk has them.
     records: Option<RecordLog>,
     /// What was wrong with what a restart read.
@@ -94,9 +96,38 @@ impl Disk {
             shelf: Shelf::default(),
             syncing_until_us: 0,
             busy_until_us: 0,
-            records: options.records.then(|| RecordLog::new(lane)),
+            generation: 0,
+            records: options
+                .records
+                .then(|| RecordLog::new(lane, incarnation(lane, 0))),
             damage: None,
         }
+    }
+
+    /// The disk is lost, and another one takes its place: empty, and known to
+    /// be another one.
+    pub fn replace(&mut self) {
+        let generation = self.generation + 1;
+        let records = &self.records;
+        *self = Disk {
+            generation,
+            records: records
+                .as_ref()
+                .map(|_| RecordLog::new(self.lane, incarnation(self.lane, generation))),
+            ..Disk::new(self.options, self.lane)
+        };
+    }
+
+    /// A number that no other disk of the cluster has, or ever had.
+    #[must_use]
+    pub fn incarnation(&self) -> u64 {
+        incarnation(self.lane, self.generation)
+    }
+
+    /// Up to which index the log must be repaired before this node votes.
+    #[must_use]
+    pub fn repairing(&self) -> Option<LogIndex> {
+        self.durable_state.repairing
     }
 
     /// Takes a write. The entries' order is the core's duty and is checked.
@@ -284,13 +315,14 @@ impl Disk {
         LogIndex(self.next_index().0 - 1)
     }
 
-    /// The node is gone: a first part of what was not synced survives.
-    pub fn crash(&mut self, tape: &mut Tape) {
+    /// The node is gone: a first part of what was not synced survives. If it
+    /// `may_rot`, something that was durable may be damaged.
+    pub fn crash(&mut self, may_rot: bool, tape: &mut Tape) {
         let kept = tape.roll(Domain::Sync, self.lane).below(1 << 16) as usize;
         self.shelf.crash(kept);
         (self.syncing_until_us, self.busy_until_us) = (0, 0);
         if self.records.is_some() {
-            self.damage = self.crash_records(tape).err();
+            self.damage = self.crash_records(may_rot, tape).err();
             return;
         }
         let pending: Vec<Pending> = self.pending.drain(..).collect();
@@ -333,7 +365,7 @@ impl Disk {
 
     /// The same of a log that is kept as bytes. What was durable must be read
     /// again as it was: only that was promised to anybody.
-    fn crash_records(&mut self, tape: &mut Tape) -> Result<(), String> {
+    fn crash_records(&mut self, may_rot: bool, tape: &mut Tape) -> Result<(), String> {
         let records = self.records.as_mut().expect("the caller found them");
         let has_pending = !self.pending.is_empty();
         let roll = has_pending
@@ -345,28 +377,48 @@ impl Disk {
             tape.count(Domain::UnsyncedLost);
         }
         self.pending.clear();
-        let (hard_state, mut entries) = records
-            .recover()
+        let snapshot = self
+            .shelf
+            .snapshot()
+            .map_or_else(Default::default, |snapshot| {
+                (snapshot.meta.index, snapshot.meta.term)
+            });
+        let rot = may_rot
+            .then(|| tape.fault(Domain::Rot, self.lane, self.options.rot_ppm))
+            .flatten();
+        match rot.and_then(|roll| records.rot(roll)) {
+            None => {}
+            Some(Rotten::Bit) => tape.count(Domain::BitFlipped),
+            Some(Rotten::Block) => tape.count(Domain::BlockLost),
+        }
+        let Found {
+            hard_state,
+            base,
+            mut entries,
+            damage,
+        } = records
+            .recover(snapshot)
             .map_err(|error| format!("the log cannot be read back: {error}"))?;
         if records.was_torn {
             tape.count(Domain::TornTail);
         }
-        entries.retain(|entry| entry.index >= self.first);
+        // A log that was begun anew begins after the snapshot.
+        let first = self.first.max(base.next());
+        entries.retain(|entry| entry.index >= first);
         let kept = (self.durable_last.0 + 1).saturating_sub(self.first.0) as usize;
-        let is_kept = entries.get(..kept) == self.entries.get(..kept);
-        let promised = self.durable_state;
-        let holds = hard_state.term > promised.term
-            || (hard_state.term == promised.term
-                && (promised.vote.is_none() || hard_state.vote == promised.vote));
-        if !is_kept || !holds {
+        let is_kept = match damage {
+            None => entries.get(..kept) == self.entries.get(..kept),
+            Some(damage) => damage.must_cover >= self.durable_last,
+        };
+        if !is_kept || !self.durable_state.is_kept_by(&hard_state) {
             return Err(format!(
-                "{promised:?} and the log up to {} were durable; read back were {hard_state:?} and {} entries from {} on",
+                "{:?} and the log up to {} were durable; read back were {hard_state:?} and {} entries from {first} on, with {damage:?}",
+                self.durable_state,
                 self.durable_last,
                 entries.len(),
-                self.first
             ));
         }
-        self.entries = entries;
+        (self.first, self.entries) = (first, entries);
         (self.hard_state, self.durable_state) = (hard_state, hard_state);
         self.durable_last = self.last();
         Ok(())
@@ -445,6 +497,11 @@ impl Disk {
         }
         self.busy_until_us
     }
+}
+
+/// As unlike each other as random ones.
+fn incarnation(lane: u32, generation: u32) -> u64 {
+    (u64::from(lane) + 1) << 32 | u64::from(generation)
 }
 
 #[cfg(test)]

@@ -125,6 +125,9 @@ pub struct DiskOptions {
     pub keep_ppm: u32,
     /// The log is kept as the bytes that production writes, and read back so.
     pub records: bool,
+    /// Crashes after which a durable record of such a log is damaged, per
+    /// million, as far as the fault budget allows it.
+    pub rot_ppm: u32,
 }
 
 impl Default for DiskOptions {
@@ -137,6 +140,7 @@ impl Default for DiskOptions {
             fail_ppm: 0,
             keep_ppm: 0,
             records: false,
+            rot_ppm: 0,
         }
     }
 }
@@ -456,6 +460,7 @@ fn disk(roll: &mut Roll) -> DiskOptions {
         fail_ppm: some(roll, 250_000, 50, 1_000),
         keep_ppm: some(roll, 700_000, 100_000, 900_000),
         records: roll.chance(400_000),
+        rot_ppm: some(roll, 400_000, 50_000, 600_000),
     }
 }
 

@@ -106,6 +106,9 @@ domains! {
     LeaderLeaf fault "leader made a leaf of a star",
     LeaderOneWay fault "leader lost one direction",
     Topology fault "shape put up while other faults rest",
+    Rot fault "damage to what is durable drawn",
+    BitFlipped fault "bit of a durable record flipped",
+    BlockLost fault "block of durable records zeroed or overwritten",
 }
 
 /// One fault that happened: the `nth` decision of a lane went the unusual way.

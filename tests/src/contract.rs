@@ -70,6 +70,7 @@ fn hard_state(term: u64) -> HardState {
         term: Term(term),
         vote: Some(NodeId(2)),
         commit: LogIndex(0),
+        repairing: None,
     }
 }
 

@@ -224,9 +224,14 @@ pub fn words_of_message(message: &Message) -> String {
             AppendResult::Matched { verified, durable } => {
                 format!("append {term}: equal up to {verified}, durable {durable}")
             }
-            AppendResult::Conflict { previous, hint } => format!(
-                "append {term}: differs at {previous}, try after {}",
-                position(hint)
+            AppendResult::Conflict {
+                previous,
+                hint,
+                repairing,
+            } => format!(
+                "append {term}: differs at {previous}, try after {}{}",
+                position(hint),
+                if repairing { ", being repaired" } else { "" }
             ),
         },
         Body::Lend(loan) => {

@@ -201,6 +201,11 @@ impl Follower {
         Next::Stay
     }
 
+    /// The log is the leader's up to here, and will be after a loss of power.
+    pub(super) fn verified_durable(&self, cx: &Cx<'_>) -> LogIndex {
+        self.verified.min(cx.outbox.durable())
+    }
+
     /// A snapshot stands for the log up to here.
     pub(super) fn on_installed(&mut self, index: LogIndex) {
         self.verified = self.verified.max(index);
@@ -209,9 +214,9 @@ impl Follower {
 
     /// What the leader is to be told at the end of this turn, if anything: an
     /// answer it waits for, or that more is durable.
-    pub(super) fn report(&mut self, cx: &Cx<'_>) -> Option<(NodeId, AppendReply)> {
+    pub(super) fn report(&mut self, repairing: bool, cx: &Cx<'_>) -> Option<(NodeId, AppendReply)> {
         let leader = self.leader?;
-        let durable = self.verified.min(cx.outbox.durable());
+        let durable = self.verified_durable(cx);
         #[cfg(feature = "planted-bugs")]
         let durable = if cx.config.planted(crate::planted::Bug::AckBeforeDurable) {
             self.verified
@@ -220,7 +225,11 @@ impl Follower {
         };
         let progress = (self.verified, durable);
         let result = match self.owed.take() {
-            Some(Owed::Conflict { previous, hint }) => AppendResult::Conflict { previous, hint },
+            Some(Owed::Conflict { previous, hint }) => AppendResult::Conflict {
+                previous,
+                hint,
+                repairing,
+            },
             Some(Owed::Progress) => AppendResult::Matched {
                 verified: self.verified,
                 durable,

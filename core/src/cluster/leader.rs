@@ -187,7 +187,15 @@ impl Leader {
                 progress.on_matched(verified, durable);
             }
             AppendResult::Matched { .. } => cx.mark(Mark::StaleTermIgnored),
-            AppendResult::Conflict { previous, hint } => {
+            AppendResult::Conflict {
+                previous,
+                hint,
+                repairing,
+            } => {
+                if repairing && hint.index < progress.durable {
+                    cx.mark(Mark::FollowerRepaired);
+                    return progress.on_damage(hint.index);
+                }
                 let agreed = cx.log.conflict_hint(LogPosition {
                     term: hint.term,
                     index: hint.index.next(),

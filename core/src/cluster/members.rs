@@ -31,7 +31,8 @@ impl ClusterCoordinator {
     /// told that it is removed, nor with a disk that is not the member's.
     pub(super) fn may_campaign(&self, cx: &Cx<'_>) -> bool {
         let membership = cx.log.membership();
-        membership.is_voter(cx.config.node)
+        self.hard_state.repairing.is_none()
+            && membership.is_voter(cx.config.node)
             && membership.counts(cx.config.node, cx.config.incarnation)
             && !self.is_removed(cx.log.membership_index())
     }

@@ -13,6 +13,7 @@ mod loans;
 mod members;
 mod progress;
 mod receiver;
+mod repair;
 mod sender;
 mod transfer;
 mod votes;
@@ -469,12 +470,14 @@ impl ClusterCoordinator {
 
     /// The turn is over: followers are told what is new, or the leader is.
     pub fn settle(&mut self, cx: &mut Cx<'_>) {
+        self.end_repair(cx);
         let term = self.hard_state.term;
         self.go_on_receiving(cx);
         match &mut self.role {
             Role::Leader(leader) => leader.replicate(term, self.commit, cx),
             Role::Follower(follower) => {
-                if let Some((leader, reply)) = follower.report(cx) {
+                let repairing = self.hard_state.repairing.is_some();
+                if let Some((leader, reply)) = follower.report(repairing, cx) {
                     let message = cx.message(term, Body::AppendReply(reply));
                     // The reply speaks of what is durable only; it waits for the
                     // disk only if the term itself is not there yet.

@@ -39,7 +39,8 @@ pub(super) struct Progress {
     pub(super) answered: u64,
     /// Which life of its disk speaks in this term: another's word does not count.
     pub(super) incarnation: Option<Incarnation>,
-    /// The follower's durable log equals ours up to here. Never falls in a term.
+    /// The follower's durable log equals ours up to here. Falls only if it says
+    /// that its disk is damaged.
     pub(super) durable: LogIndex,
     /// The first entry to send next.
     pub(super) next: LogIndex,
@@ -96,6 +97,16 @@ impl Progress {
         let after_hint = hint.min(previous.prev()).next();
         self.next = after_hint.max(self.durable.next());
         // Whether the log reaches back so far is seen when there is something to send.
+        if !matches!(self.flow, Flow::Snapshot { .. }) {
+            self.flow = Flow::Probe { asked: false };
+        }
+    }
+
+    /// The follower's disk lost what it confirmed behind `hint`. It does not vote
+    /// until it has it again, so nothing that was committed by its word is in danger.
+    pub(super) fn on_damage(&mut self, hint: LogIndex) {
+        self.durable = self.durable.min(hint);
+        self.next = self.durable.next();
         if !matches!(self.flow, Flow::Snapshot { .. }) {
             self.flow = Flow::Probe { asked: false };
         }

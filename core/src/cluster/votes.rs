@@ -46,7 +46,8 @@ impl ClusterCoordinator {
         cx: &mut Cx<'_>,
     ) -> Next {
         let (behind, trusts) = (last.is_behind(cx.log.last()), self.trusts_leader(cx));
-        let granted = term > self.hard_state.term && !behind && !trusts;
+        let abstains = self.abstains(cx);
+        let granted = term > self.hard_state.term && !behind && !trusts && !abstains;
         if granted && matches!(&self.role, Role::Follower(follower) if follower.is_suspicious()) {
             cx.mark(Mark::PreVoteGrantedToSuspicious);
         }
@@ -56,7 +57,7 @@ impl ClusterCoordinator {
         let reply_term = if granted { term } else { self.hard_state.term };
         let reply = cx.message(reply_term, Body::PreVoteReply { granted });
         cx.outbox.say_durable(from, reply);
-        if behind && !trusts && !matches!(self.role, Role::Leader(_)) {
+        if behind && !trusts && !abstains && !matches!(self.role, Role::Leader(_)) {
             self.lend(from, last, cx);
         }
         Next::Stay
@@ -82,7 +83,7 @@ impl ClusterCoordinator {
         let free = self.hard_state.vote.is_none_or(|vote| vote == from);
         #[cfg(feature = "planted-bugs")]
         let free = free || cx.config.planted(crate::planted::Bug::VoteTwice);
-        let granted = term == self.hard_state.term && free && !behind;
+        let granted = term == self.hard_state.term && free && !behind && !self.abstains(cx);
         if term == self.hard_state.term && behind {
             cx.mark(Mark::VoteRefusedLogBehind);
         }

@@ -556,6 +556,7 @@ fn a_long_backlog_is_applied_in_bounded_turns_by_a_node_that_stands_back_meanwhi
             term: crate::ids::Term(1),
             vote: None,
             commit: LogIndex(10),
+            repairing: None,
         },
         snapshot: None,
         entries: chained((1..=10).map(entry)),

@@ -119,10 +119,20 @@ impl ContextManager {
         let start_index = start.position.index;
         let (log, reset) = recover::log_of(start, entries)?;
         let last = log.last().index;
-        if hard_state.commit > last {
+        let voters = log.membership();
+        let is_alone = voters.nodes().all(|node| node == config.node);
+        if let Some(must_cover) = hard_state.repairing.filter(|_| is_alone) {
+            return Err(RecoverError::NobodyToRepairFrom { must_cover });
+        }
+        // What is missing of a damaged log its leader sends again.
+        let known_commit = match hard_state.repairing {
+            None => hard_state.commit,
+            Some(_) => hard_state.commit.min(last),
+        };
+        if known_commit > last {
             return Err(RecoverError::CommitBeyondLog {
                 last,
-                commit: hard_state.commit,
+                commit: known_commit,
             });
         }
         #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
@@ -145,7 +155,7 @@ impl ContextManager {
         }
         let mut random = Random::new(config.seed);
         let (mut marks, mut log) = (Marks::default(), log);
-        let commit = hard_state.commit.max(start_index);
+        let commit = known_commit.max(start_index);
         let mut cx = Cx {
             now,
             config: &config,

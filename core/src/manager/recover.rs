@@ -89,6 +89,14 @@ pub enum RecoverError {
         /// The known commit.
         commit: LogIndex,
     },
+    /// Durable records were damaged, and there is nobody to have them from.
+    #[error(
+        "durable records of this node were damaged, up to entry {must_cover}, and it is the only voter: restore its data directory from a backup, or begin with another"
+    )]
+    NobodyToRepairFrom {
+        /// What its log should hold.
+        must_cover: LogIndex,
+    },
     /// The snapshot is no state.
     #[error("the snapshot of {index} cannot be read: {reason}")]
     Snapshot {

@@ -200,6 +200,7 @@ impl ContextManager {
             t: self.queue.now(),
             membership: (**self.log.membership()).clone(),
             removed: self.cluster.is_removed(self.log.membership_index()),
+            repairing: self.cluster.repairing(),
             queue: self.queue.counts(),
             workers: workers.collect(),
         }

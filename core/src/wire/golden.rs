@@ -11,7 +11,7 @@ use crate::snapshot::SnapshotMeta;
 use crate::wire::frame::encode_frame;
 use crate::wire::identity::IdentityFile;
 use crate::wire::log_writer::{LogWriter, SEGMENT_BYTES_MIN, Step};
-use crate::wire::record::LogIdentity;
+use crate::wire::record::{BLOCK_BYTES, LogIdentity};
 use crate::wire::snapshot::{SnapshotEncoder, SnapshotHeader};
 
 const LOG: LogIdentity = LogIdentity {
@@ -78,6 +78,7 @@ fn a_segment_and_its_records_look_as_they_did() {
         term: Term(2),
         vote: Some(NodeId(3)),
         commit: LogIndex(0),
+        repairing: None,
     };
     let body = b"a command"[..].into();
     let entries = [LogEntry {
@@ -97,6 +98,37 @@ fn a_segment_and_its_records_look_as_they_did() {
         panic!("a batch is a write");
     };
     check("records", &bytes);
+}
+
+#[test]
+fn the_beginning_of_a_repair_looks_as_it_did() {
+    let mut writer = LogWriter::create(LOG, SEGMENT_BYTES_MIN);
+    writer.set_repairing(LogIndex(5));
+    writer.begin_anew(LogIndex(3), Term(2));
+    let mut bytes = Vec::new();
+    for step in writer.encode_restart() {
+        match step {
+            Step::Begin { header, .. } => bytes.extend(&header.encode()[..160]),
+            Step::Write { bytes: blocks, .. } => {
+                let blocks = blocks.chunks(BLOCK_BYTES as usize);
+                bytes.extend(blocks.flat_map(|block| &block[..96]));
+            }
+        }
+    }
+    let over = HardState {
+        repairing: None,
+        ..writer.hard_state()
+    };
+    let batch = WriteBatch {
+        hard_state: Some(over),
+        ..WriteBatch::default()
+    };
+    let Some(Step::Write { bytes: records, .. }) = writer.encode(&batch).unwrap().pop() else {
+        panic!("a batch is a write");
+    };
+    let blocks = records.chunks(BLOCK_BYTES as usize);
+    bytes.extend(blocks.flat_map(|block| &block[..96]));
+    check("repair", &bytes);
 }
 
 #[test]

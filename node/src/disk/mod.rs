@@ -3,7 +3,9 @@
 //! decided in `precentor_core::wire`, which the simulator shares.
 //!
 //! ```text
-//! DIR/lock  identity  log/{segment-NUMBER, spare-*}  snapshots/snapshot-INDEX  torn/*
+//! DIR/lock  identity  log/{segment-NUMBER, begun-NUMBER, spare-*}  snapshots/snapshot-INDEX  torn/*
+//! log/*.damaged-N  snapshots/*.damaged-N   kept for whoever wants to know; N is
+//!                                          the segment that goes on without them
 //! ```
 
 mod directory;
@@ -20,13 +22,13 @@ use precentor_core::wire::identity::IdentityFile;
 use precentor_core::wire::log_map::{LogMap, Place};
 use precentor_core::wire::log_writer::{LogWriter, SEGMENT_BYTES, Step};
 use precentor_core::wire::record::{BLOCK_BYTES, Header, LogIdentity, read_entry};
-use precentor_core::wire::recover::{Recovered, Recovery, Torn};
+use precentor_core::wire::recover::{Damage, Fault, RecoverError, Recovered, Recovery, Torn};
 
 use directory::{Directory, Found};
 pub use error::OpenError;
 use segments::Segments;
 use snapshots::Snapshots;
-pub use snapshots::{FinishedSnapshot, LoadedSnapshot, SnapshotWriter};
+pub use snapshots::{DamagedSnapshot, FinishedSnapshot, LoadedSnapshot, SnapshotWriter};
 
 /// Whose directory it should be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -59,6 +61,11 @@ pub struct OpenReport {
     pub torn: Option<Torn>,
     /// Where its bytes are kept.
     pub torn_kept: Option<PathBuf>,
+    /// What was durable and is gone. The hard state says up to where the log
+    /// must be repaired, now and at every opening until that is done.
+    pub damage: Option<Damage>,
+    /// Where damaged files, and those that are of no use without them, are kept.
+    pub damaged_kept: Vec<PathBuf>,
 }
 
 /// One voter's data directory, locked while this lives.
@@ -76,6 +83,9 @@ pub struct Store {
     salt: u32,
     report: OpenReport,
     mode: OpenMode,
+    identity: LogIdentity,
+    /// The newest snapshot as it was verified at opening, until it is asked for.
+    opened_with: Option<LoadedSnapshot>,
     failure: Option<String>,
     _directory: Directory,
 }
@@ -121,6 +131,8 @@ impl Store {
                 ..OpenReport::default()
             },
             mode: OpenMode::Create,
+            identity: log,
+            opened_with: None,
             failure: None,
             _directory: directory,
         };
@@ -142,7 +154,21 @@ impl Store {
         let segments = Segments::open(directory.log_path(), segment_bytes)?;
         let mut recovery = Recovery::new(*log);
         let mut bytes = Vec::new();
-        for number in segments.numbers()? {
+        let numbers = segments.numbers()?;
+        if let Some(newest) = numbers.last()
+            && let Some(segment) = segments.missing_newest(*newest)
+        {
+            // It may have held anything, and nothing after it says what.
+            return Err(OpenError::Log {
+                path: segments.segment_path(segment),
+                error: RecoverError::Lost {
+                    fault: Fault::Missing,
+                    segment,
+                    offset: 0,
+                },
+            });
+        }
+        for number in numbers {
             segments.read_whole(number, &mut bytes)?;
             let path = || segments.segment_path(number);
             recovery
@@ -160,53 +186,82 @@ impl Store {
                 error,
             })?;
         let snapshots = Snapshots::open(directory.snapshots_path())?;
-        let base = recovered.writer.map().base_index();
-        let newest = snapshots.newest();
-        if newest.unwrap_or_default() < base {
-            return Err(OpenError::LogBeginsLate {
-                path: directory.log_path(),
-                base,
-                newest,
-            });
-        }
-        let Recovered {
-            writer,
-            torn,
-            unproven,
-            void_segments,
-        } = recovered;
+        let (snapshot, damaged_snapshots) = snapshots.load(log.cluster)?;
+        let (index, term) = snapshot.as_ref().map_or_else(Default::default, |found| {
+            (found.meta.index, found.meta.term)
+        });
+        let mut recovered = recovered.beside_snapshot(index, term);
         let report = OpenReport {
-            torn,
+            torn: recovered.torn,
+            damage: recovered.damage,
             ..OpenReport::default()
         };
-        let salt = log.salt();
+        for (path, error) in &damaged_snapshots {
+            tracing::error!(node = %log.node, path = %path.display(), %error, "a snapshot is damaged: an older one or the peers take its place");
+        }
+        let is_writable = mode != OpenMode::ReadOnly;
+        let restart = is_writable.then(|| {
+            recovered
+                .writer
+                .mark_durable(recovered.writer.last_record());
+            recovered.restart()
+        });
         let mut store = Store {
             segments,
             snapshots,
-            writer,
-            salt,
+            writer: recovered.writer.clone(),
+            salt: log.salt(),
             report,
             mode,
+            identity: *log,
+            opened_with: snapshot,
             failure: None,
             _directory: directory,
         };
-        if mode != OpenMode::ReadOnly {
+        if let Some(damage) = &store.report.damage {
+            let path = store.segments.segment_path(damage.segment);
+            tracing::error!(node = %log.node, path = %path.display(), offset = damage.offset, "{damage}");
+        }
+        if let Some(restart) = restart {
             let log_path = store.segments.path().to_owned();
-            let failed = |error| OpenError::io(&log_path, error);
-            store.segments.rewrite(&unproven).map_err(failed)?;
-            store.writer.mark_durable(store.writer.last_record());
-            if let Some(torn) = torn {
-                store.report.torn_kept = Some(store.keep_torn(&torn).map_err(failed)?);
-                let steps = store.writer.encode_roll();
-                store.perform(&steps).map_err(failed)?;
-            }
-            store.segments.remove(&void_segments).map_err(failed)?;
             store
-                .segments
-                .go_on(store.writer.segment())
-                .map_err(failed)?;
+                .repair(&recovered, &restart, &damaged_snapshots)
+                .map_err(|error| OpenError::io(&log_path, error))?;
         }
         Ok(store)
+    }
+
+    /// Brings the files in order. Can be broken off anywhere: the next opening
+    /// finds the same and takes it up again.
+    fn repair(
+        &mut self,
+        found: &Recovered,
+        restart: &[Step],
+        damaged_snapshots: &[DamagedSnapshot],
+    ) -> io::Result<()> {
+        self.segments.rewrite(&found.unproven)?;
+        if let Some(torn) = &found.torn {
+            self.report.torn_kept = Some(self.keep_torn(torn)?);
+        }
+        let by = self.writer.segment();
+        if let Some(damage) = &found.damage
+            && damage.bytes > 0
+            && !found.damaged_segments.contains(&damage.segment)
+        {
+            let copy = self.segments.keep_copy(damage.segment, by)?;
+            self.report.damaged_kept.push(copy);
+        }
+        // From here on it is known for good that the node must be repaired.
+        self.perform(restart)?;
+        // Only now: their records are evidence of what this node acknowledged.
+        let mut kept = self.segments.set_aside(&found.damaged_segments, by)?;
+        kept.extend(self.snapshots.set_aside(damaged_snapshots, by)?);
+        for path in &kept {
+            tracing::warn!(node = %self.identity.node, path = %path.display(), "a damaged file, or one of no use behind damage, is kept under this name");
+        }
+        self.report.damaged_kept.extend(kept);
+        self.segments.remove(&found.void_segments)?;
+        self.segments.go_on(self.writer.segment())
     }
 
     fn keep_torn(&self, torn: &Torn) -> io::Result<PathBuf> {
@@ -249,13 +304,6 @@ impl Store {
             .writer
             .encode(batch)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        self.perform(&steps)
-    }
-
-    /// Replaces the whole log by a snapshot that is saved already.
-    pub fn reset(&mut self, index: LogIndex, term: Term) -> io::Result<()> {
-        self.check_writable()?;
-        let steps = self.writer.encode_reset(index, term);
         self.perform(&steps)
     }
 
@@ -327,14 +375,38 @@ impl Store {
     /// Makes a snapshot count that was written and verified. Two generations are kept.
     pub fn adopt_snapshot(&mut self, finished: FinishedSnapshot) -> io::Result<()> {
         self.check_writable()?;
+        self.opened_with = None;
         let result = self.snapshots.adopt(finished);
         self.remember(result)
     }
 
     /// The newest snapshot that is whole and that the log reaches back to.
-    /// `None` if none was ever saved; an error if there are only damaged ones.
-    pub fn load_snapshot(&self) -> Result<Option<LoadedSnapshot>, OpenError> {
-        self.snapshots.load(self.writer.map().base_index())
+    /// `None` if none was ever saved, or only damaged ones and the log still
+    /// holds everything.
+    pub fn load_snapshot(&mut self) -> Result<Option<LoadedSnapshot>, OpenError> {
+        if let Some(snapshot) = self.opened_with.take() {
+            return Ok(Some(snapshot));
+        }
+        let base = self.writer.map().base_index();
+        let (found, damaged) = self.snapshots.load(self.identity.cluster)?;
+        let index = found.as_ref().map(|found| found.meta.index);
+        if index.unwrap_or_default() >= base {
+            return Ok(found);
+        }
+        Err(match damaged.into_iter().next() {
+            Some((path, error)) => OpenError::Snapshot { path, error },
+            None => OpenError::LogBeginsLate {
+                path: self.segments.path().to_owned(),
+                base,
+                newest: index,
+            },
+        })
+    }
+
+    /// Whose log it is, and which life of its directory.
+    #[must_use]
+    pub fn identity(&self) -> LogIdentity {
+        self.identity
     }
 
     /// Ends in good order: the next opening knows that everything was synced.

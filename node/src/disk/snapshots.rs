@@ -14,7 +14,7 @@ use precentor_core::wire::snapshot::{
 };
 
 use super::OpenError;
-use super::directory::sync_directory;
+use super::directory::{set_aside, sync_directory};
 
 const SNAPSHOT: &str = "snapshot-";
 const UNFINISHED: &str = "unfinished";
@@ -38,9 +38,10 @@ pub struct LoadedSnapshot {
     pub header: SnapshotHeader,
     /// The state.
     pub state: Vec<u8>,
-    /// Newer ones that are damaged, and how.
-    pub damaged: Vec<(PathBuf, SnapshotError)>,
 }
+
+/// A snapshot file that cannot be used, and why.
+pub type DamagedSnapshot = (PathBuf, SnapshotError);
 
 impl Snapshots {
     pub(super) fn open(path: PathBuf) -> Result<Snapshots, OpenError> {
@@ -56,17 +57,13 @@ impl Snapshots {
         Ok(Snapshots { path, indexes })
     }
 
-    pub(super) fn newest(&self) -> Option<LogIndex> {
-        self.indexes.last().copied()
-    }
-
     /// The older one, if there are two.
     pub(super) fn oldest_of_two(&self) -> Option<LogIndex> {
         (self.indexes.len() >= GENERATIONS).then(|| self.indexes[0])
     }
 
     fn file(&self, index: LogIndex) -> PathBuf {
-        self.path.join(format!("{SNAPSHOT}{:020}", index.0))
+        self.path.join(name(index))
     }
 
     pub(super) fn writer(&self, cluster: ClusterId) -> SnapshotWriter {
@@ -92,38 +89,54 @@ impl Snapshots {
         Ok(())
     }
 
-    pub(super) fn load(&self, log_base: LogIndex) -> Result<Option<LoadedSnapshot>, OpenError> {
+    /// The newest that is whole, and those newer ones that are not.
+    pub(super) fn load(
+        &self,
+        cluster: ClusterId,
+    ) -> Result<(Option<LoadedSnapshot>, Vec<DamagedSnapshot>), OpenError> {
         let mut damaged = Vec::new();
         for index in self.indexes.iter().rev() {
             let path = self.file(*index);
             let bytes = fs::read(&path).map_err(|error| OpenError::io(&path, error))?;
             match decode_snapshot(&bytes) {
-                Ok((header, _)) if header.meta.index < log_base => {
-                    let newest = Some(header.meta.index);
-                    return Err(OpenError::LogBeginsLate {
-                        path,
-                        base: log_base,
-                        newest,
-                    });
+                Ok((header, _)) if header.cluster != cluster => {
+                    let found = header.cluster;
+                    return Err(OpenError::SnapshotOfOther { path, found });
                 }
-                Ok((header, state)) => {
-                    return Ok(Some(LoadedSnapshot {
-                        header,
-                        state,
-                        damaged,
-                    }));
+                Ok((header, state)) if header.meta.index == *index => {
+                    return Ok((Some(LoadedSnapshot { header, state }), damaged));
+                }
+                Ok(_) => damaged.push((path, SnapshotError::Header)),
+                Err(error @ SnapshotError::OtherVersion { .. }) => {
+                    return Err(OpenError::Snapshot { path, error });
                 }
                 Err(error) => damaged.push((path, error)),
             }
         }
-        // All damaged: harmless only if the log still holds everything.
-        match damaged.into_iter().next() {
-            Some((path, error)) if log_base > LogIndex(0) => {
-                Err(OpenError::Snapshot { path, error })
-            }
-            Some(_) | None => Ok(None),
-        }
+        Ok((None, damaged))
     }
+
+    /// Takes damaged ones out of the two that are kept, and keeps their files.
+    pub(super) fn set_aside(
+        &mut self,
+        damaged: &[DamagedSnapshot],
+        by: u64,
+    ) -> io::Result<Vec<PathBuf>> {
+        let mut kept = Vec::new();
+        for (path, _) in damaged {
+            kept.push(set_aside(path, by)?);
+            self.indexes
+                .retain(|index| self.path.join(name(*index)) != *path);
+        }
+        if !damaged.is_empty() {
+            sync_directory(&self.path)?;
+        }
+        Ok(kept)
+    }
+}
+
+fn name(index: LogIndex) -> String {
+    format!("{SNAPSHOT}{:020}", index.0)
 }
 
 /// A snapshot that is on disk and verified, and counts once it is adopted.

@@ -109,6 +109,7 @@ fn what_was_appended_is_there_after_a_restart_in_any_order_of_ending() {
         term: Term(3),
         vote: Some(NodeId(2)),
         commit: LogIndex(0),
+        repairing: None,
     };
     let first = entries(3, 1..=200);
     store
@@ -203,52 +204,6 @@ fn a_write_that_was_cut_off_anywhere_costs_only_itself_and_its_bytes_are_kept_as
             "cut at {cut}"
         );
     }
-}
-
-#[test]
-fn a_bad_byte_in_a_durable_record_is_an_error_and_nothing_is_cut() {
-    let (directory, mut store) = new();
-    append(&mut store, 1, 1..=2);
-    append(&mut store, 1, 3..=3);
-    let place = *store.log().get(LogIndex(2)).unwrap();
-    drop(store);
-    damage(&directory, &place, 70);
-    for _ in 0..2 {
-        let error = open(&directory, OpenMode::Existing).unwrap_err();
-        let damaged = matches!(
-            error,
-            OpenError::Log {
-                error: RecoverError::Damaged {
-                    index: Some(LogIndex(2)),
-                    ..
-                },
-                ..
-            }
-        );
-        assert!(damaged, "{error}");
-    }
-    damage(&directory, &place, 70);
-    assert_eq!(last(&open(&directory, OpenMode::Existing).unwrap()), 3);
-}
-
-#[test]
-fn the_last_write_before_a_close_in_good_order_is_judged_like_any_other() {
-    let (directory, mut store) = new();
-    append(&mut store, 1, 1..=1);
-    let place = *store.log().get(LogIndex(1)).unwrap();
-    store.close().unwrap();
-    damage(&directory, &place, 0);
-    let error = open(&directory, OpenMode::Existing).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            OpenError::Log {
-                error: RecoverError::Damaged { .. },
-                ..
-            }
-        ),
-        "{error}"
-    );
 }
 
 #[test]
@@ -488,7 +443,7 @@ fn recycled_files_never_bring_old_entries_back() {
 #[test]
 fn a_damaged_newest_snapshot_gives_way_to_the_one_before() {
     let (directory, mut store) = new();
-    append(&mut store, 1, 1..=3);
+    append(&mut store, 1, 1..=4);
     assert_eq!(store.load_snapshot().unwrap(), None);
     for index in 1..=3 {
         save(&mut store, index, format!("state {index}").as_bytes()).unwrap();
@@ -496,7 +451,7 @@ fn a_damaged_newest_snapshot_gives_way_to_the_one_before() {
     drop(store);
     let snapshots = directory.path().join("snapshots");
     assert_eq!(fs::read_dir(&snapshots).unwrap().count(), 2);
-    let store = open(&directory, OpenMode::Existing).unwrap();
+    let mut store = open(&directory, OpenMode::Existing).unwrap();
     let loaded = store.load_snapshot().unwrap().unwrap();
     assert_eq!(
         (loaded.header, &loaded.state[..]),
@@ -511,9 +466,21 @@ fn a_damaged_newest_snapshot_gives_way_to_the_one_before() {
         (loaded.header, &loaded.state[..]),
         (snapshot(2), &b"state 2"[..])
     );
-    assert_eq!(loaded.damaged.len(), 1);
-    assert_eq!(loaded.damaged[0].0, newest);
+    drop(store);
+    let mut store = open(&directory, OpenMode::Existing).unwrap();
+    let report = store.report().clone();
+    assert_eq!(
+        report.damage, None,
+        "the log still goes back to the older one"
+    );
+    assert_eq!(report.damaged_kept.len(), 1);
+    assert!(report.damaged_kept[0].exists() && !newest.exists());
+    // A damaged one is none of the two that are kept.
+    store.save_snapshot(&snapshot(4), b"state 4").unwrap();
+    assert!(snapshots.join(format!("snapshot-{:020}", 2)).exists());
 }
+
+mod repairs;
 
 #[test]
 fn a_snapshot_counts_from_when_it_is_adopted_and_not_before() {
@@ -521,22 +488,22 @@ fn a_snapshot_counts_from_when_it_is_adopted_and_not_before() {
     append(&mut store, 1, 1..=3);
     save(&mut store, 1, b"one").unwrap();
     let mut writer = store.snapshot_writer(us().cluster);
-    let loaded = |store: &Store| store.load_snapshot().unwrap().unwrap();
+    let loaded = |store: &mut Store| store.load_snapshot().unwrap().unwrap();
     // Each is as far as the process came before it died.
     writer.write(&part(2, 0, b"the beginning", false)).unwrap();
     drop(store);
-    let store = open(&directory, OpenMode::Existing).unwrap();
-    assert_eq!(loaded(&store).state, b"one", "half of two is not two");
+    let mut store = open(&directory, OpenMode::Existing).unwrap();
+    assert_eq!(loaded(&mut store).state, b"one", "half of two is not two");
     let mut writer = store.snapshot_writer(us().cluster);
     writer.write(&part(3, 0, b"three", true)).unwrap();
     let finished = writer.finish().unwrap();
     drop((finished, store));
     let mut store = open(&directory, OpenMode::Existing).unwrap();
-    assert_eq!(loaded(&store).state, b"one", "nobody adopted three");
+    assert_eq!(loaded(&mut store).state, b"one", "nobody adopted three");
     // What is left of them is in nobody's way.
     save(&mut store, 3, b"three again").unwrap();
-    assert_eq!(loaded(&store).state, b"three again");
-    assert_eq!(loaded(&store).header, snapshot(3));
+    assert_eq!(loaded(&mut store).state, b"three again");
+    assert_eq!(loaded(&mut store).header, snapshot(3));
 }
 
 #[test]
@@ -556,32 +523,4 @@ fn parts_of_a_snapshot_that_do_not_follow_each_other_are_refused() {
     }
     writer.write(&part(1, 5, b"678", true)).unwrap();
     writer.finish().unwrap();
-}
-
-#[test]
-fn a_log_that_begins_after_every_snapshot_is_refused() {
-    let (directory, mut store) = new();
-    save(&mut store, 90, b"ninety").unwrap();
-    store.reset(LogIndex(90), Term(4)).unwrap();
-    append(&mut store, 4, 91..=91);
-    drop(store);
-    assert_eq!(last(&open(&directory, OpenMode::Existing).unwrap()), 91);
-    fs::remove_file(
-        directory
-            .path()
-            .join(format!("snapshots/snapshot-{:020}", 90)),
-    )
-    .unwrap();
-    let error = open(&directory, OpenMode::Existing).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            OpenError::LogBeginsLate {
-                base: LogIndex(90),
-                newest: None,
-                ..
-            }
-        ),
-        "{error}"
-    );
 }

@@ -200,6 +200,19 @@ impl Elections {
                 )
             })?;
         }
+        let stands = matches!(message.body, Body::Vote { .. });
+        let repairing = disks[place].repairing();
+        ensure(
+            repairing.is_none() || vote.is_none(),
+            Checker::RepairBeforeVote,
+            || {
+                format!(
+                    "n{} {} in {term}, and its log is damaged: it lacks up to {repairing:?}",
+                    place + 1,
+                    if stands { "stands" } else { "votes" }
+                )
+            },
+        )?;
         let durable = disks[place].durable_state();
         let holds =
             durable.term >= term && (vote.is_none() || durable.term > term || durable.vote == vote);

@@ -223,7 +223,12 @@ impl Logs {
         if view.role() != RoleName::Leader {
             return Ok(());
         }
-        let holds = |node: NodeId| disks[node.0 as usize - 1].holds_durably(commit, tip.entry.term);
+        // A node that confirmed it, and lost it since, does not vote before it
+        // has it again: that is as good.
+        let holds = |node: NodeId| {
+            let disk = &disks[node.0 as usize - 1];
+            disk.holds_durably(commit, tip.entry.term) || disk.repairing() >= Some(commit)
+        };
         let membership = view.membership();
         ensure(
             membership.has_quorum(holds),

@@ -35,6 +35,8 @@ pub enum Checker {
     CommittedNeverLost,
     /// Replicas have equal state at equal index.
     EqualState,
+    /// A node with a damaged log neither votes nor stands before it is whole again.
+    RepairBeforeVote,
     /// A snapshot is the state at its index, whatever happens while it is taken.
     SnapshotIsState,
     /// A terminal state is reached once and stays.

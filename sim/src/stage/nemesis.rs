@@ -246,6 +246,16 @@ impl Stage {
         }
     }
 
+    /// The fault budget: whatever is durable is damaged on a minority at most.
+    /// A damaged node counts until its log is whole again, as all that it held
+    /// behind the damage is missing until then.
+    fn may_rot(&self, place: Place) -> bool {
+        let damaged = (0..self.scenario.nodes)
+            .filter(|&other| other != place && self.disks[other].repairing().is_some())
+            .count();
+        damaged < (self.scenario.nodes - 1) / 2
+    }
+
     /// A process ends without a warning; its machine starts it again later.
     pub(super) fn stop(&mut self, place: Place) {
         if self.machines[place].driver.is_none() {
@@ -255,7 +265,8 @@ impl Stage {
             .tell(|| format!("{:>10} n{} dies", self.now_us, place + 1));
         self.disturb();
         self.machines[place].stop();
-        self.disks[place].crash(&mut self.tape);
+        let may_rot = self.may_rot(place);
+        self.disks[place].crash(may_rot, &mut self.tape);
         for peer in (0..self.scenario.nodes).filter(|&peer| peer != place) {
             // Its sockets close: peers that messages reach hear of it at once.
             if self.network.close(place, peer) && self.network.passes(place, peer) {

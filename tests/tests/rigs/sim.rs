@@ -126,7 +126,7 @@ impl Rig for SimRig {
         self.broken = false;
         // Not calm: some of what was not synced survives.
         let mut luck = Tape::of_seed(self.now_us);
-        self.disk.crash(&mut luck);
+        self.disk.crash(false, &mut luck);
         self.disk.recover()
     }
 
