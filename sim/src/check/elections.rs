@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use precentor_core::action::Write;
+use precentor_core::entry::HardState;
 use precentor_core::ids::{LogIndex, NodeId, Term};
 use precentor_core::log::TermAt;
 use precentor_core::message::{Body, LogPosition, Message};
@@ -23,6 +25,9 @@ struct Seen {
     applied: LogIndex,
     role: Option<RoleName>,
     yielding: bool,
+    /// The end of its log after this turn, and after the one before.
+    last: LogPosition,
+    last_before: LogPosition,
 }
 
 /// What was seen of elections.
@@ -32,6 +37,9 @@ pub struct Elections {
     votes: BTreeMap<(Place, Term), NodeId>,
     /// With which log each candidate stood.
     stood: BTreeMap<(NodeId, Term), LogPosition>,
+    /// With which log each vote was given: it leaves when it is durable, and
+    /// what is borrowed meanwhile does not make it wrong.
+    voted_with: BTreeMap<(Place, Term), LogPosition>,
     seen: Vec<Seen>,
 }
 
@@ -41,6 +49,7 @@ impl Elections {
             leaders: BTreeMap::new(),
             votes: BTreeMap::new(),
             stood: BTreeMap::new(),
+            voted_with: BTreeMap::new(),
             seen: vec![Seen::default(); count],
         }
     }
@@ -49,6 +58,8 @@ impl Elections {
         let durable = disk.durable_state();
         self.seen[place] = Seen {
             term: durable.term,
+            last: view.last(),
+            last_before: view.last(),
             ..Seen::default()
         };
         ensure(
@@ -96,7 +107,10 @@ impl Elections {
         )?;
         let was = seen.role;
         let (yielded, yielding) = (seen.yielding, view.phase() == PhaseName::Yielding);
+        let last_before = seen.last;
         *seen = Seen {
+            last: view.last(),
+            last_before,
             term,
             commit,
             applied,
@@ -133,6 +147,29 @@ impl Elections {
         })
     }
 
+    /// A vote is written in the turn in which it is given.
+    pub(super) fn on_write(&mut self, place: Place, write: &Write) {
+        let Some(HardState {
+            term,
+            vote: Some(_),
+            ..
+        }) = write.hard_state
+        else {
+            return;
+        };
+        // The vote was given between these two: the shorter is no excuse for a
+        // log that is behind both.
+        let Seen {
+            last, last_before, ..
+        } = self.seen[place];
+        let with = if last.is_behind(last_before) {
+            last
+        } else {
+            last_before
+        };
+        self.voted_with.entry((place, term)).or_insert(with);
+    }
+
     pub(super) fn on_say(
         &mut self,
         place: Place,
@@ -147,6 +184,7 @@ impl Elections {
                 self.stood.insert((NodeId(place as u64 + 1), term), last);
             }
             Body::VoteReply { granted: true } => {
+                let mine = self.voted_with.get(&(place, term)).copied().unwrap_or(mine);
                 // Since the vote was given, a leader of that term may have added entries.
                 let theirs = self.stood.get(&(to, term)).filter(|_| mine.term < term);
                 ensure(
@@ -154,7 +192,7 @@ impl Elections {
                     Checker::ElectionSafety,
                     || {
                         format!(
-                            "n{} votes in {term} for {to}, whose log ends at {theirs:?}; its own ends at {mine:?}",
+                            "n{} votes in {term} for {to}, whose log ends at {theirs:?}; its own ended at {mine:?}",
                             place + 1
                         )
                     },

@@ -186,6 +186,7 @@ impl Checks {
             .on_turn(moment.place, view, &self.logs, marks)?;
         for action in actions {
             if let Action::Write(write) = action {
+                self.elections.on_write(moment.place, write);
                 self.logs
                     .on_write(moment, write, &disks[moment.place], marks)?;
             }
