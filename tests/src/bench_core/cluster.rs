@@ -64,7 +64,11 @@ pub(super) fn write_body(number: u64, body: &mut [u8; ENTRY_BYTES]) {
 /// Nodes, and what is on its way between them.
 pub(super) struct Cluster<R: Replica> {
     nodes: Vec<R>,
+    /// What arrives in this round, by target.
     inboxes: Vec<Vec<(usize, R::Message)>>,
+    /// What was said in this round and arrives in the next: whom a round
+    /// begins with must not matter.
+    outboxes: Vec<Vec<(usize, R::Message)>>,
     out: Vec<(usize, R::Message)>,
     /// The node that is cut off, if one is.
     away: Option<usize>,
@@ -81,6 +85,7 @@ impl<R: Replica> Cluster<R> {
         let mut cluster = Cluster {
             nodes: (0..voters).map(|number| R::new(number, voters)).collect(),
             inboxes: (0..voters).map(|_| Vec::new()).collect(),
+            outboxes: (0..voters).map(|_| Vec::new()).collect(),
             out: Vec::new(),
             away: None,
             delivered: 0,
@@ -221,25 +226,19 @@ impl<R: Replica> Cluster<R> {
         Ok(())
     }
 
-    /// Until nothing is on its way.
+    /// Rounds until nothing is on its way.
     fn run(&mut self) {
-        loop {
-            let mut is_quiet = true;
+        while self.outboxes.iter().any(|outbox| !outbox.is_empty()) {
+            std::mem::swap(&mut self.inboxes, &mut self.outboxes);
             for node in 0..self.nodes.len() {
                 if self.inboxes[node].is_empty() {
                     continue;
                 }
-                is_quiet = false;
-                let mut mail = std::mem::take(&mut self.inboxes[node]);
-                self.delivered += mail.len() as u64;
-                for (from, message) in mail.drain(..) {
+                self.delivered += self.inboxes[node].len() as u64;
+                for (from, message) in self.inboxes[node].drain(..) {
                     self.nodes[node].step(from, message);
                 }
-                self.inboxes[node] = mail;
                 self.turn(node);
-            }
-            if is_quiet {
-                return;
             }
         }
     }
@@ -248,7 +247,7 @@ impl<R: Replica> Cluster<R> {
         self.nodes[node].turn(&mut self.out);
         for (to, message) in self.out.drain(..) {
             if self.away != Some(node) && self.away != Some(to) {
-                self.inboxes[to].push((node, message));
+                self.outboxes[to].push((node, message));
             }
         }
     }

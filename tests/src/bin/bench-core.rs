@@ -90,7 +90,7 @@ fn count_allocations(work: &mut dyn FnMut()) -> u64 {
     let session = Session::new().no_stdout().no_file();
     let operation = session.operation("measured");
     {
-        let _span = operation.measure_thread();
+        let _span = operation.measure_thread().iterations(1);
         work();
     }
     let report = session.to_report();
