@@ -3,6 +3,7 @@
 //! leaves one line. The scripts are documentation of the protocol as much as
 //! tests of it.
 
+pub mod bench_core;
 pub mod contract;
 pub mod disk;
 pub mod fuzz;
