@@ -5,6 +5,7 @@
 
 pub mod contract;
 pub mod disk;
+pub mod explore;
 pub mod fuzz;
 pub mod script;
 pub mod sources;
