@@ -168,7 +168,19 @@ fn run(asked: &Asked) -> Result<ExitCode> {
                 println!("{}", line_of(level));
             }
         });
-        let report = report.map_err(|broken| anyhow::anyhow!("{}: {broken}", plan.name))?;
+        let report = match report {
+            Ok(report) => report,
+            Err(rule) => {
+                // Such a core is too broken to be brought to where the search begins.
+                broken = true;
+                let text = format!("{}: BROKEN on the way to its start: {rule}", plan.name);
+                match asked.json {
+                    true => told.push(json!({ "plan": plan.name, "broken_at_start": text })),
+                    false => println!("{text}"),
+                }
+                continue;
+            }
+        };
         distinct += report.distinct();
         transitions += report.transitions();
         broken |= report.end == End::Broken;

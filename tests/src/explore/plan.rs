@@ -91,11 +91,10 @@ pub const PLANS: &[Plan] = &[
         Budget {
             timeouts: 2,
             crashes: 1,
-            duplicates: 1,
             ..NONE
         },
     )
-    .to(14),
+    .to(13),
     Plan::new(
         "contest",
         "three candidacies against each other",
@@ -107,7 +106,7 @@ pub const PLANS: &[Plan] = &[
         },
     )
     .fast()
-    .to(12),
+    .to(10),
     Plan::new(
         "replication",
         "a proposal under a leader, with every order of writes, a crash and a duplicate",
@@ -122,7 +121,19 @@ pub const PLANS: &[Plan] = &[
             ..NONE
         },
     )
-    .to(10),
+    .to(9),
+    Plan::new(
+        "forgotten",
+        "a voter forgets what was not durable, and is asked for its vote",
+        Start::Led,
+        Budget {
+            timeouts: 1,
+            crashes: 1,
+            proposals: 1,
+            ..NONE
+        },
+    )
+    .to(13),
     Plan::new(
         "succession",
         "a leader is followed by another while a proposal is on its way",
@@ -137,7 +148,20 @@ pub const PLANS: &[Plan] = &[
         },
     )
     .fast()
-    .to(11),
+    .to(9),
+    Plan::new(
+        "late-vote",
+        "a vote is asked for before an entry is committed, and given or not after",
+        Start::Led,
+        Budget {
+            timeouts: 1,
+            lulls: 2,
+            proposals: 1,
+            ..NONE
+        },
+    )
+    .fast()
+    .to(18),
     Plan::new(
         "stale-tail",
         "a deposed leader's tail is in the way of committed entries",
@@ -160,10 +184,8 @@ pub const PLANS: &[Plan] = &[
             "an entry of an older term is on a majority and not committed",
             Start::Figure8,
             Budget {
-                timeouts: 2,
-                heartbeats: 1,
+                timeouts: 1,
                 lulls: 1,
-                crashes: 1,
                 ..NONE
             },
         )
@@ -185,5 +207,5 @@ pub const PLANS: &[Plan] = &[
         },
     )
     .fast()
-    .to(11),
+    .to(8),
 ];

@@ -326,7 +326,11 @@ pub fn replay(plan: &Plan, path: &[usize]) -> Result<Vec<String>, String> {
     quiet(|| {
         let tables = Tables::new(plan.setup(), false);
         let mut walk = Walk::begin(plan, tables)?;
-        let mut story = vec![format!("Start: {}.", plan.start.words())];
+        let mut story: Vec<_> = std::mem::take(&mut walk.prologue);
+        for line in &mut story {
+            line.insert_str(0, "  0. ");
+        }
+        story.push(format!("Start: {}.", plan.start.words()));
         story.extend(walk.nodes().into_iter().map(|line| format!("     {line}")));
         for (step, number) in path.iter().enumerate() {
             let choices = walk.tables.choices_in_order(&walk.state);

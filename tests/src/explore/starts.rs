@@ -18,7 +18,8 @@ pub enum Start {
     /// another entry where n1 and n3 have a committed one.
     StaleTail,
     /// Raft's figure 8 with three nodes. n1 leads term 3 with entry 2 of term 1,
-    /// n3 is back with another entry 2 of term 2, n2 has neither.
+    /// n3 is back with another entry 2 of term 2, n2 has neither. n1's first
+    /// heartbeat is on its way.
     Figure8,
 }
 
@@ -83,6 +84,7 @@ impl Start {
                 Timeout(1),
                 Settle(&[1, 3]),
                 Restart(2),
+                Timeout(2),
                 Lose,
             ],
             Start::Figure8 => &[
@@ -102,13 +104,20 @@ impl Start {
                 Lose,
                 Crash(3),
                 Restart(1),
-                // Once to learn of the term, once to stand in the next.
+                // Once to apply, once to learn of the term, once to stand in the next.
+                Timeout(1),
                 Timeout(1),
                 Settle(&[1, 2]),
                 Timeout(1),
                 Elect(&[1, 2]),
                 Sync(1),
                 Restart(3),
+                Timeout(3),
+                // n3 learns of the term as well: it could stand at any time.
+                Timeout(3),
+                Settle(&[2, 3]),
+                Lose,
+                Timeout(1),
             ],
         }
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use precentor_core::digest::Digest;
+use precentor_core::driver::Driver;
 use precentor_core::ids::{LogIndex, NodeId};
 use precentor_core::message::{Body, Message};
 use precentor_core::status::RoleName;
@@ -27,7 +28,18 @@ pub(super) struct Known {
     pub(super) facts: Facts,
     /// What can be done to it, whatever else the world holds.
     choices: Vec<Choice>,
-    leads: bool,
+    due: Due,
+}
+
+/// What a node's deadline is for, and so which budget its coming is taken from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Due {
+    /// Entries wait to be applied: a host comes back at once, at no cost.
+    Backlog,
+    /// A leader's heartbeat.
+    Heartbeat,
+    /// An election.
+    Election,
 }
 
 /// What a stimulus made of a node.
@@ -128,8 +140,11 @@ impl Tables {
         for local in state.locals {
             let known = &self.locals[local as usize];
             let allowed = |choice: &&Choice| match choice {
-                Choice::Timeout(_) if known.leads => left.heartbeats > 0,
-                Choice::Timeout(_) => left.timeouts > 0,
+                Choice::Timeout(_) => match known.due {
+                    Due::Backlog => true,
+                    Due::Heartbeat => left.heartbeats > 0,
+                    Due::Election => left.timeouts > 0,
+                },
                 Choice::Lull(_) => left.lulls > 0,
                 Choice::Crash { .. } => left.crashes > 0,
                 Choice::Propose(_) => left.proposals > 0,
@@ -255,8 +270,11 @@ impl Tables {
 
     fn spend(&self, left: &mut Budget, from: u32, choice: Choice) {
         let spent = match choice {
-            Choice::Timeout(_) if self.locals[from as usize].leads => &mut left.heartbeats,
-            Choice::Timeout(_) => &mut left.timeouts,
+            Choice::Timeout(_) => match self.locals[from as usize].due {
+                Due::Backlog => return,
+                Due::Heartbeat => &mut left.heartbeats,
+                Due::Election => &mut left.timeouts,
+            },
             Choice::Lull(_) => &mut left.lulls,
             Choice::Crash { .. } => &mut left.crashes,
             Choice::Propose(_) => &mut left.proposals,
@@ -372,7 +390,7 @@ impl Tables {
         self.see_state(&local, &facts)?;
         let known = Known {
             choices: choices_of(&local),
-            leads: facts.leads.is_some(),
+            due: due_of(&local),
             local,
             name,
             facts,
@@ -487,6 +505,14 @@ fn extend(log: &mut Vec<Spot>, entry: &precentor_core::entry::LogEntry) {
         term: entry.term,
         chain,
     });
+}
+
+fn due_of(local: &Local) -> Due {
+    match local.driver.as_ref().map(Driver::view) {
+        Some(view) if view.applied() < view.commit() => Due::Backlog,
+        Some(view) if view.role() == RoleName::Leader => Due::Heartbeat,
+        Some(_) | None => Due::Election,
+    }
 }
 
 fn choices_of(local: &Local) -> Vec<Choice> {

@@ -17,6 +17,8 @@ pub(super) struct Walk {
     pub(super) tables: Tables,
     pub(super) state: State,
     nodes: [Local; NODES],
+    /// How it came to its beginning, in words.
+    pub(super) prologue: Vec<String>,
 }
 
 impl Walk {
@@ -43,8 +45,11 @@ impl Walk {
             tables,
             state,
             nodes,
+            prologue: Vec::new(),
         };
         for choice in script {
+            let words = walk.words(choice);
+            walk.prologue.push(words);
             if let Some(broken) = walk.step(choice)? {
                 return Err(broken.to_string());
             }
