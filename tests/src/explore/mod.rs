@@ -17,6 +17,7 @@
 
 mod disk;
 mod fold;
+mod known;
 mod local;
 mod plan;
 mod portrait;

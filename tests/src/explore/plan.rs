@@ -133,7 +133,8 @@ pub const PLANS: &[Plan] = &[
             ..NONE
         },
     )
-    .to(13),
+    // To its end: there is no more.
+    .to(40),
     Plan::new(
         "succession",
         "a leader is followed by another while a proposal is on its way",

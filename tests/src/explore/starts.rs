@@ -2,9 +2,10 @@
 //! the first election; these begin where something is at stake. Each is come to
 //! by a script of ordinary choices of real nodes, so that it can be.
 
+use super::known::place_of;
 use super::rules::Broken;
 use super::state::{Choice, State};
-use super::tables::{Outcome, Tables, place_of};
+use super::tables::{Outcome, Tables};
 
 /// Where a search begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

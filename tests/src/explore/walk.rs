@@ -4,11 +4,12 @@
 
 use precentor_core::log::TermAt;
 
+use super::known::{facts_of, name_of_flight, name_of_local};
 use super::local::{Local, NODES, Setup};
 use super::plan::Plan;
 use super::rules::Broken;
 use super::state::{Choice, State};
-use super::tables::{Outcome, Tables, facts_of, name_of_flight, name_of_local};
+use super::tables::{Outcome, Tables};
 use crate::trace::words_of_message;
 
 /// A walk.
