@@ -23,7 +23,7 @@ fn no_order_of_a_few_steps_breaks_a_rule() {
             plan.name
         );
         let distinct = report.levels.last().map_or(0, |level| level.distinct);
-        assert!(distinct > 1_000, "{}: only {distinct} worlds", plan.name);
+        assert!(distinct > 100, "{}: only {distinct} worlds", plan.name);
     }
 }
 
@@ -80,7 +80,7 @@ fn a_budget_of_nothing_is_exhausted() {
 #[test]
 fn a_path_tells_its_story() {
     let plan = Plan::named("election").expect("there is such a plan");
-    let story = replay(&plan, &[0]).expect("there is a first choice");
+    let story = replay(&plan, &[0], false).expect("there is a first choice");
     assert!(story[0].contains("start for the first time"), "{story:?}");
     assert!(
         story
@@ -90,6 +90,6 @@ fn a_path_tells_its_story() {
     );
     let asks = "says n1->n2 pre-vote for t1?";
     assert!(story.iter().any(|line| line.contains(asks)), "{story:?}");
-    let wrong = replay(&plan, &[99]).expect_err("there are not so many choices");
+    let wrong = replay(&plan, &[99], false).expect_err("there are not so many choices");
     assert!(wrong.contains("choices 0 to"), "{wrong}");
 }

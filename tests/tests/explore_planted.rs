@@ -19,7 +19,7 @@ const BY_ANY_RULE: &[Row] = &[
         10,
         Rule::LeaderCompleteness,
     ),
-    (Bug::AckBeforeDurable, "election", 9, Rule::DurableFirst),
+    (Bug::AckBeforeDurable, "election", 10, Rule::DurableFirst),
     (Bug::QuorumOffByOne, "election", 8, Rule::HeldByMajority),
     (
         Bug::CommitOldTermByCounting,
@@ -108,10 +108,8 @@ fn judge(row: &Row, outcomes_only: bool) -> Option<String> {
             found.broken
         ));
     }
-    match replay(&plan, &found.path) {
-        Ok(story) if outcomes_only || story.last().is_some_and(|line| line.contains("BROKEN")) => {
-            None
-        }
+    match replay(&plan, &found.path, outcomes_only) {
+        Ok(story) if story.last().is_some_and(|line| line.contains("BROKEN")) => None,
         told => Some(format!("{bug:?}: its path tells no story of it: {told:?}")),
     }
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 const USAGE: &str = "\
 usage: explore [--plan NAME]... [--depth N] [--deeper N] [--seconds S] [--memory-mb M]
                [--outcomes] [--json] [--bug NAME]
-       explore --plan NAME --path \"N N N...\" [--bug NAME]
+       explore --plan NAME --path \"N N N...\" [--outcomes] [--bug NAME]
        explore --list
   --plan NAME      search this part of the space [default: all]
   --depth N        so many steps deep [default: each plan's own]
@@ -137,7 +137,7 @@ fn run(asked: &Asked) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if let (Some(path), Some(plan)) = (&asked.path, asked.plans.first()) {
-        for line in replay(plan, path).map_err(anyhow::Error::msg)? {
+        for line in replay(plan, path, asked.outcomes).map_err(anyhow::Error::msg)? {
             println!("{line}");
         }
         return Ok(ExitCode::SUCCESS);
@@ -243,16 +243,17 @@ fn tell(plan: &Plan, asked: &Asked, report: &Report) -> Result<()> {
         finding.path.len(),
         finding.broken
     );
-    for line in replay(plan, &finding.path).map_err(anyhow::Error::msg)? {
+    for line in replay(plan, &finding.path, asked.outcomes).map_err(anyhow::Error::msg)? {
         println!("{line}");
     }
+    let outcomes = if asked.outcomes { " --outcomes" } else { "" };
     let numbers: Vec<_> = finding.path.iter().map(usize::to_string).collect();
     let (features, bug) = match &asked.bug {
         None => ("", String::new()),
         Some(bug) => (" --features planted-bugs", format!(" --bug {bug}")),
     };
     println!(
-        "again: cargo run --release -p precentor-tests{features} --bin explore -- --plan {}{bug} --path \"{}\"",
+        "again: cargo run --release -p precentor-tests{features} --bin explore -- --plan {}{bug}{outcomes} --path \"{}\"",
         plan.name,
         numbers.join(" ")
     );

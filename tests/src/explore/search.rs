@@ -318,13 +318,14 @@ impl Search {
     }
 }
 
-/// Tells a path as a story, a line a step, taken by real nodes alone.
+/// Tells a path as a story, a line a step, taken by real nodes alone, judged as
+/// the search judged that found it.
 ///
 /// # Errors
 /// If there is no such choice, or a real node does not do what the tables say.
-pub fn replay(plan: &Plan, path: &[usize]) -> Result<Vec<String>, String> {
+pub fn replay(plan: &Plan, path: &[usize], outcomes_only: bool) -> Result<Vec<String>, String> {
     quiet(|| {
-        let tables = Tables::new(plan.setup(), false);
+        let tables = Tables::new(plan.setup(), outcomes_only);
         let mut walk = Walk::begin(plan, tables)?;
         let mut story: Vec<_> = std::mem::take(&mut walk.prologue);
         for line in &mut story {
