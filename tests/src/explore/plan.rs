@@ -133,8 +133,7 @@ pub const PLANS: &[Plan] = &[
             ..NONE
         },
     )
-    // To its end: there is no more.
-    .to(40),
+    .to(18),
     Plan::new(
         "succession",
         "a leader is followed by another while a proposal is on its way",
