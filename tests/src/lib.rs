@@ -6,6 +6,7 @@
 pub mod bench_core;
 pub mod contract;
 pub mod disk;
+pub mod explore;
 pub mod fuzz;
 pub mod script;
 pub mod sources;
