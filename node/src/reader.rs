@@ -103,6 +103,11 @@ impl Host for Bodies {
             | Action::Answer { .. }
             | Action::ReadLog { .. }
             | Action::SaveSnapshot(_)
+            | Action::KeepPiece(_)
+            | Action::InstallSnapshot { .. }
+            | Action::ReadSnapshot { .. }
+            | Action::ReadBodies { .. }
+            | Action::FindLacking { .. }
             | Action::CompactLog { .. }
             | Action::Audit(_)
             | Action::Halt(_) => {}
