@@ -113,13 +113,9 @@ impl NodeRig {
             switch.clone(),
         )
         .expect("a thread");
-        let (fetcher, reads) = Fetcher::spawn(
-            files.saved,
-            shelf.reader(),
-            mailbox.clone(),
-            switch.clone(),
-        )
-        .expect("a thread");
+        let (fetcher, reads) =
+            Fetcher::spawn(files.saved, shelf.reader(), mailbox.clone(), switch.clone())
+                .expect("a thread");
         let net = self.net(node, &mailbox);
         self.life = Some(Life {
             host: NodeHost::new(node, net, scribe, shelf, fetcher),
