@@ -3,6 +3,7 @@ use std::fs;
 use precentor_core::entry::{ChainHash, EntryKind};
 use precentor_core::ids::Term;
 use precentor_core::wire::log_writer::SEGMENT_BYTES_MIN;
+use precentor_core::wire::record::{ENTRY_PREFIX_BYTES, HEADER_BYTES};
 use precentor_core::wire::recover::RecoverError;
 use tempfile::TempDir;
 
@@ -132,7 +133,7 @@ fn a_write_that_was_cut_off_anywhere_costs_only_itself_and_its_bytes_are_kept_as
     drop(store);
     let segment = format!("log/segment-{:016}", place.segment);
     let whole = fs::read(directory.path().join(&segment)).unwrap();
-    let record = 64 + 17;
+    let record = (HEADER_BYTES + ENTRY_PREFIX_BYTES) as usize + 17;
     for cut in (0..2 * record).step_by(7) {
         let mut bytes = whole.clone();
         bytes[place.offset as usize + cut..].fill(0);
