@@ -11,7 +11,7 @@ use precentor_core::action::Write;
 use precentor_core::driver::Recovered;
 use precentor_core::entry::{HardState, LogEntry, WriteBatch};
 use precentor_core::event::Event;
-use precentor_core::ids::{LogIndex, ReadId, WriteId};
+use precentor_core::ids::{LogIndex, ReadId, Term, WriteId};
 use precentor_core::snapshot::Snapshot;
 
 use crate::disk::{FinishedSnapshot, OpenError, Store};
@@ -41,6 +41,8 @@ pub enum LogOrder {
     /// A snapshot is written, and its bodies are durable: from now on it counts.
     /// Or it could not be written.
     AdoptSnapshot(io::Result<FinishedSnapshot>),
+    /// Likewise a leader's, in the place of this node's own.
+    InstallSnapshot(io::Result<FinishedSnapshot>),
     /// Drop old entries.
     Compact {
         /// The last to drop.
@@ -93,7 +95,7 @@ struct Batch {
     last: Option<WriteId>,
     hard_state: Option<HardState>,
     truncate_from: Option<LogIndex>,
-    reset: None,
+    reset: Option<(LogIndex, Term)>,
     entries: Vec<LogEntry>,
     bytes: u64,
 }
@@ -102,6 +104,7 @@ impl Batch {
     /// Can this write join? Not if it removes entries: those of this batch might be among them.
     fn takes(&self, write: &Write) -> bool {
         write.truncate_from.is_none()
+            && write.reset.is_none()
             && self.entries.len() + write.entries.len() <= BATCH_ENTRIES_MAX
             && self.bytes < BATCH_BYTES_MAX
     }
@@ -110,6 +113,8 @@ impl Batch {
         self.last = Some(write.id);
         self.hard_state = write.hard_state.or(self.hard_state);
         self.truncate_from = self.truncate_from.or(write.truncate_from);
+        let reset = write.reset.map(|end| (end.index, end.term));
+        self.reset = self.reset.or(reset);
         self.bytes += write
             .entries
             .iter()
@@ -185,18 +190,20 @@ impl Scribe {
                 self.report(Event::LogRead { read, entries });
                 Ok(())
             }
-            LogOrder::AdoptSnapshot(finished) => {
-                self.flush()?;
-                let adopted = finished.and_then(|finished| {
-                    let index = finished.index();
-                    self.store.adopt_snapshot(finished).map(|()| index)
-                });
-                match adopted {
-                    Ok(index) => self.report(Event::SnapshotSaved { index }),
-                    Err(error) => return self.break_off("save a snapshot", &error),
+            LogOrder::AdoptSnapshot(finished) => match self.adopt(finished)? {
+                Ok(index) => {
+                    self.report(Event::SnapshotSaved { index });
+                    Ok(())
                 }
-                Ok(())
-            }
+                Err(error) => self.break_off("save a snapshot", &error),
+            },
+            LogOrder::InstallSnapshot(finished) => match self.adopt(finished)? {
+                Ok(index) => {
+                    self.report(Event::SnapshotInstalled { index });
+                    Ok(())
+                }
+                Err(error) => self.break_off("take over a leader's snapshot", &error),
+            },
             LogOrder::Compact { up_to } => {
                 self.flush()?;
                 match self.store.compact(up_to) {
@@ -207,6 +214,17 @@ impl Scribe {
         }
     }
 
+    fn adopt(
+        &mut self,
+        finished: io::Result<FinishedSnapshot>,
+    ) -> Result<io::Result<LogIndex>, Broken> {
+        self.flush()?;
+        Ok(finished.and_then(|finished| {
+            let index = finished.index();
+            self.store.adopt_snapshot(finished).map(|()| index)
+        }))
+    }
+
     fn flush(&mut self) -> Result<(), Broken> {
         let Some(write) = self.batch.last else {
             return Ok(());
@@ -215,7 +233,7 @@ impl Scribe {
         match self.store.append(&WriteBatch {
             hard_state: batch.hard_state,
             truncate_from: batch.truncate_from,
-            reset: None,
+            reset: batch.reset,
             entries: &batch.entries,
         }) {
             Ok(()) => {
@@ -240,7 +258,8 @@ impl Scribe {
     }
 }
 
-/// What a store holds, as the driver wants it for its restart.
+/// What a store holds, as the driver wants it for its restart; of a transfer that
+/// was cut short it knows nothing (see [`Store::snapshot_files`]).
 ///
 /// # Errors
 /// If the snapshot or an entry cannot be read.
@@ -267,5 +286,6 @@ pub fn recovered(store: &mut Store, path: &Path) -> Result<Recovered, OpenError>
         hard_state: store.hard_state(),
         snapshot,
         entries,
+        kept: None,
     })
 }

@@ -1,7 +1,8 @@
 //! The bodies of published contexts at one node, and the thread that puts them
 //! away. A body can be read from the moment it is handed in: it is in memory
 //! until it is in the store. Also keeps the audit chain's text, and writes the
-//! snapshots, which must come after the bodies that they speak of.
+//! snapshots, this node's own and a leader's, which must come after the bodies
+//! that they speak of.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -32,6 +33,8 @@ const PENDING_BYTES_MAX: u64 = 64 * 1024 * 1024;
 enum Task {
     Put(Digest),
     Snapshot(SnapshotPart),
+    Piece(SnapshotPart),
+    Install(LogIndex),
     Audit(AuditRecord),
 }
 
@@ -78,6 +81,8 @@ impl std::fmt::Debug for Task {
         f.write_str(match self {
             Task::Put(_) => "Put",
             Task::Snapshot(_) => "Snapshot",
+            Task::Piece(_) => "Piece",
+            Task::Install(_) => "Install",
             Task::Audit(_) => "Audit",
         })
     }
@@ -85,8 +90,8 @@ impl std::fmt::Debug for Task {
 
 impl Shelf {
     /// Starts the thread over an opened store; snapshots are written by
-    /// `snapshots` and go on to `scribe` once they are whole, and the bodies
-    /// that they speak of durable.
+    /// `snapshots`, a leader's by `incoming`, and go on to `scribe` once they are
+    /// whole, and the bodies that they speak of durable.
     ///
     /// # Errors
     /// If the audit file cannot be opened, or the system gives no thread.
@@ -95,6 +100,7 @@ impl Shelf {
         store: BlobStore,
         audit_path: &Path,
         snapshots: SnapshotWriter,
+        incoming: SnapshotWriter,
         scribe: LogScribe,
         switch: Switch,
     ) -> io::Result<(Shelf, JoinHandle<()>)> {
@@ -110,6 +116,7 @@ impl Shelf {
             shared: shared.clone(),
             audit,
             snapshots,
+            incoming,
             scribe,
             switch,
         };
@@ -139,6 +146,14 @@ impl Shelf {
 
     pub(crate) fn save_snapshot(&self, part: SnapshotPart) {
         self.send(Task::Snapshot(part));
+    }
+
+    pub(crate) fn keep_piece(&self, part: SnapshotPart) {
+        self.send(Task::Piece(part));
+    }
+
+    pub(crate) fn install_snapshot(&self, index: LogIndex) {
+        self.send(Task::Install(index));
     }
 
     pub(crate) fn audit(&self, record: AuditRecord) {
@@ -174,6 +189,7 @@ struct Keeper {
     shared: Arc<Shared>,
     audit: AuditFile,
     snapshots: SnapshotWriter,
+    incoming: SnapshotWriter,
     scribe: LogScribe,
     switch: Switch,
 }
@@ -196,28 +212,44 @@ impl Keeper {
             match task {
                 Task::Put(digest) => self.put(&digest)?,
                 Task::Audit(record) => self.audit.add(&record)?,
-                Task::Snapshot(part) => self.snapshot(&part)?,
+                Task::Snapshot(part) => self.snapshot(&part),
+                Task::Piece(part) => self.piece(&part),
+                Task::Install(index) => self.install(index),
             }
             if tasks.is_empty() {
                 self.audit.flush()?;
             }
         }
-        self.audit.sync()?;
-        self.shared.store.flush().map_err(io::Error::other)
+        self.sync()
     }
 
-    fn snapshot(&mut self, part: &SnapshotPart) -> io::Result<()> {
+    // To end the node if a snapshot failed is up to the scribe.
+
+    fn snapshot(&mut self, part: &SnapshotPart) {
         let mut finished = self.snapshots.write(part).map(|()| None);
         if part.last && finished.is_ok() {
-            self.shared.store.flush().map_err(io::Error::other)?;
-            self.audit.sync()?;
-            finished = self.snapshots.finish().map(Some);
+            finished = self.sync().and_then(|()| self.snapshots.finish().map(Some));
         }
-        // To end the node if it failed is up to the scribe.
         if let Some(finished) = finished.transpose() {
             self.scribe.order(LogOrder::AdoptSnapshot(finished));
         }
-        Ok(())
+    }
+
+    fn piece(&mut self, part: &SnapshotPart) {
+        if let Err(error) = self.incoming.write(part) {
+            self.scribe.order(LogOrder::InstallSnapshot(Err(error)));
+        }
+    }
+
+    fn install(&mut self, index: LogIndex) {
+        let finished = self.sync().and_then(|()| self.incoming.finish_as(index));
+        self.scribe.order(LogOrder::InstallSnapshot(finished));
+    }
+
+    /// Makes all that a snapshot speaks of durable.
+    fn sync(&mut self) -> io::Result<()> {
+        self.shared.store.flush().map_err(io::Error::other)?;
+        self.audit.sync()
     }
 
     fn put(&self, digest: &Digest) -> io::Result<()> {

@@ -22,6 +22,13 @@ use precentor_core::request::{Reply, Request};
 use precentor_core::snapshot::Snapshot;
 use precentor_core::time::Time;
 
+mod transfer;
+pub use transfer::{
+    a_transfer_goes_on_after_each_crash, an_image_is_read_in_pieces,
+    an_installation_is_all_or_nothing, bodies_are_found_and_outlive_an_installation,
+    transfers_and_own_snapshots_do_not_mix,
+};
+
 /// A host under test: of node n1, in a cluster of n1 and n2.
 pub trait Rig {
     /// Performs one action.

@@ -34,6 +34,8 @@ enum Stage {
     Image(Vec<u8>),
     /// The image is whole; these bodies are missing, as far as they are known.
     Bodies(Vec<Digest>),
+    /// All of it is here, and is being put in force.
+    Installing,
     /// The leader has it no more.
     Gone,
 }
@@ -69,7 +71,12 @@ impl SnapshotReceiver {
     /// when it cannot go on, or a fast leader would never be caught up with.
     pub(super) fn gives_way_to(&self, offer: &SnapshotMeta, from: NodeId) -> bool {
         let newer_of_another = offer.index >= self.meta.index && self.from != from;
-        self.meta != *offer && (matches!(self.stage, Stage::Gone) || newer_of_another)
+        match self.stage {
+            // What the disk is about to put in force stays as it is.
+            Stage::Installing => false,
+            Stage::Gone => self.meta != *offer,
+            Stage::Image(_) | Stage::Bodies(_) => self.meta != *offer && newer_of_another,
+        }
     }
 
     /// The one who offers it has it.
@@ -138,6 +145,16 @@ impl SnapshotReceiver {
         self.ask_again = Time(0);
     }
 
+    /// The disk was told to put it in force.
+    pub(super) fn on_ordered(&mut self) {
+        self.stage = Stage::Installing;
+    }
+
+    /// Was it?
+    pub(super) fn is_ordered(&self) -> bool {
+        matches!(self.stage, Stage::Installing)
+    }
+
     /// Are all bodies that were wanted here?
     pub(super) fn has_all_wanted(&self) -> bool {
         matches!(&self.stage, Stage::Bodies(wanted) if wanted.is_empty())
@@ -176,7 +193,7 @@ impl SnapshotReceiver {
             Stage::Bodies(wanted) if !wanted.is_empty() => Body::BodiesFetch {
                 digests: wanted.clone(),
             },
-            Stage::Bodies(_) | Stage::Gone => return,
+            Stage::Bodies(_) | Stage::Installing | Stage::Gone => return,
         };
         self.ask_again = cx.time() + Span::from_ms(cx.config.knobs.election_timeout_ms_max);
         let message = cx.message(term, body);

@@ -59,6 +59,13 @@ impl ClusterCoordinator {
         }
     }
 
+    /// The snapshot is being put in force: nothing takes its place any more.
+    pub fn on_install_ordered(&mut self) {
+        if let Some(receiver) = &mut self.receiver {
+            receiver.on_ordered();
+        }
+    }
+
     /// Are all bodies here that were wanted last?
     #[must_use]
     pub fn has_all_wanted(&self) -> bool {
@@ -166,7 +173,7 @@ impl ClusterCoordinator {
         let Some(receiver) = &mut self.receiver else {
             return;
         };
-        if receiver.index() <= self.commit {
+        if receiver.index() <= self.commit && !receiver.is_ordered() {
             cx.mark(Mark::SnapshotAbandoned);
             self.receiver = None;
         } else if let Some(leader) = follower.leader {

@@ -45,6 +45,13 @@ impl ContextManager {
         }
     }
 
+    /// Another snapshot may have taken this one's place meanwhile.
+    fn drop_given_up(&mut self) {
+        let receiving = self.cluster.receiving();
+        self.installing
+            .take_if(|i| !i.ordered && receiving != Some(i.meta.index));
+    }
+
     /// Asks which of the next bodies are missing, or for the end if there are none.
     fn look_for_bodies(&mut self) {
         let Some(installing) = self.installing.as_mut().filter(|i| !i.ordered) else {
@@ -66,6 +73,7 @@ impl ContextManager {
             }
             None => {
                 installing.ordered = true;
+                self.cluster.on_install_ordered();
                 let index = installing.meta.index;
                 self.outbox.act(Action::InstallSnapshot { index });
             }
@@ -73,6 +81,10 @@ impl ContextManager {
     }
 
     pub(super) fn on_bodies_lacking(&mut self, digests: Vec<Digest>) {
+        self.drop_given_up();
+        if self.installing.is_none() {
+            return;
+        }
         if digests.is_empty() {
             return self.look_for_bodies();
         }
@@ -83,6 +95,7 @@ impl ContextManager {
         for (digest, body) in bodies {
             self.outbox.act(Action::PutBlob { digest, body });
         }
+        self.drop_given_up();
         if self.cluster.has_all_wanted() {
             self.look_for_bodies();
         }

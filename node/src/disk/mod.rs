@@ -3,7 +3,8 @@
 //! decided in `precentor_core::wire`, which the simulator shares.
 //!
 //! ```text
-//! DIR/lock  identity  log/{segment-NUMBER, begun-NUMBER, spare-*}  snapshots/snapshot-INDEX  torn/*
+//! DIR/lock  identity  log/{segment-NUMBER, begun-NUMBER, spare-*}  torn/*
+//! DIR/snapshots/{snapshot-INDEX, unfinished-INDEX, incoming-INDEX}
 //! log/*.damaged-N  snapshots/*.damaged-N   kept for whoever wants to know; N is
 //!                                          the segment that goes on without them
 //! ```
@@ -11,13 +12,16 @@
 mod directory;
 mod error;
 mod segments;
+mod snapshot_reader;
+mod snapshot_writer;
 mod snapshots;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use precentor_core::driver::Kept;
 use precentor_core::entry::{HardState, LogEntry, WriteBatch};
-use precentor_core::ids::{ClusterId, LogIndex, NodeId, Term};
+use precentor_core::ids::{ClusterId, Incarnation, LogIndex, NodeId};
 use precentor_core::wire::identity::IdentityFile;
 use precentor_core::wire::log_map::{LogMap, Place};
 use precentor_core::wire::log_writer::{LogWriter, SEGMENT_BYTES, Step};
@@ -27,8 +31,10 @@ use precentor_core::wire::recover::{Damage, Fault, RecoverError, Recovered, Reco
 use directory::{Directory, Found};
 pub use error::OpenError;
 use segments::Segments;
+pub use snapshot_reader::SnapshotReader;
+pub use snapshot_writer::{FinishedSnapshot, SnapshotWriter};
 use snapshots::Snapshots;
-pub use snapshots::{DamagedSnapshot, FinishedSnapshot, LoadedSnapshot, SnapshotWriter};
+pub use snapshots::{DamagedSnapshot, LoadedSnapshot};
 
 /// Whose directory it should be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -68,6 +74,17 @@ pub struct OpenReport {
     pub damaged_kept: Vec<PathBuf>,
 }
 
+/// What writes and reads the snapshots of one directory, beside the log's thread.
+#[derive(Debug)]
+pub struct SnapshotFiles {
+    /// Writes this node's own.
+    pub own: SnapshotWriter,
+    /// Writes what is received of a leader's.
+    pub incoming: SnapshotWriter,
+    /// Reads those that count.
+    pub saved: SnapshotReader,
+}
+
 /// One voter's data directory, locked while this lives.
 ///
 /// After any error of a write or a sync every later call fails: the page cache
@@ -80,10 +97,9 @@ pub struct Store {
     segments: Segments,
     snapshots: Snapshots,
     writer: LogWriter,
-    salt: u32,
+    identity: LogIdentity,
     report: OpenReport,
     mode: OpenMode,
-    identity: LogIdentity,
     /// The newest snapshot as it was verified at opening, until it is asked for.
     opened_with: Option<LoadedSnapshot>,
     failure: Option<String>,
@@ -125,7 +141,6 @@ impl Store {
             segments: Segments::open(directory.log_path(), segment_bytes)?,
             snapshots: Snapshots::open(directory.snapshots_path())?,
             writer: LogWriter::create(log, segment_bytes),
-            salt: log.salt(),
             report: OpenReport {
                 created: true,
                 ..OpenReport::default()
@@ -188,7 +203,7 @@ impl Store {
         let snapshots = Snapshots::open(directory.snapshots_path())?;
         let (snapshot, damaged_snapshots) = snapshots.load(log.cluster)?;
         let (index, term) = snapshot.as_ref().map_or_else(Default::default, |found| {
-            (found.meta.index, found.meta.term)
+            (found.header.meta.index, found.header.meta.term)
         });
         let mut recovered = recovered.beside_snapshot(index, term);
         let report = OpenReport {
@@ -210,7 +225,6 @@ impl Store {
             segments,
             snapshots,
             writer: recovered.writer.clone(),
-            salt: log.salt(),
             report,
             mode,
             identity: *log,
@@ -277,6 +291,12 @@ impl Store {
         &self.report
     }
 
+    /// Which life of the directory this is.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        Incarnation(self.identity.incarnation)
+    }
+
     /// The hard state as last made durable.
     #[must_use]
     pub fn hard_state(&self) -> HardState {
@@ -296,6 +316,7 @@ impl Store {
     }
 
     /// Makes a batch durable: one write and one sync, unless it begins a new file.
+    /// Of a log that it resets the files go.
     /// A batch that contradicts the log is refused with
     /// [`io::ErrorKind::InvalidInput`] and changes nothing; any other error is final.
     pub fn append(&mut self, batch: &WriteBatch<'_>) -> io::Result<()> {
@@ -304,7 +325,11 @@ impl Store {
             .writer
             .encode(batch)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        self.perform(&steps)
+        self.perform(&steps)?;
+        match batch.reset {
+            Some((index, _)) => self.recycle(index),
+            None => Ok(()),
+        }
     }
 
     /// The entries from `from` to before `to`, as many as `bytes_max` allows but
@@ -317,6 +342,7 @@ impl Store {
         bytes_max: u64,
     ) -> io::Result<Vec<LogEntry>> {
         self.check_alive()?;
+        let salt = self.identity.salt();
         let mut entries = Vec::new();
         let mut bytes: u64 = 0;
         let mut index = from;
@@ -331,7 +357,7 @@ impl Store {
             let record =
                 self.segments
                     .read_record(place.segment, place.offset, place.body_bytes)?;
-            let entry = Header::read(self.salt, record)
+            let entry = Header::read(salt, record)
                 .ok()
                 .filter(|(header, _)| header.index == index && header.term == place.term)
                 .and_then(|(header, _)| read_entry(&header, header.body(record)?));
@@ -361,15 +387,29 @@ impl Store {
             .oldest_of_two()
             .unwrap_or_default()
             .min(up_to);
-        let needed = self.writer.forget_up_to(limit);
+        self.recycle(limit)
+    }
+
+    fn recycle(&mut self, up_to: LogIndex) -> io::Result<()> {
+        let needed = self.writer.forget_up_to(up_to);
         let result = self.segments.recycle_before(needed);
         self.remember(result)
     }
 
-    /// What writes snapshots for this directory. There is one at a time.
-    #[must_use]
-    pub fn snapshot_writer(&self, cluster: ClusterId) -> SnapshotWriter {
-        self.snapshots.writer(cluster)
+    /// What writes and reads snapshots in this directory; there is one at a time.
+    /// Beside it what an earlier life has received of a leader's snapshot, if that
+    /// is still of use. What other earlier lives have left unfinished goes.
+    pub fn snapshot_files(&self) -> Result<(SnapshotFiles, Option<Kept>), OpenError> {
+        let (cluster, path) = (self.identity.cluster, self.snapshots.path());
+        let newest = self.snapshots.newest().unwrap_or_default();
+        let useless = newest.max(self.hard_state().commit);
+        let (incoming, kept) = SnapshotWriter::of_leader(cluster, path, useless)?;
+        let files = SnapshotFiles {
+            own: SnapshotWriter::of_own(cluster, path)?,
+            incoming,
+            saved: SnapshotReader::new(cluster, path),
+        };
+        Ok((files, kept))
     }
 
     /// Makes a snapshot count that was written and verified. Two generations are kept.
@@ -389,7 +429,7 @@ impl Store {
         }
         let base = self.writer.map().base_index();
         let (found, damaged) = self.snapshots.load(self.identity.cluster)?;
-        let index = found.as_ref().map(|found| found.meta.index);
+        let index = found.as_ref().map(|found| found.header.meta.index);
         if index.unwrap_or_default() >= base {
             return Ok(found);
         }

@@ -1,28 +1,22 @@
-//! Snapshot files: two generations, each verified by reading it back before it
-//! counts. A snapshot that does not verify never makes anything else go. One is
-//! written piece by piece, by whoever has the [`SnapshotWriter`], and counts from
-//! when the store adopts it: the log's thread does not wait for its bytes.
+//! Which snapshots count: two generations. One counts from when it is adopted,
+//! and a snapshot that does not verify never makes anything else go. Knows not
+//! how one is written: that is another thread's work, so that the log's does not
+//! wait for its bytes.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use precentor_core::ids::{ClusterId, LogIndex};
-use precentor_core::snapshot::SnapshotPart;
-use precentor_core::wire::snapshot::{
-    SnapshotEncoder, SnapshotError, SnapshotHeader, decode_snapshot,
-};
+use precentor_core::wire::snapshot::{SnapshotError, SnapshotHeader, decode_snapshot};
 
 use super::OpenError;
 use super::directory::{set_aside, sync_directory};
+use super::snapshot_writer::FinishedSnapshot;
 
 const SNAPSHOT: &str = "snapshot-";
-const UNFINISHED: &str = "unfinished";
 /// How many are kept: the newest may turn out to be damaged.
 const GENERATIONS: usize = 2;
-/// Bytes after which a file under way is synced: what is dirty when the log is
-/// synced next may have to reach the disk along with it.
-const SYNC_EVERY_BYTES: u64 = 8 * 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Snapshots {
@@ -57,27 +51,27 @@ impl Snapshots {
         Ok(Snapshots { path, indexes })
     }
 
+    pub(super) fn newest(&self) -> Option<LogIndex> {
+        self.indexes.last().copied()
+    }
+
     /// The older one, if there are two.
     pub(super) fn oldest_of_two(&self) -> Option<LogIndex> {
         (self.indexes.len() >= GENERATIONS).then(|| self.indexes[0])
     }
 
-    fn file(&self, index: LogIndex) -> PathBuf {
-        self.path.join(name(index))
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
-    pub(super) fn writer(&self, cluster: ClusterId) -> SnapshotWriter {
-        SnapshotWriter {
-            cluster,
-            path: self.path.join(UNFINISHED),
-            file: None,
-        }
+    fn file(&self, index: LogIndex) -> PathBuf {
+        snapshot_path(&self.path, index)
     }
 
     /// From here on it counts.
     pub(super) fn adopt(&mut self, finished: FinishedSnapshot) -> io::Result<()> {
-        let index = finished.header.meta.index;
-        fs::rename(&finished.path, self.file(index))?;
+        let index = finished.index();
+        fs::rename(finished.path(), self.file(index))?;
         sync_directory(&self.path)?;
         if let Err(position) = self.indexes.binary_search(&index) {
             self.indexes.insert(position, index);
@@ -126,7 +120,7 @@ impl Snapshots {
         for (path, _) in damaged {
             kept.push(set_aside(path, by)?);
             self.indexes
-                .retain(|index| self.path.join(name(*index)) != *path);
+                .retain(|index| snapshot_path(&self.path, *index) != *path);
         }
         if !damaged.is_empty() {
             sync_directory(&self.path)?;
@@ -135,138 +129,7 @@ impl Snapshots {
     }
 }
 
-fn name(index: LogIndex) -> String {
-    format!("{SNAPSHOT}{:020}", index.0)
-}
-
-/// A snapshot that is on disk and verified, and counts once it is adopted.
-#[derive(Debug)]
-pub struct FinishedSnapshot {
-    header: SnapshotHeader,
-    path: PathBuf,
-}
-
-impl FinishedSnapshot {
-    /// The last entry in it.
-    #[must_use]
-    pub fn index(&self) -> LogIndex {
-        self.header.meta.index
-    }
-}
-
-/// Writes one snapshot after the other, each from its parts. The next may begin
-/// once the one before is adopted, or given up.
-#[derive(Debug)]
-pub struct SnapshotWriter {
-    cluster: ClusterId,
-    path: PathBuf,
-    file: Option<Unfinished>,
-}
-
-/// A file under way.
-#[derive(Debug)]
-struct Unfinished {
-    header: SnapshotHeader,
-    file: File,
-    encoder: SnapshotEncoder,
-    /// Bytes of the state that are in it.
-    bytes: u64,
-    unsynced_bytes: u64,
-}
-
-impl SnapshotWriter {
-    /// Writes the next part. A part at offset 0 begins anew.
-    ///
-    /// # Errors
-    /// If it cannot be written, or does not follow the one before.
-    pub fn write(&mut self, part: &SnapshotPart) -> io::Result<()> {
-        let mut out = Vec::with_capacity(part.bytes.len() + 256);
-        if part.offset == 0 {
-            let header = SnapshotHeader {
-                cluster: self.cluster,
-                meta: part.meta.clone(),
-            };
-            self.file = Some(Unfinished {
-                encoder: SnapshotEncoder::begin(&header, &mut out),
-                file: File::create(&self.path)?,
-                header,
-                bytes: 0,
-                unsynced_bytes: 0,
-            });
-        }
-        let unfinished = self
-            .file
-            .as_mut()
-            .filter(|file| file.header.meta == part.meta && file.bytes == part.offset);
-        let Some(unfinished) = unfinished else {
-            let SnapshotPart { meta, offset, .. } = part;
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("a part of {meta:?} at {offset} does not follow what is written"),
-            ));
-        };
-        unfinished.encoder.state(&part.bytes, &mut out);
-        unfinished.file.write_all(&out)?;
-        unfinished.bytes += part.bytes.count();
-        unfinished.unsynced_bytes += out.len() as u64;
-        if unfinished.unsynced_bytes >= SYNC_EVERY_BYTES {
-            unfinished.unsynced_bytes = 0;
-            unfinished.file.sync_data()?;
-        }
-        Ok(())
-    }
-
-    /// Ends the snapshot under way: it is durable and was read back.
-    ///
-    /// # Errors
-    /// If it cannot be written or read back, or none is under way.
-    pub fn finish(&mut self) -> io::Result<FinishedSnapshot> {
-        let Some(unfinished) = self.file.take() else {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "no snapshot is under way",
-            ));
-        };
-        let Unfinished {
-            header,
-            mut file,
-            encoder,
-            ..
-        } = unfinished;
-        let mut out = Vec::new();
-        encoder.finish(&mut out);
-        file.write_all(&out)?;
-        file.sync_all()?;
-        forget_cached(&file)?;
-        drop(file);
-        verify(&self.path, &header)?;
-        Ok(FinishedSnapshot {
-            header,
-            path: self.path.clone(),
-        })
-    }
-}
-
-fn verify(path: &Path, header: &SnapshotHeader) -> io::Result<()> {
-    match decode_snapshot(&fs::read(path)?) {
-        Ok((found, _)) if found == *header => Ok(()),
-        Ok(_) => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "another snapshot was read back",
-        )),
-        Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
-    }
-}
-
-/// Makes the next read come from the disk, so that it proves something.
-#[cfg(target_os = "linux")]
-fn forget_cached(file: &File) -> io::Result<()> {
-    rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?;
-    Ok(())
-}
-
-/// Elsewhere the read may come from memory; it still proves the encoding.
-#[cfg(not(target_os = "linux"))]
-fn forget_cached(_file: &File) -> io::Result<()> {
-    Ok(())
+/// The file of the snapshot that ends with `index`.
+pub(super) fn snapshot_path(directory: &Path, index: LogIndex) -> PathBuf {
+    directory.join(format!("{SNAPSHOT}{:020}", index.0))
 }

@@ -1,16 +1,17 @@
 use std::fs;
-use std::sync::Arc;
 
-use precentor_core::digest::StateHash;
 use precentor_core::entry::{ChainHash, EntryKind};
-use precentor_core::membership::Membership;
-use precentor_core::snapshot::{SnapshotMeta, SnapshotPart};
+use precentor_core::ids::Term;
 use precentor_core::wire::log_writer::SEGMENT_BYTES_MIN;
+use precentor_core::wire::record::{ENTRY_PREFIX_BYTES, HEADER_BYTES};
 use precentor_core::wire::recover::RecoverError;
-use precentor_core::wire::snapshot::SnapshotHeader;
 use tempfile::TempDir;
 
 use super::*;
+
+mod repairs;
+mod snapshots;
+use snapshots::save;
 
 const SEGMENT: u32 = SEGMENT_BYTES_MIN;
 
@@ -65,40 +66,6 @@ fn damage(directory: &TempDir, place: &Place, at: u32) {
     let mut bytes = fs::read(&path).unwrap();
     bytes[(place.offset + at) as usize] ^= 1;
     fs::write(&path, bytes).unwrap();
-}
-
-fn meta(index: u64) -> SnapshotMeta {
-    SnapshotMeta {
-        index: LogIndex(index),
-        term: Term(1),
-        chain: ChainHash(3),
-        state: StateHash(index.into()),
-        membership: Arc::new(Membership::founding([NodeId(1)])),
-    }
-}
-
-fn snapshot(index: u64) -> SnapshotHeader {
-    SnapshotHeader {
-        cluster: us().cluster,
-        meta: meta(index),
-    }
-}
-
-fn part(index: u64, offset: u64, bytes: &[u8], last: bool) -> SnapshotPart {
-    SnapshotPart {
-        meta: meta(index),
-        offset,
-        bytes: bytes.into(),
-        last,
-    }
-}
-
-fn save(store: &mut Store, index: u64, state: &[u8]) -> io::Result<()> {
-    let mut writer = store.snapshot_writer(us().cluster);
-    let (first, second) = state.split_at(state.len() / 2);
-    writer.write(&part(index, 0, first, false))?;
-    writer.write(&part(index, first.len() as u64, second, true))?;
-    store.adopt_snapshot(writer.finish()?)
 }
 
 #[test]
@@ -168,7 +135,7 @@ fn a_write_that_was_cut_off_anywhere_costs_only_itself_and_its_bytes_are_kept_as
     drop(store);
     let segment = format!("log/segment-{:016}", place.segment);
     let whole = fs::read(directory.path().join(&segment)).unwrap();
-    let record = 64 + 17;
+    let record = (HEADER_BYTES + ENTRY_PREFIX_BYTES) as usize + 17;
     for cut in (0..2 * record).step_by(7) {
         let mut bytes = whole.clone();
         bytes[place.offset as usize + cut..].fill(0);
@@ -438,89 +405,4 @@ fn recycled_files_never_bring_old_entries_back() {
     }
     let read = store.read(LogIndex(31), LogIndex(71), u64::MAX).unwrap();
     assert_eq!(read, entries(1, 31..=70));
-}
-
-#[test]
-fn a_damaged_newest_snapshot_gives_way_to_the_one_before() {
-    let (directory, mut store) = new();
-    append(&mut store, 1, 1..=4);
-    assert_eq!(store.load_snapshot().unwrap(), None);
-    for index in 1..=3 {
-        save(&mut store, index, format!("state {index}").as_bytes()).unwrap();
-    }
-    drop(store);
-    let snapshots = directory.path().join("snapshots");
-    assert_eq!(fs::read_dir(&snapshots).unwrap().count(), 2);
-    let mut store = open(&directory, OpenMode::Existing).unwrap();
-    let loaded = store.load_snapshot().unwrap().unwrap();
-    assert_eq!(
-        (loaded.header, &loaded.state[..]),
-        (snapshot(3), &b"state 3"[..])
-    );
-    let newest = snapshots.join(format!("snapshot-{:020}", 3));
-    let mut bytes = fs::read(&newest).unwrap();
-    bytes[90] ^= 1;
-    fs::write(&newest, bytes).unwrap();
-    let loaded = store.load_snapshot().unwrap().unwrap();
-    assert_eq!(
-        (loaded.header, &loaded.state[..]),
-        (snapshot(2), &b"state 2"[..])
-    );
-    drop(store);
-    let mut store = open(&directory, OpenMode::Existing).unwrap();
-    let report = store.report().clone();
-    assert_eq!(
-        report.damage, None,
-        "the log still goes back to the older one"
-    );
-    assert_eq!(report.damaged_kept.len(), 1);
-    assert!(report.damaged_kept[0].exists() && !newest.exists());
-    // A damaged one is none of the two that are kept.
-    store.save_snapshot(&snapshot(4), b"state 4").unwrap();
-    assert!(snapshots.join(format!("snapshot-{:020}", 2)).exists());
-}
-
-mod repairs;
-
-#[test]
-fn a_snapshot_counts_from_when_it_is_adopted_and_not_before() {
-    let (directory, mut store) = new();
-    append(&mut store, 1, 1..=3);
-    save(&mut store, 1, b"one").unwrap();
-    let mut writer = store.snapshot_writer(us().cluster);
-    let loaded = |store: &mut Store| store.load_snapshot().unwrap().unwrap();
-    // Each is as far as the process came before it died.
-    writer.write(&part(2, 0, b"the beginning", false)).unwrap();
-    drop(store);
-    let mut store = open(&directory, OpenMode::Existing).unwrap();
-    assert_eq!(loaded(&mut store).state, b"one", "half of two is not two");
-    let mut writer = store.snapshot_writer(us().cluster);
-    writer.write(&part(3, 0, b"three", true)).unwrap();
-    let finished = writer.finish().unwrap();
-    drop((finished, store));
-    let mut store = open(&directory, OpenMode::Existing).unwrap();
-    assert_eq!(loaded(&mut store).state, b"one", "nobody adopted three");
-    // What is left of them is in nobody's way.
-    save(&mut store, 3, b"three again").unwrap();
-    assert_eq!(loaded(&mut store).state, b"three again");
-    assert_eq!(loaded(&mut store).header, snapshot(3));
-}
-
-#[test]
-fn parts_of_a_snapshot_that_do_not_follow_each_other_are_refused() {
-    let (_directory, store) = new();
-    let mut writer = store.snapshot_writer(us().cluster);
-    writer.finish().unwrap_err();
-    writer.write(&part(1, 5, b"", false)).unwrap_err();
-    writer.write(&part(1, 0, b"12345", false)).unwrap();
-    for wrong in [
-        part(1, 4, b"", false),
-        part(1, 6, b"", false),
-        part(2, 5, b"", false),
-    ] {
-        let error = writer.write(&wrong).unwrap_err();
-        assert!(error.to_string().contains("does not follow"), "{error}");
-    }
-    writer.write(&part(1, 5, b"678", true)).unwrap();
-    writer.finish().unwrap();
 }

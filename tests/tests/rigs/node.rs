@@ -12,6 +12,7 @@ use precentor_core::ids::{ClusterId, LogIndex, NodeId, Term, WriteId};
 use precentor_core::message::Message;
 use precentor_node::blobstore::BlobStore;
 use precentor_node::disk::{Identity, OpenMode, Store};
+use precentor_node::fetcher::Fetcher;
 use precentor_node::host::NodeHost;
 use precentor_node::net::{AddressBook, Me, Net};
 use precentor_node::pilot::{Mail, Mailbox, Switch};
@@ -93,11 +94,12 @@ impl NodeRig {
         };
         let mut store =
             Store::open(&voter, &identity, OpenMode::Create).expect("the directory opens");
-        let found = recovered(&mut store, &voter).expect("the log is whole");
+        let mut found = recovered(&mut store, &voter).expect("the log is whole");
+        let (files, kept) = store.snapshot_files().expect("the snapshots are whole");
+        found.kept = kept;
         let bodies = BlobStore::open(&self.folder.path().join("bodies")).expect("bodies");
         let (mailbox, mail) = Mailbox::new(node);
         let switch = Switch::default();
-        let snapshots = store.snapshot_writer(CLUSTER);
         let (scribe, log) =
             LogScribe::spawn(store, mailbox.clone(), switch.clone()).expect("a thread");
         let audit = self.folder.path().join("audit.jsonl");
@@ -105,17 +107,21 @@ impl NodeRig {
             node,
             bodies,
             &audit,
-            snapshots,
+            files.own,
+            files.incoming,
             scribe.clone(),
             switch.clone(),
         )
         .expect("a thread");
+        let (fetcher, reads) =
+            Fetcher::spawn(files.saved, shelf.reader(), mailbox.clone(), switch.clone())
+                .expect("a thread");
         let net = self.net(node, &mailbox);
         self.life = Some(Life {
-            host: NodeHost::new(node, net, scribe, shelf),
+            host: NodeHost::new(node, net, scribe, shelf, fetcher),
             mail,
             switch,
-            threads: vec![log, keeper],
+            threads: vec![log, keeper, reads],
         });
         found
     }

@@ -3,6 +3,9 @@
 
 use std::path::Path;
 
+use precentor_core::wire::snapshot::{SnapshotEncoder, SnapshotHeader};
+
+use super::snapshots::{reset, save, snapshot, written};
 use super::*;
 
 fn state(repairing: Option<u64>) -> HardState {
@@ -298,9 +301,7 @@ fn a_log_that_no_whole_snapshot_reaches_begins_anew_and_keeps_everything_aside()
     }
     for index in [30, 60] {
         let saved = format!("state {index}");
-        store
-            .save_snapshot(&snapshot(index), saved.as_bytes())
-            .unwrap();
+        save(&mut store, index, saved.as_bytes()).unwrap();
     }
     store.compact(LogIndex(60)).unwrap();
     drop(store);
@@ -315,7 +316,7 @@ fn a_log_that_no_whole_snapshot_reaches_begins_anew_and_keeps_everything_aside()
     damage(&older, &names[1]);
     let mut store = open(&older, OpenMode::Existing).unwrap();
     assert_eq!((last(&store), store.report().damage), (60, None));
-    assert_eq!(store.load_snapshot().unwrap().unwrap().meta, snapshot(30));
+    assert_eq!(store.load_snapshot().unwrap().unwrap().header, snapshot(30));
     assert_eq!(snapshots(&older), names[..1]);
     drop(store);
     // Both: the state is gone.
@@ -349,7 +350,7 @@ fn a_log_that_no_whole_snapshot_reaches_begins_anew_and_keeps_everything_aside()
     });
     assert_eq!(outcome(&cut), (60, Some(60), true));
     let mut store = open(&cut, OpenMode::Existing).unwrap();
-    assert_eq!(store.load_snapshot().unwrap().unwrap().meta, snapshot(60));
+    assert_eq!(store.load_snapshot().unwrap().unwrap().header, snapshot(60));
     append(&mut store, 3, 61..=61);
 }
 
@@ -357,12 +358,19 @@ fn a_log_that_no_whole_snapshot_reaches_begins_anew_and_keeps_everything_aside()
 fn a_snapshot_of_another_cluster_is_refused() {
     let (directory, mut store) = new();
     append(&mut store, 1, 1..=3);
-    let theirs = SnapshotMeta {
+    save(&mut store, 3, b"ours").unwrap();
+    drop(store);
+    // A whole one, but for the cluster that it says.
+    let theirs = SnapshotHeader {
         cluster: ClusterId([8; 16]),
         ..snapshot(3)
     };
-    store.save_snapshot(&theirs, b"theirs").unwrap();
-    drop(store);
+    let mut bytes = Vec::new();
+    let mut encoder = SnapshotEncoder::begin(&theirs, &mut bytes);
+    encoder.state(b"theirs", &mut bytes);
+    encoder.finish(&mut bytes);
+    let file = format!("snapshots/snapshot-{:020}", 3);
+    fs::write(directory.path().join(file), bytes).unwrap();
     let error = open(&directory, OpenMode::Existing).unwrap_err();
     assert!(
         matches!(error, OpenError::SnapshotOfOther { .. }),
@@ -430,8 +438,8 @@ fn check_poisoned(directory: &TempDir, mut store: Store, entries_left: u64, what
         store.append(&batch).unwrap_err(),
         store.read(LogIndex(1), LogIndex(2), 10).unwrap_err(),
         store.compact(LogIndex(1)).unwrap_err(),
-        store.reset(LogIndex(9), Term(9)).unwrap_err(),
-        store.save_snapshot(&snapshot(1), b"").unwrap_err(),
+        store.append(&reset(9)).unwrap_err(),
+        save(&mut store, 1, b"").unwrap_err(),
         store.close().unwrap_err(),
     ] {
         assert!(
@@ -467,7 +475,7 @@ fn any_failure_of_the_disk_is_final() {
 
     let (directory, mut store) = begin();
     store.segments.break_syncs();
-    store.reset(LogIndex(9), Term(9)).unwrap_err();
+    store.append(&reset(9)).unwrap_err();
     check_poisoned(&directory, store, 2, "sync of a reset");
 
     // A new file cannot be made, named, or its name not be made durable.
@@ -481,8 +489,9 @@ fn any_failure_of_the_disk_is_final() {
 
     let (directory, mut store) = begin();
     let (snapshots, away) = aside(&directory, "snapshots");
+    let finished = written(&store, 2, b"two").unwrap();
     fs::rename(&snapshots, &away).unwrap();
-    store.save_snapshot(&snapshot(2), b"two").unwrap_err();
+    store.adopt_snapshot(finished).unwrap_err();
     fs::rename(&away, &snapshots).unwrap();
     check_poisoned(&directory, store, 2, "a snapshot");
 
