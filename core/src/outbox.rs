@@ -155,8 +155,16 @@ impl Outbox {
     /// The log lost everything from `from` on. A write that is on its way may
     /// still complete: it must not confirm what will stand there instead.
     pub fn truncate(&mut self, from: LogIndex) {
+        // What this turn has added and takes away again never reached the disk,
+        // which cannot cut what it does not have.
+        let written = self
+            .entries
+            .first()
+            .map_or(self.last, |first| first.index.prev());
+        if from <= written {
+            self.truncate_from = Some(self.truncate_from.map_or(from, |earlier| earlier.min(from)));
+        }
         self.entries.retain(|entry| entry.index < from);
-        self.truncate_from = Some(self.truncate_from.map_or(from, |earlier| earlier.min(from)));
         self.last = from.prev();
         #[cfg(feature = "planted-bugs")]
         if self.planted == Some(crate::planted::Bug::LateCompletionCounts) {

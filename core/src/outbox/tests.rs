@@ -54,6 +54,28 @@ fn says(actions: &[Action]) -> usize {
 }
 
 #[test]
+fn what_a_turn_adds_and_takes_away_again_is_not_cut_from_the_disk() {
+    let mut outbox = outbox();
+    outbox.append(entry(1, 1));
+    write(&mut outbox);
+    // Two leaders' entries for one place, in one turn.
+    outbox.append(entry(2, 2));
+    outbox.truncate(LogIndex(2));
+    outbox.append(entry(3, 2));
+    let second = write(&mut outbox);
+    assert_eq!(second.truncate_from, None);
+    assert_eq!(second.entries, [entry(3, 2)]);
+    outbox.append(entry(3, 3));
+    outbox.truncate(LogIndex(2));
+    outbox.append(entry(4, 2));
+    outbox.append(entry(4, 3));
+    outbox.truncate(LogIndex(3));
+    let third = write(&mut outbox);
+    assert_eq!(third.truncate_from, Some(LogIndex(2)));
+    assert_eq!(third.entries, [entry(4, 2)]);
+}
+
+#[test]
 fn a_turn_is_one_write() {
     let mut outbox = outbox();
     outbox.set_hard_state(hard_state(1));
