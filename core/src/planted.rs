@@ -43,6 +43,14 @@ pub enum Bug {
     AnswerBeforeCommit,
     /// A reply of a former life of a member's disk counts. Found by committed never lost.
     StaleIncarnationCounts,
+    /// A leader confirms reads before an entry of its own term is committed. Found by fresh reads.
+    ReadBeforeOwnCommit,
+    /// A leader confirms reads without asking anybody. Found by fresh reads.
+    ReadWithoutQuorum,
+    /// Answers to an earlier round confirm a later read. Found by fresh reads.
+    ReadConfirmedByOldRound,
+    /// A node answers a confirmed read before it has applied as far. Found by fresh reads.
+    ReadIgnoresApplied,
 }
 
 impl Bug {
@@ -67,5 +75,9 @@ impl Bug {
         Bug::ExpireAtTakeover,
         Bug::AnswerBeforeCommit,
         Bug::StaleIncarnationCounts,
+        Bug::ReadBeforeOwnCommit,
+        Bug::ReadWithoutQuorum,
+        Bug::ReadConfirmedByOldRound,
+        Bug::ReadIgnoresApplied,
     ];
 }

@@ -64,8 +64,15 @@ impl ClusterCoordinator {
                 }
                 true
             }
-            Body::Append(_) | Body::TimeoutNow | Body::Removed { .. } => true,
-            Body::PreVoteReply { .. } | Body::VoteReply { .. } | Body::AppendReply(_) => {
+            Body::Append(_)
+            | Body::TimeoutNow
+            | Body::Removed { .. }
+            | Body::ReadIndexReply { .. } => true,
+            // A question of reads is no reply, but costs a round: members' only.
+            Body::PreVoteReply { .. }
+            | Body::VoteReply { .. }
+            | Body::AppendReply(_)
+            | Body::ReadIndex { .. } => {
                 let membership = cx.log.membership();
                 let (member, counts) = (
                     membership.contains(from),
@@ -211,7 +218,7 @@ impl ClusterCoordinator {
         self.perform(Next::Follow { term, leader: None }, cx);
     }
 
-    fn has_committed_own(&self, cx: &Cx<'_>) -> bool {
+    pub(super) fn has_committed_own(&self, cx: &Cx<'_>) -> bool {
         cx.log.term_at(self.commit) == TermAt::Known(self.hard_state.term)
     }
 }

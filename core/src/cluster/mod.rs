@@ -11,6 +11,7 @@ mod follower;
 mod leader;
 mod members;
 mod progress;
+mod reads;
 mod votes;
 
 use crate::action::Violation;
@@ -28,6 +29,7 @@ use candidate::Candidate;
 use follower::Follower;
 use leader::Leader;
 pub use members::ChangeRefused;
+use reads::{Asked, Heard};
 
 /// What a role wants to become.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -87,6 +89,9 @@ pub struct ClusterCoordinator {
     peer_state_hash: Option<StateHashAt>,
     /// Since which entry others say that this node is no member.
     removed_since: Option<LogIndex>,
+    /// What this node wants to know for its own readers: outlives every role.
+    asked: Asked,
+    heard: Heard,
     changes: Vec<Change>,
 }
 
@@ -101,6 +106,8 @@ impl ClusterCoordinator {
             held_by_all: LogIndex(0),
             peer_state_hash: None,
             removed_since: None,
+            asked: Asked::default(),
+            heard: Heard::default(),
             changes: Vec::new(),
         }
     }
@@ -168,6 +175,11 @@ impl ClusterCoordinator {
     /// When time alone will change something.
     #[must_use]
     pub fn deadline(&self) -> Time {
+        let role = self.role_deadline();
+        self.asked.deadline().map_or(role, |asked| asked.min(role))
+    }
+
+    fn role_deadline(&self) -> Time {
         match &self.role {
             Role::Follower(follower) => follower.deadline,
             Role::PreCandidate(candidate) | Role::Candidate(candidate) => candidate.deadline,
@@ -307,6 +319,14 @@ impl ClusterCoordinator {
                 self.on_removed(since, cx);
                 Next::Stay
             }
+            Body::ReadIndex { number } => {
+                self.on_read_index(from, term, number, cx);
+                Next::Stay
+            }
+            Body::ReadIndexReply { number, index } => {
+                self.asked.on_answer(number, index);
+                Next::Stay
+            }
         };
         self.perform(next, cx);
     }
@@ -343,6 +363,7 @@ impl ClusterCoordinator {
         self.held_by_all = self.held_by_all.max(append.held_by_all);
         self.peer_state_hash = append.state_hash.or(self.peer_state_hash);
         let commit = self.commit;
+        self.heard.on_commit(append.commit, cx.time());
         let next = match &mut self.role {
             Role::Follower(follower) => {
                 follower.on_append(from, term, append, &mut self.commit, cx)
@@ -389,11 +410,12 @@ impl ClusterCoordinator {
             self.held_by_all = self.held_by_all.max(leader.held_by_all(cx));
             self.advance_membership(cx);
         }
+        self.advance_reads(cx);
     }
 
     fn next_by_time(&mut self, fit: bool, cx: &mut Cx<'_>) -> Next {
         let own_vote_counts = cx.outbox.is_hard_state_durable();
-        let (node, due) = (cx.config.node, cx.time() >= self.deadline());
+        let (node, due) = (cx.config.node, cx.time() >= self.role_deadline());
         let votes = self.may_campaign(cx);
         match &mut self.role {
             // Without a vote there is nothing to stand for.
@@ -438,14 +460,8 @@ impl ClusterCoordinator {
             Role::Leader(leader) => leader.replicate(term, self.commit, cx),
             Role::Follower(follower) => {
                 if let Some((leader, reply)) = follower.report(cx) {
-                    let message = cx.message(term, Body::AppendReply(reply));
-                    // The reply speaks of what is durable only; it waits for the
-                    // disk only if the term itself is not there yet.
-                    if cx.outbox.is_hard_state_durable() {
-                        cx.outbox.say(leader, message);
-                    } else {
-                        cx.outbox.say_durable(leader, message);
-                    }
+                    // The reply speaks of what is durable only.
+                    say_in_term(leader, term, Body::AppendReply(reply), cx);
                 }
             }
             Role::PreCandidate(_) | Role::Candidate(_) => {}
@@ -540,5 +556,15 @@ impl ClusterCoordinator {
 
     fn save_hard_state(&mut self, cx: &mut Cx<'_>) {
         cx.outbox.set_hard_state(self.hard_state);
+    }
+}
+
+/// Says what depends on no write but that of the term itself.
+fn say_in_term(to: NodeId, term: Term, body: Body, cx: &mut Cx<'_>) {
+    let message = cx.message(term, body);
+    if cx.outbox.is_hard_state_durable() {
+        cx.outbox.say(to, message);
+    } else {
+        cx.outbox.say_durable(to, message);
     }
 }

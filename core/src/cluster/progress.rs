@@ -32,6 +32,10 @@ pub(super) struct Progress {
     pub(super) heard: Time,
     /// Which life of its disk speaks in this term: another's word does not count.
     pub(super) incarnation: Option<Incarnation>,
+    /// The latest round that it answered in this term.
+    pub(super) round: u64,
+    /// The latest round that was sent to it.
+    pub(super) round_sent: u64,
     /// The follower's durable log equals ours up to here. Never falls in a term.
     pub(super) durable: LogIndex,
     /// The first entry to send next.
@@ -45,6 +49,8 @@ impl Progress {
         Progress {
             heard: now,
             incarnation: None,
+            round: 0,
+            round_sent: 0,
             durable: LogIndex(0),
             next,
             flow: Flow::Probe { asked: false },

@@ -20,7 +20,9 @@ impl ClusterCoordinator {
             | Body::Append(_)
             | Body::AppendReply(_)
             | Body::TimeoutNow
-            | Body::Removed { .. } => true,
+            | Body::Removed { .. }
+            | Body::ReadIndex { .. }
+            | Body::ReadIndexReply { .. } => true,
         }
     }
 

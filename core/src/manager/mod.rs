@@ -4,6 +4,7 @@
 mod apply;
 mod feeds;
 mod members;
+mod reads;
 mod recover;
 mod serve;
 mod snapshots;
@@ -35,6 +36,7 @@ use crate::time::{Span, Stamp, Time};
 use crate::wire;
 
 use feeds::Feeds;
+use reads::Reads;
 pub use recover::{RecoverError, Recovered};
 use snapshots::Snapshots;
 
@@ -84,6 +86,7 @@ pub(crate) struct ContextManager {
     /// A `Tick` that is proposed and not applied.
     tick: Option<LogIndex>,
     feeds: Feeds,
+    reads: Reads,
     snapshots: Snapshots,
     /// This replica's state hashes at the last few intervals.
     hashes: VecDeque<StateHashAt>,
@@ -175,6 +178,7 @@ impl ContextManager {
             epoch: None,
             tick: None,
             feeds: Feeds::default(),
+            reads: Reads::default(),
             snapshots: Snapshots::new(start_index),
             hashes: VecDeque::new(),
             peer_hash: None,
@@ -233,9 +237,11 @@ impl ContextManager {
 
     /// Ends a turn: what follows from its events, and everything that may leave.
     pub(crate) fn settle(&mut self, now: Now, actions: &mut Vec<Action>) {
+        self.ask_reads(now);
         self.cluster.on_turn(!self.backlogged, &mut cx!(self, now));
         self.take_changes(now);
         self.apply_committed(now);
+        self.answer_reads(now);
         self.answer_change(now);
         self.serve_waiting(now);
         self.lead(now);
@@ -264,6 +270,7 @@ impl ContextManager {
         let others = [
             self.failover.deadline(),
             self.feeds.deadline(),
+            self.reads.deadline(),
             self.work_deadline(),
         ];
         for other in others.into_iter().flatten() {
