@@ -176,6 +176,11 @@ pub struct ClientOptions {
     pub folders: u64,
     /// Requests for a newer input, per million.
     pub newer_ppm: u32,
+    /// Moments at which a client reads something, per million.
+    pub read_ppm: u32,
+    /// When all is healed every node must answer a read: not if reads may wait
+    /// for a shorter time than a slow network takes.
+    pub last_reads: bool,
 }
 
 /// What workers do.
@@ -253,9 +258,10 @@ impl Scenario {
         let network = network(&mut part(2));
         let disk = disk(&mut part(3));
         let nemesis = nemesis(&mut part(4), nodes);
-        let clients = clients(&mut part(5));
+        let mut clients = clients(&mut part(5));
         let workers = workers(&mut part(6));
         let knobs = knobs(&mut part(7));
+        clients.last_reads = knobs.wait_ms_max >= 300;
         let mut other = part(8);
         Scenario {
             nodes,
@@ -408,6 +414,8 @@ fn clients(roll: &mut Roll) -> ClientOptions {
         files: roll.between(1, 6),
         folders: roll.between(1, 4),
         newer_ppm: *roll.pick(&[50_000, 300_000, 800_000]),
+        read_ppm: *roll.pick(&[0, 200_000, 600_000, 1_000_000]),
+        last_reads: false,
     }
 }
 

@@ -166,12 +166,18 @@ impl Elections {
             | Body::Append(_)
             | Body::AppendReply(_)
             | Body::TimeoutNow
-            | Body::Removed { .. } => {}
+            | Body::Removed { .. }
+            | Body::ReadIndex { .. }
+            | Body::ReadIndexReply { .. } => {}
         }
         let vote = match message.body {
             Body::Vote { .. } => Some(NodeId(place as u64 + 1)),
             Body::VoteReply { granted: true } => Some(to),
-            Body::VoteReply { granted: false } | Body::Append(_) | Body::AppendReply(_) => None,
+            Body::VoteReply { granted: false }
+            | Body::Append(_)
+            | Body::AppendReply(_)
+            | Body::ReadIndex { .. }
+            | Body::ReadIndexReply { .. } => None,
             Body::PreVote { .. }
             | Body::PreVoteReply { .. }
             | Body::TimeoutNow

@@ -284,7 +284,7 @@ impl Stage {
         self.tape.calm_down();
         self.network.heal();
         for client in &mut self.clients {
-            client.retire();
+            client.retire(self.scenario.nodes);
         }
         for place in 0..self.scenario.nodes {
             let life = self.machines[place].life;

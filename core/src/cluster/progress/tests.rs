@@ -5,6 +5,8 @@ fn streaming(durable: u64, in_flight: &[u64]) -> Progress {
     Progress {
         heard: Time(0),
         incarnation: None,
+        round: 0,
+        round_sent: 0,
         durable: LogIndex(durable),
         next: LogIndex(last + 1),
         flow: Flow::Stream {
