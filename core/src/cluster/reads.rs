@@ -13,6 +13,9 @@
 //! A leader gathers the questions of a turn into one round. Its number is fresh,
 //! so that only an answer to a message sent after the questions confirms them.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{ClusterCoordinator, Role, say_in_term};

@@ -2,6 +2,9 @@
 //! when it is confirmed that nothing newer was committed before they asked, and
 //! as much is applied here.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 
 use super::{ContextManager, cx};
