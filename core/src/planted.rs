@@ -51,6 +51,8 @@ pub enum Bug {
     ReadConfirmedByOldRound,
     /// A node answers a confirmed read before it has applied as far. Found by fresh reads.
     ReadIgnoresApplied,
+    /// A stale answer's age counts from the leader's last word, whatever that was. Found by honest age.
+    AgeIgnoresApplied,
 }
 
 impl Bug {
@@ -79,5 +81,6 @@ impl Bug {
         Bug::ReadWithoutQuorum,
         Bug::ReadConfirmedByOldRound,
         Bug::ReadIgnoresApplied,
+        Bug::AgeIgnoresApplied,
     ];
 }

@@ -363,7 +363,13 @@ impl ClusterCoordinator {
         self.held_by_all = self.held_by_all.max(append.held_by_all);
         self.peer_state_hash = append.state_hash.or(self.peer_state_hash);
         let commit = self.commit;
-        self.heard.on_commit(append.commit, cx.time());
+        let told = append.commit;
+        #[cfg(feature = "planted-bugs")]
+        let told = match cx.config.planted(crate::planted::Bug::AgeIgnoresApplied) {
+            true => LogIndex(0),
+            false => told,
+        };
+        self.heard.on_commit(told, cx.time());
         let next = match &mut self.role {
             Role::Follower(follower) => {
                 follower.on_append(from, term, append, &mut self.commit, cx)
