@@ -119,7 +119,7 @@ knobs! {
     session_ttl_ms: 3_600_000, 1_000, 864_000_000, "A session that is not used for so long expires.";
     jobs_live_max: limits::JOBS_LIVE_MAX, 1, limits::JOBS_LIVE_MAX, "Unfinished jobs at a time; beyond it a submit is refused.";
     jobs_finished_max: limits::JOBS_FINISHED_MAX, 1, limits::JOBS_FINISHED_MAX, "Finished jobs that are kept for their readers.";
-    wait_ms_max: 10_000, 0, 600_000, "How long a request waits at a node for a leader.";
+    wait_ms_max: 10_000, 0, 600_000, "How long a request waits at a node for a leader, and a read for its confirmation.";
     append_entries_max: limits::APPEND_ENTRIES_MAX, 1, limits::APPEND_ENTRIES_MAX, "Entries of one append message.";
     appends_in_flight_max: limits::APPENDS_IN_FLIGHT_MAX, 1, limits::APPENDS_IN_FLIGHT_MAX, "Appends on their way to one follower.";
     uncommitted_bytes_max: limits::UNCOMMITTED_BYTES_MAX, 1_024, limits::UNCOMMITTED_BYTES_MAX, "Appended and uncommitted proposals; beyond it a request is refused.";

@@ -61,6 +61,12 @@ pub const UNCOMMITTED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub const LOG_WINDOW_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Requests that wait at a node for a leader to serve.
 pub const WAITING_REQUESTS_MAX: u64 = 1_000;
+/// Linearizable reads that wait at a node.
+pub const READS_WAITING_MAX: u64 = 4_096;
+/// Rounds of a leader that are not yet confirmed: further reads share the next.
+pub const ROUNDS_UNDER_WAY_MAX: u64 = 64;
+/// Moments at which a node heard of commits that it has not applied yet.
+pub const HEARD_COMMITS_MAX: u64 = 64;
 /// Finished jobs of one answer.
 pub const FEED_JOBS_MAX: u32 = 1_024;
 /// Bytes of a snapshot's image in one message.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::bytes::Bytes;
 use crate::digest::{Digest, StateHash};
 use crate::entry::LogEntry;
-use crate::ids::{Incarnation, LogIndex, Term};
+use crate::ids::{Incarnation, LogIndex, ReadNumber, Term};
 use crate::snapshot::SnapshotMeta;
 
 /// A message between voters. The connection proves from whom and to whom.
@@ -115,6 +115,18 @@ pub enum Body {
     Removed {
         /// Since which entry.
         since: LogIndex,
+    },
+    /// How far must the sender have applied to answer what it was asked so far (§6.4)?
+    ReadIndex {
+        /// Names the question.
+        number: ReadNumber,
+    },
+    /// The leader's answer, when a majority has confirmed that it led after the question.
+    ReadIndexReply {
+        /// The question's number.
+        number: ReadNumber,
+        /// So far.
+        index: LogIndex,
     },
 }
 

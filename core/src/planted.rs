@@ -51,6 +51,16 @@ pub enum Bug {
     InstallWithoutBodies,
     /// A snapshot under way sees what changes meanwhile. Found by snapshot is the state.
     ImageSeesLaterChange,
+    /// A leader confirms reads before an entry of its own term is committed. Found by fresh reads.
+    ReadBeforeOwnCommit,
+    /// A leader confirms reads without asking anybody. Found by fresh reads.
+    ReadWithoutQuorum,
+    /// Answers to an earlier round confirm a later read. Found by fresh reads.
+    ReadConfirmedByOldRound,
+    /// A node answers a confirmed read before it has applied as far. Found by fresh reads.
+    ReadIgnoresApplied,
+    /// A stale answer's age counts from the leader's last word, whatever that was. Found by honest age.
+    AgeIgnoresApplied,
 }
 
 impl Bug {
@@ -79,5 +89,10 @@ impl Bug {
         Bug::RepairingVotes,
         Bug::InstallWithoutBodies,
         Bug::ImageSeesLaterChange,
+        Bug::ReadBeforeOwnCommit,
+        Bug::ReadWithoutQuorum,
+        Bug::ReadConfirmedByOldRound,
+        Bug::ReadIgnoresApplied,
+        Bug::AgeIgnoresApplied,
     ];
 }

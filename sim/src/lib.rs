@@ -15,6 +15,7 @@ pub mod marks;
 pub mod network;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;
+pub mod readings;
 pub mod report;
 pub mod scenario;
 pub mod sightings;

@@ -55,6 +55,11 @@ marks! {
     QueueFull "the queue was full",
     ReplyRepeated "a resent request got its first reply again",
     OldIncarnation "an old life of a worker was turned away",
+    ReadAtLeader "a linearizable read was answered by the leader",
+    ReadElsewhere "a linearizable read was answered by a node that does not lead",
+    ReadAcrossTerms "a linearizable read was answered in a later term than it was asked",
+    ReadRefused "a linearizable read was refused",
+    ReadStale "a stale read was answered from a state that was behind",
     RequestUnknown "a request's outcome was unknown",
 }
 

@@ -197,6 +197,11 @@ pub struct ClientOptions {
     pub folders: u64,
     /// Requests for a newer input, per million.
     pub newer_ppm: u32,
+    /// Moments at which a client reads something, per million.
+    pub read_ppm: u32,
+    /// When all is healed every node must answer a read: not if reads may wait
+    /// for a shorter time than a slow network takes, nor if nobody may ever lead.
+    pub last_reads: bool,
 }
 
 /// What workers do.
@@ -305,6 +310,9 @@ impl Scenario {
             workers,
             knobs,
         };
+        // A lone voter whose disk is slower than its election timeout never leads.
+        let leads = nodes > 1 || scenario.slow_disk.is_none();
+        scenario.clients.last_reads = leads && scenario.knobs.wait_ms_max >= 300;
         if nodes == 1 || !shapes.chance(200_000) {
             return scenario;
         }
@@ -498,6 +506,8 @@ fn clients(roll: &mut Roll) -> ClientOptions {
         files: roll.between(1, 6),
         folders: roll.between(1, 4),
         newer_ppm: *roll.pick(&[50_000, 300_000, 800_000]),
+        read_ppm: *roll.pick(&[0, 200_000, 600_000, 1_000_000]),
+        last_reads: false,
     }
 }
 

@@ -55,6 +55,7 @@ domains! {
     Client plain "client decisions",
     ClientDelay plain "client delay",
     Worker plain "worker decisions",
+    Read plain "reads of clients",
     Clock plain "clocks",
     Drop fault "message dropped",
     Burst fault "burst of drops begun",

@@ -10,7 +10,7 @@ use precentor_core::entry::{EntryKind, LogEntry};
 use precentor_core::ids::{JobId, LogIndex, NodeId, Term, Ticket};
 use precentor_core::job::{JobState, JobView};
 use precentor_core::message::{AppendResult, Body, LogPosition, Message};
-use precentor_core::request::{Reply, Work};
+use precentor_core::request::{Answer, Freshness, Reply, Work};
 use precentor_core::status::{PhaseName, RoleName};
 use precentor_core::wire;
 
@@ -181,6 +181,8 @@ impl Trace {
             | Body::TimeoutNow
             | Body::Removed { .. }
             | Body::Lend(_)
+            | Body::ReadIndex { .. }
+            | Body::ReadIndexReply { .. }
             | Body::SnapshotOffer(_)
             | Body::SnapshotFetch { .. }
             | Body::SnapshotPiece { .. }
@@ -265,6 +267,8 @@ pub fn words_of_message(message: &Message) -> String {
         } => format!("snapshot of {index}: there is none any more"),
         Body::BodiesFetch { digests } => format!("{} bodies, please", digests.len()),
         Body::Bodies { bodies } => format!("{} bodies", bodies.len()),
+        Body::ReadIndex { number } => format!("read {number} in {term}: how far?"),
+        Body::ReadIndexReply { number, index } => format!("read {number} in {term}: {index}"),
     }
 }
 
@@ -357,19 +361,36 @@ pub fn words_of_reply(reply: &Reply) -> String {
                 .collect();
             format!("finished [{}] as of {applied}", jobs.join(", "))
         }
-        Reply::Job(Some(job)) => words_of_job(job),
-        Reply::Job(None) => "no such job here".into(),
-        Reply::Context(Some(context)) => format!(
-            "input {:?}, result {:?}, by {}",
-            context.subject, context.result, context.job
-        ),
-        Reply::Context(None) => "no context here".into(),
+        Reply::Read {
+            answer,
+            applied,
+            freshness,
+        } => {
+            let age = match freshness {
+                Freshness::Linearizable => "as of",
+                Freshness::Stale { age_ms: Some(ms) } => &format!("{ms} ms old,"),
+                Freshness::Stale { age_ms: None } => "of unknown age,",
+            };
+            format!("{} ({age} {applied})", words_of_answer(answer))
+        }
         Reply::Membership { index, membership } => format!("{index}, members {membership}"),
         Reply::ChangeRefused(error) => format!("not done, {error}"),
         Reply::Status(status) => format!(
             "{:?}, {:?}, {}, leader {:?}",
             status.role, status.phase, status.term, status.leader
         ),
+    }
+}
+
+fn words_of_answer(answer: &Answer) -> String {
+    match answer {
+        Answer::Job(Some(job)) => words_of_job(job),
+        Answer::Job(None) => "no such job".into(),
+        Answer::Context(Some(context)) => format!(
+            "input {:?}, result {:?}, by {}",
+            context.subject, context.result, context.job
+        ),
+        Answer::Context(None) => "no context".into(),
     }
 }
 

@@ -12,7 +12,10 @@
 //! submit n1 q1 [ack q1] PATH[@INPUT] [needs|wants PATH] [class C] [delay 5s] [engine E] + …
 //! register n1 w1 [inc 2] [slots 2] [engines a,b]     poll n1 w1 [inc 2] [free 1] [holding 5.0 …]
 //! complete n1 j1 5.0 TEXT   fail n1 j1 5.0 retryable|permanent|busy|drained TEXT   release n1 j1 5.0
-//! ask n1 job j1 | context PATH | feed f0 | status
+//! read n1 job j1 | context PATH                     what is committed by now
+//! ask n1 job j1 | context PATH | feed f0 | status    what it has applied; how it is
+//! together n1 read job j1 + read job j2             requests that arrive at once
+//! member n1 remove n3 | learner n3
 //! status | log | queue | leases | promises [n1]      same
 //! show heartbeats|audit|answers|everything           quietly COMMAND
 //! ```
@@ -25,11 +28,13 @@ use precentor_core::driver::Recovered;
 use precentor_core::entry::{ChainHash, EntryKind, HardState, LogEntry};
 use precentor_core::event::{Event, Order};
 use precentor_core::ids::{
-    FinishNumber, LogIndex, NodeId, RequestId, Sequence, SessionId, Term, WorkerIncarnation,
+    FinishNumber, Incarnation, LogIndex, NodeId, RequestId, Sequence, SessionId, Term,
+    WorkerIncarnation,
 };
 use precentor_core::job::WorkerSpec;
+use precentor_core::membership::Change;
 use precentor_core::principal::Principal;
-use precentor_core::request::{Poll, Request};
+use precentor_core::request::{Consistency, Poll, Query, Request};
 use precentor_core::time::Stamp;
 use precentor_core::wire;
 
@@ -132,8 +137,18 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
             let node = words.node()?;
             world.turn(node, vec![Event::Order(Order::Snapshot)])?;
         }
+        "together" => {
+            let node = words.node()?;
+            world.gathered = Some(Vec::new());
+            for request in words.rest().split(" + ") {
+                let (verb, rest) = request.split_once(' ').unwrap_or((request, ""));
+                client(world, &format!("{verb} {node} {rest}"))?;
+            }
+            let events = world.gathered.take().expect("it was just put there");
+            world.turn(node, events)?;
+        }
         "open" | "session" | "submit" | "register" | "poll" | "complete" | "fail" | "release"
-        | "propose" | "ask" => return client(world, line),
+        | "propose" | "ask" | "read" | "member" => return client(world, line),
         "status" | "log" | "queue" | "promises" | "same" | "leases" => return report(world, line),
         other => bail!("{other:?} is no verb"),
     }
@@ -397,8 +412,8 @@ fn client(world: &mut World, line: &str) -> Result<()> {
             other => bail!("{other:?} cannot be proposed"),
         },
         "ask" => match words.need("a question")? {
-            "job" => Request::Job(words.job()?),
-            "context" => Request::Context(address(words.need("an address")?)?),
+            "job" => stale(Query::Job(words.job()?)),
+            "context" => stale(Query::Context(address(words.need("an address")?)?)),
             "feed" => Request::FinishedAfter {
                 after: FinishNumber(words.number("f")?),
                 count_max: 100,
@@ -406,10 +421,39 @@ fn client(world: &mut World, line: &str) -> Result<()> {
             "status" => Request::Status,
             other => bail!("{other:?} is no question"),
         },
+        "read" => {
+            let query = match words.need("job or context")? {
+                "job" => Query::Job(words.job()?),
+                "context" => Query::Context(address(words.need("an address")?)?),
+                other => bail!("{other:?} cannot be read"),
+            };
+            Request::Read {
+                query,
+                consistency: Consistency::Linearizable,
+            }
+        }
+        "member" => Request::ChangeMembership(match words.need("remove or learner")? {
+            "remove" => Change::Remove {
+                node: words.node()?,
+            },
+            "learner" => Change::AddLearner {
+                node: words.node()?,
+                incarnation: Incarnation::UNTOLD,
+                promote: false,
+            },
+            other => bail!("{other:?} is no change of the membership"),
+        }),
         other => bail!("{other:?} is no verb"),
     };
     words.end()?;
     world.ask(node, asked, request)
+}
+
+fn stale(query: Query) -> Request {
+    Request::Read {
+        query,
+        consistency: Consistency::Stale,
+    }
 }
 
 fn propose(request: Option<RequestId>, acknowledged: Sequence, command: Command) -> Request {

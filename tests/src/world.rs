@@ -80,6 +80,8 @@ pub struct World {
     /// A rule that every node breaks.
     #[cfg(feature = "planted-bugs")]
     pub planted: Option<precentor_core::planted::Bug>,
+    /// Requests that are to reach their node in one turn, while they are gathered.
+    pub gathered: Option<Vec<Event>>,
     /// The client's session.
     pub session: Option<SessionId>,
     /// What happened.
@@ -309,7 +311,11 @@ impl World {
             principal: Principal("client".into()),
             request,
         };
-        self.turn(node, vec![event])
+        match &mut self.gathered {
+            Some(gathered) => gathered.push(event),
+            None => self.turn(node, vec![event])?,
+        }
+        Ok(())
     }
 
     /// Delivers one message, if its receiver is up.

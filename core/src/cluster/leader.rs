@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use super::Next;
 use super::progress::{Flow, Progress};
+use super::reads::{Round, Rounds};
 use super::sender::SnapshotSender;
 use crate::action::Action;
 use crate::cx::Cx;
 use crate::entry::LogEntry;
-use crate::ids::{Incarnation, LogIndex, NodeId, ReadId, Term};
+use crate::ids::{Incarnation, LogIndex, NodeId, ReadId, ReadNumber, Term};
 use crate::limits::APPEND_BYTES_MAX;
 use crate::log::{TermAt, Window};
 use crate::marks::Mark;
@@ -21,7 +22,9 @@ use crate::time::{Span, Time};
 pub(super) struct Leader {
     /// Every other member.
     peers: BTreeMap<NodeId, Progress>,
+    /// The latest round: each append carries it, each answer names it.
     round: u64,
+    rounds: Rounds,
     next_heartbeat: Time,
     next_read: ReadId,
     /// The bytes of appended, uncommitted bodies.
@@ -50,6 +53,7 @@ impl Leader {
         let mut leader = Leader {
             peers: BTreeMap::new(),
             round: 0,
+            rounds: Rounds::default(),
             next_heartbeat: cx.time(),
             next_read: ReadId(1),
             uncommitted_bytes: inherited.map(|entry| entry.body.count()).sum(),
@@ -173,10 +177,13 @@ impl Leader {
             cx.mark(Mark::StaleIncarnationIgnored);
             return;
         }
-        // Heard only if that is news: late copies of old answers are no sign of
-        // a quorum.
-        if reply.round > progress.answered && reply.round <= self.round {
-            progress.answered = reply.round;
+        if reply.round > self.round {
+            // A round that was never begun cannot be confirmed.
+            cx.mark(Mark::StaleTermIgnored);
+        } else if reply.round > progress.round {
+            // Heard only if that is news: late copies of old answers are no sign
+            // of a quorum.
+            progress.round = reply.round;
             progress.heard = cx.time();
         }
         match reply.result {
@@ -287,7 +294,12 @@ impl Leader {
             cx.mark(Mark::SteppedDownNoQuorum);
             return Next::Follow { term, leader: None };
         }
-        self.round += 1;
+        let own = cx.log.term_at(commit) == TermAt::Known(term);
+        if own && self.rounds.has_room() {
+            self.begin_round(BTreeMap::new(), commit, cx);
+        } else {
+            self.round += 1;
+        }
         self.next_heartbeat = cx.time() + Span::from_ms(cx.config.knobs.heartbeat_ms);
         for progress in self.peers.values_mut() {
             if let Flow::Snapshot { offered } = &mut progress.flow {
@@ -316,11 +328,73 @@ impl Leader {
         read
     }
 
+    /// A member, or this node itself, wants to know how far it must have applied.
+    pub(super) fn on_read(&mut self, node: NodeId, number: ReadNumber) {
+        self.rounds.wait(node, number);
+    }
+
+    /// The reads that wait share a round that begins now, at this commit: it
+    /// tells of all that was committed before. Not before an entry of this
+    /// leader's own term is committed: until then it may not know all of that
+    /// (dissertation §6.4, step 1; see scripts/reads/read_waits_for_the_barrier.txt).
+    pub(super) fn begin_read_round(&mut self, term: Term, commit: LogIndex, cx: &Cx<'_>) {
+        let own = cx.log.term_at(commit) == TermAt::Known(term);
+        #[cfg(feature = "planted-bugs")]
+        let own = own || cx.config.planted(crate::planted::Bug::ReadBeforeOwnCommit);
+        if own && self.rounds.has_room() && self.rounds.is_waited_for() {
+            let readers = self.rounds.take_waiting();
+            self.begin_round(readers, commit, cx);
+        }
+    }
+
+    fn begin_round(
+        &mut self,
+        readers: BTreeMap<NodeId, ReadNumber>,
+        commit: LogIndex,
+        cx: &Cx<'_>,
+    ) {
+        self.round += 1;
+        self.rounds.begin(Round {
+            round: self.round,
+            begun: cx.time(),
+            commit,
+            readers,
+        });
+    }
+
+    /// The rounds that a majority has answered since: when each began, this
+    /// node led, and nobody could have committed anything elsewhere.
+    pub(super) fn confirmed_rounds(&mut self, cx: &Cx<'_>) -> Vec<Round> {
+        let (peers, node) = (&self.peers, cx.config.node);
+        let answered = |peer, round| {
+            peers
+                .get(&peer)
+                .is_some_and(|p: &Progress| p.round >= round)
+        };
+        #[cfg(feature = "planted-bugs")]
+        let answered = |peer, round| {
+            answered(peer, round)
+                || cx.config.planted(crate::planted::Bug::ReadWithoutQuorum)
+                || (cx
+                    .config
+                    .planted(crate::planted::Bug::ReadConfirmedByOldRound)
+                    && answered(peer, 1))
+        };
+        let membership = cx.log.membership();
+        self.rounds.take_confirmed(|round| {
+            membership.has_quorum(|peer| peer == node || answered(peer, round))
+        })
+    }
+
     /// Sends each follower what it lacks, as far as its windows allow.
     pub(super) fn replicate(&mut self, term: Term, commit: LogIndex, cx: &mut Cx<'_>) {
         let peers: Vec<_> = self.peers.keys().copied().collect();
         for peer in peers {
             self.replicate_to(peer, term, commit, cx);
+            // A round that reads wait for goes along with entries, or alone.
+            if self.peers[&peer].round_sent < self.round {
+                self.send(peer, Vec::new(), term, commit, cx);
+            }
         }
         let ready = self.hand_over.filter(|hand_over| {
             let caught_up = self
@@ -496,6 +570,9 @@ impl Leader {
             round: self.round,
             state_hash: self.state_hash,
         };
+        if let Some(progress) = self.peers.get_mut(&peer) {
+            progress.round_sent = self.round;
+        }
         let message = cx.message(term, Body::Append(append));
         cx.outbox.say(peer, message);
     }

@@ -70,13 +70,16 @@ impl ClusterCoordinator {
             | Body::Removed { .. }
             | Body::SnapshotOffer(_)
             | Body::SnapshotPiece { .. }
-            | Body::Bodies { .. } => true,
+            | Body::Bodies { .. }
+            | Body::ReadIndexReply { .. } => true,
+            // A question of reads is no reply, but costs a round: members' only.
             Body::PreVoteReply { .. }
             | Body::VoteReply { .. }
             | Body::AppendReply(_)
             | Body::Lend(_)
             | Body::SnapshotFetch { .. }
-            | Body::BodiesFetch { .. } => {
+            | Body::BodiesFetch { .. }
+            | Body::ReadIndex { .. } => {
                 let membership = cx.log.membership();
                 let (member, counts) = (
                     membership.contains(from),
@@ -222,7 +225,7 @@ impl ClusterCoordinator {
         self.perform(Next::Follow { term, leader: None }, cx);
     }
 
-    fn has_committed_own(&self, cx: &Cx<'_>) -> bool {
+    pub(super) fn has_committed_own(&self, cx: &Cx<'_>) -> bool {
         cx.log.term_at(self.commit) == TermAt::Known(self.hard_state.term)
     }
 }

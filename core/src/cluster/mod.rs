@@ -12,6 +12,7 @@ mod leader;
 mod loans;
 mod members;
 mod progress;
+mod reads;
 mod receiver;
 mod repair;
 mod sender;
@@ -35,6 +36,7 @@ use candidate::Candidate;
 use follower::Follower;
 use leader::Leader;
 pub use members::ChangeRefused;
+use reads::{Asked, Heard};
 use receiver::SnapshotReceiver;
 
 /// What a role wants to become.
@@ -104,6 +106,9 @@ pub struct ClusterCoordinator {
     removed_since: Option<LogIndex>,
     /// A snapshot that comes from the leader.
     receiver: Option<SnapshotReceiver>,
+    /// What this node wants to know for its own readers: outlives every role.
+    asked: Asked,
+    heard: Heard,
     changes: Vec<Change>,
 }
 
@@ -120,6 +125,8 @@ impl ClusterCoordinator {
             peer_state_hash: None,
             removed_since: None,
             receiver: None,
+            asked: Asked::default(),
+            heard: Heard::default(),
             changes: Vec::new(),
         }
     }
@@ -187,6 +194,11 @@ impl ClusterCoordinator {
     /// When time alone will change something.
     #[must_use]
     pub fn deadline(&self) -> Time {
+        let role = self.role_deadline();
+        self.asked.deadline().map_or(role, |asked| asked.min(role))
+    }
+
+    fn role_deadline(&self) -> Time {
         match &self.role {
             Role::Follower(follower) => follower.deadline,
             Role::PreCandidate(candidate) | Role::Candidate(candidate) => candidate.deadline,
@@ -327,6 +339,14 @@ impl ClusterCoordinator {
                 self.on_removed(since, cx);
                 Next::Stay
             }
+            Body::ReadIndex { number } => {
+                self.on_read_index(from, term, number, cx);
+                Next::Stay
+            }
+            Body::ReadIndexReply { number, index } => {
+                self.asked.on_answer(number, index);
+                Next::Stay
+            }
             body @ (Body::SnapshotOffer(_)
             | Body::SnapshotFetch { .. }
             | Body::SnapshotPiece { .. }
@@ -377,6 +397,13 @@ impl ClusterCoordinator {
         self.held_by_all = self.held_by_all.max(append.held_by_all);
         self.peer_state_hash = append.state_hash.or(self.peer_state_hash);
         let commit = self.commit;
+        let told = append.commit;
+        #[cfg(feature = "planted-bugs")]
+        let told = match cx.config.planted(crate::planted::Bug::AgeIgnoresApplied) {
+            true => LogIndex(0),
+            false => told,
+        };
+        self.heard.on_commit(told, cx.time());
         let next = match &mut self.role {
             Role::Follower(follower) => {
                 if fresh {
@@ -426,11 +453,12 @@ impl ClusterCoordinator {
             self.held_by_all = self.held_by_all.max(leader.held_by_all(cx));
             self.advance_membership(cx);
         }
+        self.advance_reads(cx);
     }
 
     fn next_by_time(&mut self, fit: bool, cx: &mut Cx<'_>) -> Next {
         let own_vote_counts = cx.outbox.is_hard_state_durable();
-        let (node, due) = (cx.config.node, cx.time() >= self.deadline());
+        let (node, due) = (cx.config.node, cx.time() >= self.role_deadline());
         let votes = self.may_campaign(cx);
         match &mut self.role {
             // Without a vote there is nothing to stand for.
@@ -478,14 +506,8 @@ impl ClusterCoordinator {
             Role::Follower(follower) => {
                 let repairing = self.hard_state.repairing.is_some();
                 if let Some((leader, reply)) = follower.report(repairing, cx) {
-                    let message = cx.message(term, Body::AppendReply(reply));
-                    // The reply speaks of what is durable only; it waits for the
-                    // disk only if the term itself is not there yet.
-                    if cx.outbox.is_hard_state_durable() {
-                        cx.outbox.say(leader, message);
-                    } else {
-                        cx.outbox.say_durable(leader, message);
-                    }
+                    // The reply speaks of what is durable only.
+                    say_in_term(leader, term, Body::AppendReply(reply), cx);
                 }
             }
             Role::PreCandidate(_) | Role::Candidate(_) => {}
@@ -580,5 +602,15 @@ impl ClusterCoordinator {
 
     fn save_hard_state(&mut self, cx: &mut Cx<'_>) {
         cx.outbox.set_hard_state(self.hard_state);
+    }
+}
+
+/// Says what depends on no write but that of the term itself.
+fn say_in_term(to: NodeId, term: Term, body: Body, cx: &mut Cx<'_>) {
+    let message = cx.message(term, body);
+    if cx.outbox.is_hard_state_durable() {
+        cx.outbox.say(to, message);
+    } else {
+        cx.outbox.say_durable(to, message);
     }
 }

@@ -35,10 +35,12 @@ pub(super) enum Flow {
 pub(super) struct Progress {
     /// When it spoke last in this term.
     pub(super) heard: Time,
-    /// The latest round that it answered.
-    pub(super) answered: u64,
     /// Which life of its disk speaks in this term: another's word does not count.
     pub(super) incarnation: Option<Incarnation>,
+    /// The latest round that it answered in this term.
+    pub(super) round: u64,
+    /// The latest round that was sent to it.
+    pub(super) round_sent: u64,
     /// The follower's durable log equals ours up to here. Falls only if it says
     /// that its disk is damaged.
     pub(super) durable: LogIndex,
@@ -52,8 +54,9 @@ impl Progress {
     pub(super) fn new(next: LogIndex, now: Time) -> Progress {
         Progress {
             heard: now,
-            answered: 0,
             incarnation: None,
+            round: 0,
+            round_sent: 0,
             durable: LogIndex(0),
             next,
             flow: Flow::Probe { asked: false },

@@ -22,6 +22,8 @@ impl ClusterCoordinator {
             | Body::TimeoutNow
             | Body::Removed { .. }
             | Body::Lend(_)
+            | Body::ReadIndex { .. }
+            | Body::ReadIndexReply { .. }
             | Body::SnapshotOffer(_)
             | Body::SnapshotFetch { .. }
             | Body::SnapshotPiece { .. }

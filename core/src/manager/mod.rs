@@ -5,6 +5,7 @@ mod apply;
 mod feeds;
 mod install;
 mod members;
+mod reads;
 mod recover;
 mod serve;
 mod snapshots;
@@ -38,6 +39,7 @@ use crate::wire;
 
 use feeds::Feeds;
 use install::Installing;
+use reads::Reads;
 pub use recover::{Kept, RecoverError, Recovered};
 use snapshots::Snapshots;
 
@@ -87,6 +89,7 @@ pub(crate) struct ContextManager {
     /// A `Tick` that is proposed and not applied.
     tick: Option<LogIndex>,
     feeds: Feeds,
+    reads: Reads,
     snapshots: Snapshots,
     /// A leader's snapshot that waits for its bodies.
     installing: Option<Installing>,
@@ -185,6 +188,7 @@ impl ContextManager {
             tick: None,
             feeds: Feeds::default(),
             installing: None,
+            reads: Reads::default(),
             snapshots: Snapshots::new(snapshot.map(|snapshot| snapshot.meta)),
             hashes: VecDeque::new(),
             peer_hash: None,
@@ -252,9 +256,11 @@ impl ContextManager {
 
     /// Ends a turn: what follows from its events, and everything that may leave.
     pub(crate) fn settle(&mut self, now: Now, actions: &mut Vec<Action>) {
+        self.ask_reads(now);
         self.cluster.on_turn(!self.backlogged, &mut cx!(self, now));
         self.take_changes(now);
         self.apply_committed(now);
+        self.answer_reads(now);
         self.answer_change(now);
         self.serve_waiting(now);
         self.lead(now);
@@ -284,6 +290,7 @@ impl ContextManager {
             self.failover.deadline(),
             self.feeds.deadline(),
             self.snapshots.deadline(),
+            self.reads.deadline(),
             self.work_deadline(),
         ];
         for other in others.into_iter().flatten() {

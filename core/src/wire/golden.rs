@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::digest::StateHash;
 use crate::entry::{ChainHash, EntryKind, HardState, LogEntry, WriteBatch};
-use crate::ids::{ClusterId, LogIndex, NodeId, Term};
+use crate::ids::{ClusterId, Incarnation, LogIndex, NodeId, ReadNumber, Term};
 use crate::membership::Membership;
+use crate::message::{Body, Message};
 use crate::snapshot::SnapshotMeta;
 use crate::wire::frame::encode_frame;
 use crate::wire::identity::IdentityFile;
@@ -148,4 +149,28 @@ fn a_snapshot_looks_as_it_did() {
     encoder.state(b"the state", &mut bytes);
     encoder.finish(&mut bytes);
     check("snapshot", &bytes);
+}
+
+#[test]
+fn a_question_of_reads_and_its_answer_look_as_they_did() {
+    let number = ReadNumber {
+        life: 0x0123_4567_89ab_cdef,
+        count: 300,
+    };
+    let index = LogIndex(70_000);
+    let bytes = |body| {
+        let message = Message {
+            term: Term(5),
+            incarnation: Incarnation(9),
+            body,
+        };
+        let bytes = crate::wire::message::encode(&message);
+        assert_eq!(crate::wire::message::decode(&bytes), Ok(message));
+        bytes
+    };
+    check("read_index", &bytes(Body::ReadIndex { number }));
+    check(
+        "read_index_reply",
+        &bytes(Body::ReadIndexReply { number, index }),
+    );
 }

@@ -65,6 +65,8 @@ pub fn decode(bytes: &[u8]) -> Result<Message, DecodeError> {
         | Body::AppendReply(_)
         | Body::TimeoutNow
         | Body::Removed { .. }
+        | Body::ReadIndex { .. }
+        | Body::ReadIndexReply { .. }
         | Body::SnapshotOffer(_)
         | Body::SnapshotFetch { .. }
         | Body::SnapshotPiece { .. }

@@ -206,6 +206,8 @@ impl Elections {
             | Body::TimeoutNow
             | Body::Removed { .. }
             | Body::Lend(_)
+            | Body::ReadIndex { .. }
+            | Body::ReadIndexReply { .. }
             | Body::SnapshotOffer(_)
             | Body::SnapshotFetch { .. }
             | Body::SnapshotPiece { .. }
@@ -218,12 +220,14 @@ impl Elections {
             Body::VoteReply { granted: false }
             | Body::Append(_)
             | Body::AppendReply(_)
+            | Body::Lend(_)
+            | Body::ReadIndex { .. }
+            | Body::ReadIndexReply { .. }
             | Body::SnapshotOffer(_)
             | Body::SnapshotFetch { .. }
             | Body::SnapshotPiece { .. }
             | Body::BodiesFetch { .. }
-            | Body::Bodies { .. }
-            | Body::Lend(_) => None,
+            | Body::Bodies { .. } => None,
             Body::PreVote { .. }
             | Body::PreVoteReply { .. }
             | Body::TimeoutNow

@@ -7,6 +7,7 @@ pub mod history;
 pub mod leases;
 pub mod logs;
 pub mod queue;
+pub mod reads;
 pub mod snapshots;
 pub mod topology;
 
@@ -63,6 +64,10 @@ pub enum Checker {
     AuditChain,
     /// The core's own assertions and its reports of broken invariants.
     CoreAssertion,
+    /// A linearizable read sees what was committed before it was asked.
+    FreshReads,
+    /// A stale answer is as young as it says.
+    HonestAge,
     /// What a client was told does not fit together.
     ClientView,
     /// What a message says is what its bytes say.
@@ -136,6 +141,7 @@ pub struct Checks {
     history: history::History,
     leases: leases::Leases,
     snapshots: snapshots::Snapshots,
+    reads: reads::Reads,
 }
 
 impl Checks {
@@ -149,6 +155,7 @@ impl Checks {
             history: history::History::default(),
             leases: leases::Leases::new(knobs),
             snapshots: snapshots::Snapshots::new(count),
+            reads: reads::Reads::new(count),
         }
     }
 
@@ -161,6 +168,7 @@ impl Checks {
         self.leases.on_recovered(place);
         self.queue.on_recovered(place);
         self.snapshots.on_recovered(place);
+        self.reads.on_recovered(place);
         self.elections.on_recovered(place, view, &disks[place])
     }
 
@@ -168,6 +176,8 @@ impl Checks {
     pub fn on_event(&mut self, moment: Moment, event: &Event, view: &View<'_>) {
         self.leases.on_event(moment, event, view);
         self.snapshots.on_event(moment.place, event);
+        self.reads
+            .on_event(moment, event, view, self.logs.committed());
     }
 
     /// A turn was taken, and none of its actions performed yet.
@@ -199,6 +209,7 @@ impl Checks {
             self.history.on_committed(LogIndex(index), &self.logs);
         }
         self.queue.on_turn(moment.place, view, &self.logs, marks)?;
+        self.reads.on_turn(moment, view);
         for action in actions {
             match action {
                 Action::Say { to, message } => {
@@ -207,9 +218,12 @@ impl Checks {
                     self.logs
                         .on_say(moment.place, message, &disks[moment.place])?;
                 }
-                Action::Answer { reply, .. } => {
+                Action::Answer { ticket, reply } => {
                     self.history
                         .on_answer(reply, &self.logs, &self.queue, marks)?;
+                    let committed = self.logs.committed();
+                    self.reads
+                        .on_answer(moment, *ticket, reply, view, committed, marks)?;
                 }
                 Action::Audit(record) => self.queue.on_audit(record)?,
                 Action::Halt(violation) => on_halt(violation)?,

@@ -341,7 +341,7 @@ impl Stage {
         self.healed = true;
         self.tape.calm_down();
         for client in &mut self.clients {
-            client.retire();
+            client.retire(self.scenario.nodes);
         }
         for place in 0..self.scenario.nodes {
             let life = self.machines[place].life;

@@ -4,8 +4,9 @@ fn streaming(durable: u64, in_flight: &[u64]) -> Progress {
     let last = in_flight.last().copied().unwrap_or(durable);
     Progress {
         heard: Time(0),
-        answered: 0,
         incarnation: None,
+        round: 0,
+        round_sent: 0,
         durable: LogIndex(durable),
         next: LogIndex(last + 1),
         flow: Flow::Stream {
