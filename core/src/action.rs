@@ -2,17 +2,16 @@
 //!
 //! A turn's actions may be performed in any order, except writes among
 //! themselves: what may only be said after a write is not handed out before.
-
-use std::sync::Arc;
+//! Parts of a snapshot are performed in order too; a turn has one at the most.
 
 use crate::bytes::Bytes;
 use crate::command::AuditRecord;
 use crate::digest::Digest;
 use crate::entry::{ChainHash, HardState, LogEntry};
 use crate::ids::{LogIndex, NodeId, ReadId, Term, Ticket, WriteId};
-use crate::membership::Membership;
-use crate::message::{Message, StateHashAt};
+use crate::message::{LogPosition, Message, StateHashAt};
 use crate::request::Reply;
+use crate::snapshot::SnapshotPart;
 
 /// Something to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,9 +51,46 @@ pub enum Action {
         /// The body.
         body: Bytes,
     },
-    /// Make all blobs so far and then this snapshot durable, and report `SnapshotSaved`.
-    SaveSnapshot(Snapshot),
-    /// The log up to here is in a snapshot and held by every voter: drop it.
+    /// Append this to the snapshot that is being written. With its last part make
+    /// all blobs so far and then the snapshot durable, all of it or none, and
+    /// report `SnapshotSaved`. Until then the one before stays in force.
+    SaveSnapshot(SnapshotPart),
+    /// Append these bytes of a leader's snapshot to those that are kept of it, beside
+    /// this node's own snapshots. A restart gets what was kept: any beginning of it.
+    KeepPiece(SnapshotPart),
+    /// The kept image is whole, and all bodies are handed over: make them durable,
+    /// then put the image in the place of this node's snapshot, and report
+    /// `SnapshotInstalled`. All of it or none.
+    InstallSnapshot {
+        /// The last entry in it.
+        index: LogIndex,
+    },
+    /// Read from a saved snapshot's image, and report `SnapshotRead`.
+    ReadSnapshot {
+        /// Names the read.
+        read: ReadId,
+        /// Which snapshot.
+        index: LogIndex,
+        /// From which byte on.
+        offset: u64,
+        /// So many bytes at the most.
+        bytes_max: u64,
+    },
+    /// Read bodies, and report `BodiesRead`.
+    ReadBodies {
+        /// Names the read.
+        read: ReadId,
+        /// Their digests.
+        digests: Vec<Digest>,
+        /// Stop after so many bytes, but read one body at least.
+        bytes_max: u64,
+    },
+    /// Report by `BodiesLacking` which of these bodies this node does not have.
+    FindLacking {
+        /// Their digests.
+        digests: Vec<Digest>,
+    },
+    /// The log up to here is in a snapshot, and no member is worth keeping it for: drop it.
     CompactLog {
         /// The last index to drop.
         up_to: LogIndex,
@@ -74,23 +110,10 @@ pub struct Write {
     pub hard_state: Option<HardState>,
     /// First remove every entry from here on.
     pub truncate_from: Option<LogIndex>,
+    /// Or replace the whole log by a snapshot that ends with this entry.
+    pub reset: Option<LogPosition>,
     /// Then append these: consecutive.
     pub entries: Vec<LogEntry>,
-}
-
-/// The replicated state as of one entry.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Snapshot {
-    /// The last entry in it.
-    pub index: LogIndex,
-    /// That entry's term.
-    pub term: Term,
-    /// The hash of the log up to there.
-    pub chain: ChainHash,
-    /// Who belonged to the cluster as of it.
-    pub membership: Arc<Membership>,
-    /// The state.
-    pub image: Bytes,
 }
 
 /// A broken invariant, with the values that show it.

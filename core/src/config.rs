@@ -123,14 +123,17 @@ knobs! {
     session_ttl_ms: 3_600_000, 1_000, 864_000_000, "A session that is not used for so long expires.";
     jobs_live_max: limits::JOBS_LIVE_MAX, 1, limits::JOBS_LIVE_MAX, "Unfinished jobs at a time; beyond it a submit is refused.";
     jobs_finished_max: limits::JOBS_FINISHED_MAX, 1, limits::JOBS_FINISHED_MAX, "Finished jobs that are kept for their readers.";
-    wait_ms_max: 10_000, 0, 600_000, "How long a request waits at a node for a leader.";
+    wait_ms_max: 10_000, 0, 600_000, "How long a request waits at a node for a leader, and a read for its confirmation.";
     append_entries_max: limits::APPEND_ENTRIES_MAX, 1, limits::APPEND_ENTRIES_MAX, "Entries of one append message.";
     appends_in_flight_max: limits::APPENDS_IN_FLIGHT_MAX, 1, limits::APPENDS_IN_FLIGHT_MAX, "Appends on their way to one follower.";
     append_bytes_in_flight_max: limits::APPEND_BYTES_IN_FLIGHT_MAX, 1, limits::APPEND_BYTES_IN_FLIGHT_MAX, "Bodies on their way to one follower; one append may always be.";
     catch_up_reads_max: 2, 1, limits::MEMBERS_MAX, "Followers for which old entries are read from disk at a time.";
     uncommitted_bytes_max: limits::UNCOMMITTED_BYTES_MAX, 1_024, limits::UNCOMMITTED_BYTES_MAX, "Appended and uncommitted proposals; beyond it a request is refused.";
     log_window_bytes_max: limits::LOG_WINDOW_BYTES_MAX, 1_024, limits::LOG_WINDOW_BYTES_MAX, "Applied entries kept in memory for followers that are nearly caught up.";
+    transfer_patience_ms: 1_000, 10, 600_000, "How long a leader keeps a snapshot, and the log behind it, for a follower that asked for a piece of it.";
+    log_slack_bytes: 64 * 1024 * 1024, 1_024, 64 * 1024 * 1024 * 1024, "Applied log that is kept for members that lack it; one that lacks more gets a snapshot.";
     snapshot_every_bytes: 16 * 1024 * 1024, 1_024, 64 * 1024 * 1024 * 1024, "Applied log between two snapshots, at the least.";
+    snapshot_part_bytes: 256 * 1024, 64, limits::SNAPSHOT_PART_BYTES_MAX, "State that one turn puts into a snapshot: what is larger keeps a turn longer.";
     state_hash_every_entries: 64, 1, 1_000_000, "How often replicas compare the hashes of their states.";
 }
 

@@ -5,11 +5,12 @@ use crate::config::Config;
 use crate::entry::LogEntry;
 use crate::event::Now;
 use crate::ids::{LogIndex, Term};
-use crate::log::Log;
+use crate::log::{Log, LogStart};
 use crate::marks::{Mark, Marks};
 use crate::message::{Body, Message};
 use crate::outbox::Outbox;
 use crate::random::Random;
+use crate::snapshot::SnapshotMeta;
 use crate::time::Time;
 
 /// The circumstances of a call.
@@ -50,6 +51,13 @@ impl Cx<'_> {
         if self.log.membership_index() < membership {
             self.mark(Mark::MembershipUndone);
         }
+    }
+
+    /// A snapshot that is on disk for good takes the whole log's place.
+    pub fn reset(&mut self, meta: &SnapshotMeta) {
+        let start = LogStart::of(meta);
+        self.outbox.reset(start.position);
+        *self.log = Log::new(start);
     }
 
     /// A message of this node.

@@ -6,18 +6,23 @@
 //!    [`Driver::deadline`] has come.
 //! 2. Time never goes backwards.
 //! 3. It performs every action of a turn, in any order, except writes among
-//!    themselves; it may lose a `Say`, and nothing else.
+//!    themselves; it may lose a `Say`, and nothing else. Parts of a snapshot are
+//!    performed in the order of the turns that gave them, and the last one after
+//!    every body of an earlier turn.
 //! 4. It reports a write as durable only when it and all before it survive a
 //!    loss of power, and reports a failed one as failed, once, for ever.
 //! 5. After `Halt`, and after a failed write, it performs nothing more.
 //! 6. A start gets what the disk holds: everything that was reported durable,
-//!    and of the rest any prefix.
+//!    and of the rest any prefix. Of snapshots it gets one that was whole: the
+//!    last that was reported saved, or a later one; never a beginning. What was
+//!    durable and is damaged is told in the hard state
+//!    ([`crate::entry::HardState::repairing`]) before anything is written behind it.
 
 use crate::action::{Action, Violation};
 use crate::config::Config;
 use crate::event::{Event, Now};
 use crate::manager::ContextManager;
-pub use crate::manager::{RecoverError, Recovered};
+pub use crate::manager::{Kept, RecoverError, Recovered};
 use crate::time::Time;
 use crate::view::View;
 

@@ -86,17 +86,28 @@ pub struct HardState {
     /// The highest index known to be committed when this was written. A hint
     /// for recovery: an entry at or below it may never be taken for a torn tail.
     pub commit: LogIndex,
+    /// Durable entries of this node were damaged: until its log holds again
+    /// what is committed up to here, it neither votes nor leads, for it may
+    /// have acknowledged entries that it no longer has ("Protocol-aware
+    /// recovery", FAST'18). Only the recovery of a log sets it; who clears it
+    /// does so in a write after the one that made those entries durable.
+    pub repairing: Option<LogIndex>,
 }
 
 impl HardState {
-    /// Whether `next` may follow this: terms and commit never go back, and a
-    /// vote once given in a term stays given.
+    /// Whether `next` may follow this: terms and commit never go back, a vote
+    /// once given in a term stays given, and a repair only ends.
     #[must_use]
     pub fn may_become(&self, next: &HardState) -> bool {
-        if next.commit < self.commit || next.term < self.term {
-            return false;
-        }
-        next.term > self.term || self.vote.is_none() || next.vote == self.vote
+        let repair = next.repairing.is_none() || next.repairing == self.repairing;
+        repair && next.commit >= self.commit && self.is_kept_by(next)
+    }
+
+    /// Whether `next` keeps the term and the vote that this one promised.
+    #[must_use]
+    pub fn is_kept_by(&self, next: &HardState) -> bool {
+        let keeps_vote = self.vote.is_none() || next.vote == self.vote;
+        next.term > self.term || next.term == self.term && keeps_vote
     }
 }
 
@@ -108,6 +119,8 @@ pub struct WriteBatch<'a> {
     pub hard_state: Option<HardState>,
     /// Forget the entries from here on: a new leader's log has others there.
     pub truncate_from: Option<LogIndex>,
+    /// Or forget them all: a snapshot that ends with this entry stands for them.
+    pub reset: Option<(LogIndex, Term)>,
     /// Entries that follow the last one.
     pub entries: &'a [LogEntry],
 }

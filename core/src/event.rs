@@ -1,8 +1,10 @@
 //! What can happen to a node: everything that the core ever learns.
 
+use crate::bytes::Bytes;
+use crate::digest::Digest;
 use crate::entry::LogEntry;
 use crate::ids::{LogIndex, NodeId, ReadId, Ticket, WriteId};
-use crate::message::Message;
+use crate::message::{Message, Piece};
 use crate::principal::Principal;
 use crate::request::Request;
 use crate::time::Time;
@@ -69,6 +71,30 @@ pub enum Event {
     SnapshotSaved {
         /// As of which entry.
         index: LogIndex,
+    },
+    /// A leader's snapshot is on disk for good, in the place of this node's own.
+    SnapshotInstalled {
+        /// The last entry in it.
+        index: LogIndex,
+    },
+    /// Bytes of a saved snapshot's image that were asked for.
+    SnapshotRead {
+        /// Which read.
+        read: ReadId,
+        /// The bytes; none if there is no such snapshot.
+        piece: Option<Piece>,
+    },
+    /// Bodies that were asked for.
+    BodiesRead {
+        /// Which read.
+        read: ReadId,
+        /// Those that are there, as many as fit.
+        bodies: Vec<Bytes>,
+    },
+    /// Which of the bodies in question this node lacks.
+    BodiesLacking {
+        /// Their digests.
+        digests: Vec<Digest>,
     },
     /// The operator wants something of this node.
     Order(Order),

@@ -113,6 +113,29 @@ pub struct RequestId {
     pub sequence: Sequence,
 }
 
+/// Names a node's question of how far it must have applied, and covers all reads
+/// that the node wanted to answer until then. Each question takes a fresh one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ReadNumber {
+    /// Drawn at random by the node's process: an answer to a former process of
+    /// the same node is no answer to this one.
+    pub life: u64,
+    /// Counts the questions of that process, from 1.
+    pub count: u64,
+}
+
+impl fmt::Display for ReadNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "r{}", self.count)
+    }
+}
+
+impl fmt::Debug for ReadNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} of {:016x}", self.life)
+    }
+}
+
 /// Which cluster: chosen at its founding, checked at every border.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct ClusterId(pub [u8; 16]);

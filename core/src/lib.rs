@@ -25,6 +25,7 @@ pub mod message;
 pub mod planted;
 pub mod principal;
 pub mod request;
+pub mod snapshot;
 pub mod status;
 
 // Layer 2: tools.

@@ -63,8 +63,23 @@ pub const UNCOMMITTED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub const LOG_WINDOW_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Requests that wait at a node for a leader to serve.
 pub const WAITING_REQUESTS_MAX: u64 = 1_000;
+/// Linearizable reads that wait at a node.
+pub const READS_WAITING_MAX: u64 = 4_096;
+/// Rounds of a leader that are not yet confirmed: further reads share the next.
+pub const ROUNDS_UNDER_WAY_MAX: u64 = 64;
+/// Moments at which a node heard of commits that it has not applied yet.
+pub const HEARD_COMMITS_MAX: u64 = 64;
 /// Finished jobs of one answer.
 pub const FEED_JOBS_MAX: u32 = 1_024;
+/// Bytes of a snapshot's image in one message.
+pub const SNAPSHOT_PIECE_BYTES_MAX: u64 = 512 * 1024;
+/// Image of a snapshot that a follower takes from its leader, in bytes.
+pub const SNAPSHOT_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
+/// Bodies that a follower asks for at once.
+pub const BODIES_FETCH_MAX: u64 = 256;
+/// State that one turn puts into a snapshot, in bytes: 3 ms of a turn that must
+/// not take 10.
+pub const SNAPSHOT_PART_BYTES_MAX: u64 = 1024 * 1024;
 /// Voters of a cluster.
 pub const VOTERS_MAX: u64 = 7;
 /// Members of a cluster: voters, those that come and go in a joint phase, and learners.
@@ -73,6 +88,10 @@ pub const MEMBERS_MAX: u64 = 32;
 const _: () = assert!(
     ENTRY_BYTES_MAX < FRAME_BYTES_MAX,
     "an entry must fit a frame"
+);
+const _: () = assert!(
+    SNAPSHOT_PIECE_BYTES_MAX + RESULT_BYTES_MAX < FRAME_BYTES_MAX,
+    "pieces, and bodies up to their bound and one more, must fit a frame"
 );
 const _: () = assert!(
     RESULT_BYTES_MAX * 2 < ENTRY_BYTES_MAX,

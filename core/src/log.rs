@@ -17,6 +17,7 @@ use crate::entry::{ChainHash, EntryKind, LogEntry};
 use crate::ids::{LogIndex, Term};
 use crate::membership::Membership;
 use crate::message::LogPosition;
+use crate::snapshot::SnapshotMeta;
 use crate::wire;
 
 /// What the log knows of the term at an index. A compacted index must never
@@ -90,6 +91,22 @@ impl LogStart {
             chain: ChainHash::default(),
             membership,
             membership_index: LogIndex(0),
+        }
+    }
+}
+
+impl LogStart {
+    /// The beginning of a log behind a snapshot.
+    #[must_use]
+    pub fn of(meta: &SnapshotMeta) -> LogStart {
+        LogStart {
+            position: LogPosition {
+                term: meta.term,
+                index: meta.index,
+            },
+            chain: meta.chain,
+            membership: meta.membership.clone(),
+            membership_index: meta.index,
         }
     }
 }

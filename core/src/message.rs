@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::StateHash;
+use crate::bytes::Bytes;
+use crate::digest::{Digest, StateHash};
 use crate::entry::LogEntry;
-use crate::ids::{Incarnation, LogIndex, Term};
+use crate::ids::{Incarnation, LogIndex, ReadNumber, Term};
+use crate::snapshot::SnapshotMeta;
 use crate::status::Health;
 use crate::time::Span;
 
@@ -78,11 +80,74 @@ pub enum Body {
     AppendReply(AppendReply),
     /// Stand for election now: the sender hands over (§3.10).
     TimeoutNow,
+    /// The follower lacks what the leader's log no longer holds: this snapshot
+    /// stands for it. Said again until the follower has caught up.
+    SnapshotOffer(SnapshotMeta),
+    /// The follower asks for bytes of a snapshot's image.
+    SnapshotFetch {
+        /// Which snapshot.
+        index: LogIndex,
+        /// From which byte on.
+        offset: u64,
+    },
+    /// The leader's answer.
+    SnapshotPiece {
+        /// Which snapshot.
+        index: LogIndex,
+        /// From which byte on.
+        offset: u64,
+        /// The bytes; none if the leader has no such snapshot any more.
+        piece: Option<Piece>,
+    },
+    /// The follower asks for bodies that the snapshot's state speaks of.
+    BodiesFetch {
+        /// Their digests.
+        digests: Vec<Digest>,
+    },
+    /// The leader's answer: some of them, as many as fit a message.
+    Bodies {
+        /// The bodies.
+        bodies: Vec<Bytes>,
+    },
+    /// A voter's answer, beside its refusal, to a pre-vote for a log that is
+    /// behind: what the candidate lacks. It may be the only node that reaches
+    /// a majority, and no other could then be elected.
+    Lend(Loan),
     /// The receiver is no member any more.
     Removed {
         /// Since which entry.
         since: LogIndex,
     },
+    /// How far must the sender have applied to answer what it was asked so far (§6.4)?
+    ReadIndex {
+        /// Names the question.
+        number: ReadNumber,
+    },
+    /// The leader's answer, when a majority has confirmed that it led after the question.
+    ReadIndexReply {
+        /// The question's number.
+        number: ReadNumber,
+        /// So far.
+        index: LogIndex,
+    },
+}
+
+/// Some bytes of a snapshot's image.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Piece {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// The image ends with them.
+    pub last: bool,
+}
+
+/// A piece of a voter's log for a candidate that is behind.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Loan {
+    /// The entry before the first of `entries`, where the logs may agree.
+    pub previous: LogPosition,
+    /// What follows it in the sender's log, consecutive; at least one.
+    pub entries: Vec<LogEntry>,
 }
 
 /// The leader's message.
@@ -132,5 +197,8 @@ pub enum AppendResult {
         /// The leader should try from after here: the last entry of the
         /// follower's log that may agree (Raft §5.3, accelerated back-up).
         hint: LogPosition,
+        /// Durable records were damaged: what it confirmed behind `hint` it may
+        /// not have any more. Until it has, it does not vote.
+        repairing: bool,
     },
 }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use crate::action::{Action, Write};
 use crate::entry::{HardState, LogEntry};
 use crate::ids::{LogIndex, NodeId, Ticket, WriteId};
-use crate::message::Message;
+use crate::message::{LogPosition, Message};
 use crate::request::Reply;
 use crate::time::Time;
 
@@ -46,6 +46,7 @@ pub struct Outbox {
     known: HardState,
     commit_moved: bool,
     truncate_from: Option<LogIndex>,
+    reset: Option<LogPosition>,
     entries: Vec<LogEntry>,
     ready: Vec<Action>,
     gated: Vec<Action>,
@@ -68,6 +69,7 @@ impl Outbox {
             known,
             commit_moved: false,
             truncate_from: None,
+            reset: None,
             entries: Vec::new(),
             ready: Vec::new(),
             gated: Vec::new(),
@@ -156,8 +158,16 @@ impl Outbox {
     /// The log lost everything from `from` on. A write that is on its way may
     /// still complete: it must not confirm what will stand there instead.
     pub fn truncate(&mut self, from: LogIndex) {
+        // What this turn has added and takes away again never reached the disk,
+        // which cannot cut what it does not have.
+        let written = self
+            .entries
+            .first()
+            .map_or(self.last, |first| first.index.prev());
+        if from <= written {
+            self.truncate_from = Some(self.truncate_from.map_or(from, |earlier| earlier.min(from)));
+        }
         self.entries.retain(|entry| entry.index < from);
-        self.truncate_from = Some(self.truncate_from.map_or(from, |earlier| earlier.min(from)));
         self.last = from.prev();
         #[cfg(feature = "planted-bugs")]
         if self.planted == Some(crate::planted::Bug::LateCompletionCounts) {
@@ -173,6 +183,19 @@ impl Outbox {
     #[must_use]
     pub fn oldest_unconfirmed(&self) -> Option<Time> {
         self.in_flight.front().map(|write| write.since)
+    }
+
+    /// A snapshot that is on disk for good stands for the whole log: what it holds
+    /// is durable, and no write before this confirms more.
+    pub fn reset(&mut self, position: LogPosition) {
+        self.entries.clear();
+        self.truncate_from = None;
+        self.reset = Some(position);
+        self.last = position.index;
+        self.durable = position.index;
+        for write in &mut self.in_flight {
+            write.last = write.last.min(position.index);
+        }
     }
 
     /// Everything up to this write is on disk for good. Ids that were never
@@ -209,6 +232,7 @@ impl Outbox {
                 id,
                 hard_state: told.then_some(self.known),
                 truncate_from: self.truncate_from.take(),
+                reset: self.reset.take(),
                 entries: std::mem::take(&mut self.entries),
             }));
             self.in_flight.push_back(InFlight {
@@ -226,6 +250,9 @@ impl Outbox {
     }
 
     fn has_write(&self) -> bool {
-        self.hard_state.is_some() || self.truncate_from.is_some() || !self.entries.is_empty()
+        self.hard_state.is_some()
+            || self.truncate_from.is_some()
+            || self.reset.is_some()
+            || !self.entries.is_empty()
     }
 }

@@ -55,6 +55,24 @@ pub enum Bug {
     VoteRequestResetsTimer,
     /// A learner is told to stand, and does. Found by only voters stand.
     LearnerCampaigns,
+    /// An installed snapshot throws away the log behind it. Found by committed never lost.
+    InstallDropsTail,
+    /// A node with a damaged log votes. Found by repair before vote.
+    RepairingVotes,
+    /// A snapshot is put in force without the bodies that it speaks of. Found by snapshot is the state.
+    InstallWithoutBodies,
+    /// A snapshot under way sees what changes meanwhile. Found by snapshot is the state.
+    ImageSeesLaterChange,
+    /// A leader confirms reads before an entry of its own term is committed. Found by fresh reads.
+    ReadBeforeOwnCommit,
+    /// A leader confirms reads without asking anybody. Found by fresh reads.
+    ReadWithoutQuorum,
+    /// Answers to an earlier round confirm a later read. Found by fresh reads.
+    ReadConfirmedByOldRound,
+    /// A node answers a confirmed read before it has applied as far. Found by fresh reads.
+    ReadIgnoresApplied,
+    /// A stale answer's age counts from the leader's last word, whatever that was. Found by honest age.
+    AgeIgnoresApplied,
 }
 
 impl Bug {
@@ -85,5 +103,14 @@ impl Bug {
         Bug::PreVoteResetsTimer,
         Bug::VoteRequestResetsTimer,
         Bug::LearnerCampaigns,
+        Bug::InstallDropsTail,
+        Bug::RepairingVotes,
+        Bug::InstallWithoutBodies,
+        Bug::ImageSeesLaterChange,
+        Bug::ReadBeforeOwnCommit,
+        Bug::ReadWithoutQuorum,
+        Bug::ReadConfirmedByOldRound,
+        Bug::ReadIgnoresApplied,
+        Bug::AgeIgnoresApplied,
     ];
 }

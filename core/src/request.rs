@@ -30,18 +30,22 @@ pub enum Request {
     /// A worker asks for work, and renews what it holds. Only the leader answers.
     Poll(Poll),
     /// Which jobs reached a terminal state after `after`? Answered by any node
-    /// from what it has applied; held until there is one or the hold time is over.
+    /// from what it has applied, which can only be late: the feed is the same on
+    /// every node. Held until there is one or the hold time is over.
     FinishedAfter {
         /// The last one known.
         after: FinishNumber,
         /// At most so many.
         count_max: u32,
     },
-    /// Where does a job stand, as far as this node has applied?
-    Job(JobId),
-    /// What is published at an address, as far as this node has applied?
-    Context(Address),
-    /// How is this node?
+    /// What does the replicated state say? Answered by any node.
+    Read {
+        /// What is asked.
+        query: Query,
+        /// Of which state.
+        consistency: Consistency,
+    },
+    /// How is this node? About the node itself, so never older than its answer.
     Status,
     /// Change who belongs to the cluster. Only the leader does, one change at a
     /// time; answered when nothing of it is left to do.
@@ -51,6 +55,50 @@ pub enum Request {
     HandOver {
         /// To whom.
         to: Option<NodeId>,
+    },
+}
+
+/// A question to the replicated state.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Query {
+    /// Where does a job stand?
+    Job(JobId),
+    /// What is published at an address?
+    Context(Address),
+}
+
+/// Which state a read must be answered from.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Consistency {
+    /// One that has everything that was committed before the read was asked, on
+    /// whichever node: the leader confirms that with a majority. Without a leader
+    /// the read waits, and is refused when its time is over.
+    Linearizable,
+    /// Whatever the node has applied, at once; the answer says how old that is.
+    Stale,
+}
+
+/// What the replicated state says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Answer {
+    /// A job; none if it is not known.
+    Job(Option<JobView>),
+    /// A context; none if there is none.
+    Context(Option<ContextView>),
+}
+
+/// How old the state is that a read was answered from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Freshness {
+    /// It has all that was committed before the read was asked.
+    Linearizable,
+    /// It has all that a leader had told this node, or had confirmed as its
+    /// leader, up to so long ago.
+    Stale {
+        /// By this node's clock, rounded down. A lower bound of the true age: what the
+        /// leader told was on its way for a time that the node cannot know. None
+        /// if the node has never caught up with a leader since it started.
+        age_ms: Option<u64>,
     },
 }
 
@@ -106,10 +154,15 @@ pub enum Reply {
         /// As of which applied index.
         applied: LogIndex,
     },
-    /// A job; none if it is not known here.
-    Job(Option<JobView>),
-    /// A context; none if there is none here.
-    Context(Option<ContextView>),
+    /// What was read.
+    Read {
+        /// What the state says.
+        answer: Answer,
+        /// As of which applied index.
+        applied: LogIndex,
+        /// How old that is.
+        freshness: Freshness,
+    },
     /// How this node is.
     Status(Box<Status>),
     /// A change of the membership is committed and at its end.
@@ -220,4 +273,10 @@ pub enum Refusal {
     /// The leader is handing over.
     #[error("the leader is handing over")]
     Yielding,
+    /// Too many linearizable reads wait at this node.
+    #[error("too many reads wait at this node")]
+    WaitingReads,
+    /// No leader confirmed within the waiting time that nothing newer is committed.
+    #[error("no leader confirmed the read within the waiting time; a stale read needs none")]
+    ReadUnconfirmed,
 }

@@ -135,6 +135,9 @@ pub struct Status {
     pub membership: Membership,
     /// It was told that it is no member any more.
     pub removed: bool,
+    /// Its log was damaged: until its peers have given it again everything up to
+    /// here, it does not vote.
+    pub repairing: Option<LogIndex>,
     /// The queue.
     pub queue: QueueCounts,
     /// The workers.

@@ -119,6 +119,12 @@ impl<'a> View<'a> {
         self.0.health().verdict(peer, now, patience)
     }
 
+    /// Up to which index its damaged log must be repaired before it votes.
+    #[must_use]
+    pub fn repairing(self) -> Option<LogIndex> {
+        self.0.cluster().repairing()
+    }
+
     /// Who belongs to the cluster, by its log.
     #[must_use]
     pub fn membership(self) -> &'a Membership {

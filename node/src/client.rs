@@ -206,8 +206,7 @@ impl Courier {
                 | Reply::Invalid { .. }
                 | Reply::Work(_)
                 | Reply::Finished { .. }
-                | Reply::Job(_)
-                | Reply::Context(_)
+                | Reply::Read { .. }
                 | Reply::Status(_)
                 | Reply::Membership { .. }
                 | Reply::ChangeRefused(_)

@@ -21,6 +21,7 @@ use crate::blobstore::{BlobError, BlobStore};
 use crate::client::Directory;
 use crate::data_dir::{DataDir, DataDirError, Identity};
 use crate::disk::{self, OpenError, OpenMode, Store};
+use crate::fetcher::Fetcher;
 use crate::host::NodeHost;
 use crate::net::{AddressBook, Me, Net};
 use crate::pilot::{Ended, Mail, Mailbox, Pilot, Switch};
@@ -297,24 +298,36 @@ impl EmbeddedCluster {
         if let Some(torn) = &store.report().torn {
             tracing::info!(%node, ?torn, "a write that was never confirmed was cut off");
         }
-        let recovered = scribe::recovered(&mut store, &voter)?;
+        let mut recovered = scribe::recovered(&mut store, &voter)?;
+        let (files, kept) = store.snapshot_files()?;
+        recovered.kept = kept;
         let cluster = self.identity.cluster_id()?;
         let voters = self.identity.voters();
         let mut config = Config::new(cluster, node, voters.clone(), seed::fresh());
         config.knobs = self.knobs;
+        config.incarnation = store.incarnation();
         let driver = Driver::recover(config, recovered, Now::default())?;
         let bodies = BlobStore::open(&path.join("bodies"))?;
 
         let (mailbox, mail) = Mailbox::new(node);
         let switch = Switch::default();
-        let (scribe, log_thread) =
-            LogScribe::spawn(store, cluster, mailbox.clone(), switch.clone())
-                .map_err(system("start a log thread"))?;
+        let (scribe, log_thread) = LogScribe::spawn(store, mailbox.clone(), switch.clone())
+            .map_err(system("start a log thread"))?;
         let audit = path.join("audit.jsonl");
-        let (shelf, shelf_thread) =
-            Shelf::spawn(node, bodies, &audit, scribe.clone(), switch.clone())
-                .map_err(system("open the audit file"))?;
+        let (shelf, shelf_thread) = Shelf::spawn(
+            node,
+            bodies,
+            &audit,
+            files.own,
+            files.incoming,
+            scribe.clone(),
+            switch.clone(),
+        )
+        .map_err(system("open the audit file"))?;
         let reader = shelf.reader();
+        let (fetcher, fetch_thread) =
+            Fetcher::spawn(files.saved, reader.clone(), mailbox.clone(), switch.clone())
+                .map_err(system("start a reading thread"))?;
         let peers = voters.into_iter().filter(|peer| *peer != node).collect();
         let net = Net::start(
             self.runtime.handle(),
@@ -330,7 +343,7 @@ impl EmbeddedCluster {
         let board = self.board.clone();
         let pilot = Pilot {
             driver,
-            host: NodeHost::new(node, net, scribe, shelf),
+            host: NodeHost::new(node, net, scribe, shelf, fetcher),
             mail,
             switch: switch.clone(),
             watcher: Box::new(move |status| board.show(status)),
@@ -338,7 +351,7 @@ impl EmbeddedCluster {
         let pilot = pilot.spawn().map_err(system("start a node's thread"))?;
         locked(&self.library.0).insert(node, reader);
         self.directory.add(mailbox.clone());
-        let helpers = vec![log_thread, shelf_thread];
+        let helpers = vec![log_thread, shelf_thread, fetch_thread];
         self.nodes.insert(
             node,
             Node {

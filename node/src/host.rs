@@ -9,6 +9,7 @@ use precentor_core::driver::Host;
 use precentor_core::ids::{NodeId, Ticket};
 use precentor_core::request::Reply;
 
+use crate::fetcher::{Fetch, Fetcher};
 use crate::net::{Net, Peers};
 use crate::pilot::ReplyTo;
 use crate::scribe::{LogOrder, LogScribe};
@@ -23,6 +24,7 @@ pub struct NodeHost {
     _net: Net,
     scribe: LogScribe,
     shelf: Shelf,
+    fetcher: Fetcher,
     open: HashMap<Ticket, ReplyTo>,
     next_ticket: Ticket,
     answers: Vec<(Ticket, Reply)>,
@@ -31,13 +33,20 @@ pub struct NodeHost {
 impl NodeHost {
     /// Hands for `node`.
     #[must_use]
-    pub fn new(node: NodeId, net: Net, scribe: LogScribe, shelf: Shelf) -> NodeHost {
+    pub fn new(
+        node: NodeId,
+        net: Net,
+        scribe: LogScribe,
+        shelf: Shelf,
+        fetcher: Fetcher,
+    ) -> NodeHost {
         NodeHost {
             node,
             peers: net.peers(),
             _net: net,
             scribe,
             shelf,
+            fetcher,
             open: HashMap::new(),
             next_ticket: Ticket(1),
             answers: Vec::new(),
@@ -91,7 +100,34 @@ impl Host for NodeHost {
             }
             Action::CompactLog { up_to } => self.scribe.order(LogOrder::Compact { up_to }),
             Action::PutBlob { digest, body } => self.shelf.put(digest, body),
-            Action::SaveSnapshot(snapshot) => self.shelf.save_snapshot(snapshot),
+            Action::SaveSnapshot(part) => self.shelf.save_snapshot(part),
+            Action::KeepPiece(part) => self.shelf.keep_piece(part),
+            Action::InstallSnapshot { index } => self.shelf.install_snapshot(index),
+            Action::ReadSnapshot {
+                read,
+                index,
+                offset,
+                bytes_max,
+            } => {
+                self.fetcher.fetch(Fetch::Piece {
+                    read,
+                    index,
+                    offset,
+                    bytes_max,
+                });
+            }
+            Action::ReadBodies {
+                read,
+                digests,
+                bytes_max,
+            } => {
+                self.fetcher.fetch(Fetch::Bodies {
+                    read,
+                    digests,
+                    bytes_max,
+                });
+            }
+            Action::FindLacking { digests } => self.fetcher.fetch(Fetch::Lacking { digests }),
             Action::Audit(record) => self.shelf.audit(record),
             // The driver keeps the violation, and the pilot ends with it.
             Action::Halt(violation) => tracing::error!(node = %self.node, %violation, "halted"),

@@ -4,6 +4,7 @@
 // What a node is made of.
 pub mod blobstore;
 pub mod disk;
+pub mod fetcher;
 pub mod host;
 pub mod net;
 pub mod pilot;

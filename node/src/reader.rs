@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use precentor_core::action::Action;
@@ -14,11 +15,15 @@ use precentor_core::config::Config;
 use precentor_core::context::ContextRecord;
 use precentor_core::digest::Digest;
 use precentor_core::driver::{Driver, Host, Recovered};
+use precentor_core::entry::{ChainHash, EntryKind};
 use precentor_core::event::{Event, Now};
 use precentor_core::ids::{LogIndex, NodeId, Term};
 use precentor_core::job::ContextView;
+use precentor_core::membership::{Membership, MembershipEntry, Why};
+use precentor_core::principal::Principal;
 use precentor_core::queue::QueueManager;
 use precentor_core::status::{PhaseName, Status};
+use precentor_core::wire;
 
 use crate::blobstore::BlobStore;
 use crate::data_dir::{DataDir, DataDirError, Identity};
@@ -103,6 +108,11 @@ impl Host for Bodies {
             | Action::Answer { .. }
             | Action::ReadLog { .. }
             | Action::SaveSnapshot(_)
+            | Action::KeepPiece(_)
+            | Action::InstallSnapshot { .. }
+            | Action::ReadSnapshot { .. }
+            | Action::ReadBodies { .. }
+            | Action::FindLacking { .. }
             | Action::CompactLog { .. }
             | Action::Audit(_)
             | Action::Halt(_) => {}
@@ -238,6 +248,37 @@ fn read_voter(
     Ok((term, index, recovered))
 }
 
+/// The same log of a cluster that never had another member: else the members
+/// that the log names would have to elect it.
+fn alone(node: NodeId, mut recovered: Recovered) -> Recovered {
+    let founding = Membership::founding([node]);
+    let mut chain = ChainHash::default();
+    if let Some(snapshot) = &mut recovered.snapshot {
+        let meta = &mut snapshot.meta;
+        chain = meta.chain;
+        meta.membership = Arc::new(founding.clone());
+        let entries = &mut recovered.entries;
+        entries.retain(|entry| entry.index > meta.index);
+        // What does not follow the snapshot was written before it was installed.
+        if entries.first().is_some_and(|entry| entry.chain != chain) {
+            entries.clear();
+        }
+    }
+    for entry in &mut recovered.entries {
+        entry.chain = chain;
+        if entry.kind == EntryKind::Membership {
+            entry.body = wire::membership::encode(&MembershipEntry {
+                membership: founding.clone(),
+                principal: Principal::cluster(),
+                wall_ms: 0,
+                why: Why::LivesLearned,
+            });
+        }
+        chain = entry.chain_after();
+    }
+    recovered
+}
+
 /// Lets a cluster of one take the lead and apply its whole log. Its own writes
 /// count as durable at once: they are gone when this process ends.
 fn elect(
@@ -247,6 +288,7 @@ fn elect(
     bodies: &mut Bodies,
 ) -> Result<Driver, ReadError> {
     let failed = |reason: String| ReadError::State { node, reason };
+    let recovered = alone(node, recovered);
     let config = Config::new(identity.cluster_id()?, node, vec![node], 0);
     let mut now = Now::default();
     let mut driver =

@@ -7,15 +7,14 @@ use std::path::Path;
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use precentor_core::action::{Snapshot, Write};
-use precentor_core::digest::Digest;
+use precentor_core::action::Write;
 use precentor_core::driver::Recovered;
 use precentor_core::entry::{HardState, LogEntry, WriteBatch};
 use precentor_core::event::Event;
-use precentor_core::ids::{ClusterId, LogIndex, ReadId, WriteId};
-use precentor_core::wire::snapshot::SnapshotMeta;
+use precentor_core::ids::{LogIndex, ReadId, Term, WriteId};
+use precentor_core::snapshot::Snapshot;
 
-use crate::disk::{OpenError, Store};
+use crate::disk::{FinishedSnapshot, OpenError, Store};
 use crate::pilot::{Mail, Mailbox, Switch};
 
 /// Entries of one sync at most: a sync of more takes too long for the first of them.
@@ -39,8 +38,11 @@ pub enum LogOrder {
         /// How much.
         bytes_max: u64,
     },
-    /// Save the state; its bodies are durable already.
-    SaveSnapshot(Snapshot),
+    /// A snapshot is written, and its bodies are durable: from now on it counts.
+    /// Or it could not be written.
+    AdoptSnapshot(io::Result<FinishedSnapshot>),
+    /// Likewise a leader's, in the place of this node's own.
+    InstallSnapshot(io::Result<FinishedSnapshot>),
     /// Drop old entries.
     Compact {
         /// The last to drop.
@@ -61,7 +63,6 @@ impl LogScribe {
     /// If the system gives no thread.
     pub fn spawn(
         store: Store,
-        cluster: ClusterId,
         mailbox: Mailbox,
         switch: Switch,
     ) -> io::Result<(LogScribe, JoinHandle<()>)> {
@@ -69,10 +70,10 @@ impl LogScribe {
         let name = format!("log-{}", mailbox.node());
         let scribe = Scribe {
             store,
-            cluster,
             mailbox,
             switch,
             batch: Batch::default(),
+            last: WriteId(0),
         };
         let thread = thread::Builder::new()
             .name(name)
@@ -94,6 +95,7 @@ struct Batch {
     last: Option<WriteId>,
     hard_state: Option<HardState>,
     truncate_from: Option<LogIndex>,
+    reset: Option<(LogIndex, Term)>,
     entries: Vec<LogEntry>,
     bytes: u64,
 }
@@ -102,6 +104,7 @@ impl Batch {
     /// Can this write join? Not if it removes entries: those of this batch might be among them.
     fn takes(&self, write: &Write) -> bool {
         write.truncate_from.is_none()
+            && write.reset.is_none()
             && self.entries.len() + write.entries.len() <= BATCH_ENTRIES_MAX
             && self.bytes < BATCH_BYTES_MAX
     }
@@ -110,6 +113,8 @@ impl Batch {
         self.last = Some(write.id);
         self.hard_state = write.hard_state.or(self.hard_state);
         self.truncate_from = self.truncate_from.or(write.truncate_from);
+        let reset = write.reset.map(|end| (end.index, end.term));
+        self.reset = self.reset.or(reset);
         self.bytes += write
             .entries
             .iter()
@@ -125,10 +130,11 @@ impl Batch {
 
 struct Scribe {
     store: Store,
-    cluster: ClusterId,
     mailbox: Mailbox,
     switch: Switch,
     batch: Batch,
+    /// The last write that was given.
+    last: WriteId,
 }
 
 /// The log is of no more use to this node.
@@ -163,6 +169,7 @@ impl Scribe {
                 if self.batch.last.is_some() && !self.batch.takes(&write) {
                     self.flush()?;
                 }
+                self.last = write.id;
                 self.batch.add(write);
                 Ok(())
             }
@@ -183,30 +190,20 @@ impl Scribe {
                 self.report(Event::LogRead { read, entries });
                 Ok(())
             }
-            LogOrder::SaveSnapshot(snapshot) => {
-                self.flush()?;
-                let Snapshot {
-                    index,
-                    term,
-                    chain,
-                    membership,
-                    image,
-                } = snapshot;
-                let state = Digest::of(&image);
-                let meta = SnapshotMeta {
-                    cluster: self.cluster,
-                    index,
-                    term,
-                    chain,
-                    state,
-                    membership,
-                };
-                match self.store.save_snapshot(&meta, &image) {
-                    Ok(()) => self.report(Event::SnapshotSaved { index }),
-                    Err(error) => return self.break_off("save a snapshot", &error),
+            LogOrder::AdoptSnapshot(finished) => match self.adopt(finished)? {
+                Ok(index) => {
+                    self.report(Event::SnapshotSaved { index });
+                    Ok(())
                 }
-                Ok(())
-            }
+                Err(error) => self.break_off("save a snapshot", &error),
+            },
+            LogOrder::InstallSnapshot(finished) => match self.adopt(finished)? {
+                Ok(index) => {
+                    self.report(Event::SnapshotInstalled { index });
+                    Ok(())
+                }
+                Err(error) => self.break_off("take over a leader's snapshot", &error),
+            },
             LogOrder::Compact { up_to } => {
                 self.flush()?;
                 match self.store.compact(up_to) {
@@ -217,6 +214,17 @@ impl Scribe {
         }
     }
 
+    fn adopt(
+        &mut self,
+        finished: io::Result<FinishedSnapshot>,
+    ) -> Result<io::Result<LogIndex>, Broken> {
+        self.flush()?;
+        Ok(finished.and_then(|finished| {
+            let index = finished.index();
+            self.store.adopt_snapshot(finished).map(|()| index)
+        }))
+    }
+
     fn flush(&mut self) -> Result<(), Broken> {
         let Some(write) = self.batch.last else {
             return Ok(());
@@ -225,22 +233,23 @@ impl Scribe {
         match self.store.append(&WriteBatch {
             hard_state: batch.hard_state,
             truncate_from: batch.truncate_from,
+            reset: batch.reset,
             entries: &batch.entries,
         }) {
             Ok(()) => {
                 self.report(Event::Durable { write });
                 Ok(())
             }
-            Err(error) => {
-                self.report(Event::WriteFailed { write });
-                self.break_off("write the log", &error)
-            }
+            Err(error) => self.break_off("write the log", &error),
         }
     }
 
     fn break_off(&self, what: &str, error: &io::Error) -> Result<(), Broken> {
         let node = self.mailbox.node();
         tracing::error!(%node, %error, "cannot {what}: this node stops, the others go on");
+        // Whatever failed, nothing that comes after it will ever be durable:
+        // the core must know, or it would go on and wait for ever.
+        self.report(Event::WriteFailed { write: self.last });
         Err(Broken)
     }
 
@@ -249,16 +258,14 @@ impl Scribe {
     }
 }
 
-/// What a store holds, as the driver wants it for its restart.
+/// What a store holds, as the driver wants it for its restart; of a transfer that
+/// was cut short it knows nothing (see [`Store::snapshot_files`]).
 ///
 /// # Errors
 /// If the snapshot or an entry cannot be read.
 pub fn recovered(store: &mut Store, path: &Path) -> Result<Recovered, OpenError> {
     let snapshot = store.load_snapshot()?.map(|loaded| Snapshot {
-        index: loaded.meta.index,
-        term: loaded.meta.term,
-        chain: loaded.meta.chain,
-        membership: loaded.meta.membership,
+        meta: loaded.header.meta,
         image: loaded.state.into(),
     });
     let last = store.log().last_index();
@@ -279,5 +286,6 @@ pub fn recovered(store: &mut Store, path: &Path) -> Result<Recovered, OpenError>
         hard_state: store.hard_state(),
         snapshot,
         entries,
+        kept: None,
     })
 }

@@ -1,6 +1,8 @@
 //! The bodies of published contexts at one node, and the thread that puts them
 //! away. A body can be read from the moment it is handed in: it is in memory
-//! until it is in the store. Also keeps the audit chain's text.
+//! until it is in the store. Also keeps the audit chain's text, and writes the
+//! snapshots, this node's own and a leader's, which must come after the bodies
+//! that they speak of.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -10,13 +12,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use precentor_core::action::Snapshot;
 use precentor_core::bytes::Bytes;
 use precentor_core::command::AuditRecord;
 use precentor_core::digest::Digest;
 use precentor_core::ids::{LogIndex, NodeId};
+use precentor_core::snapshot::SnapshotPart;
 
 use crate::blobstore::{BlobError, BlobStore};
+use crate::disk::SnapshotWriter;
 use crate::pilot::Switch;
 use crate::scribe::{LogOrder, LogScribe};
 
@@ -29,7 +32,9 @@ const PENDING_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 enum Task {
     Put(Digest),
-    Snapshot(Snapshot),
+    Snapshot(SnapshotPart),
+    Piece(SnapshotPart),
+    Install(LogIndex),
     Audit(AuditRecord),
 }
 
@@ -76,14 +81,17 @@ impl std::fmt::Debug for Task {
         f.write_str(match self {
             Task::Put(_) => "Put",
             Task::Snapshot(_) => "Snapshot",
+            Task::Piece(_) => "Piece",
+            Task::Install(_) => "Install",
             Task::Audit(_) => "Audit",
         })
     }
 }
 
 impl Shelf {
-    /// Starts the thread over an opened store; snapshots go on to `scribe`
-    /// once the bodies that they speak of are durable.
+    /// Starts the thread over an opened store; snapshots are written by
+    /// `snapshots`, a leader's by `incoming`, and go on to `scribe` once they are
+    /// whole, and the bodies that they speak of durable.
     ///
     /// # Errors
     /// If the audit file cannot be opened, or the system gives no thread.
@@ -91,6 +99,8 @@ impl Shelf {
         node: NodeId,
         store: BlobStore,
         audit_path: &Path,
+        snapshots: SnapshotWriter,
+        incoming: SnapshotWriter,
         scribe: LogScribe,
         switch: Switch,
     ) -> io::Result<(Shelf, JoinHandle<()>)> {
@@ -105,6 +115,8 @@ impl Shelf {
             node,
             shared: shared.clone(),
             audit,
+            snapshots,
+            incoming,
             scribe,
             switch,
         };
@@ -132,8 +144,16 @@ impl Shelf {
         self.send(Task::Put(digest));
     }
 
-    pub(crate) fn save_snapshot(&self, snapshot: Snapshot) {
-        self.send(Task::Snapshot(snapshot));
+    pub(crate) fn save_snapshot(&self, part: SnapshotPart) {
+        self.send(Task::Snapshot(part));
+    }
+
+    pub(crate) fn keep_piece(&self, part: SnapshotPart) {
+        self.send(Task::Piece(part));
+    }
+
+    pub(crate) fn install_snapshot(&self, index: LogIndex) {
+        self.send(Task::Install(index));
     }
 
     pub(crate) fn audit(&self, record: AuditRecord) {
@@ -168,6 +188,8 @@ struct Keeper {
     node: NodeId,
     shared: Arc<Shared>,
     audit: AuditFile,
+    snapshots: SnapshotWriter,
+    incoming: SnapshotWriter,
     scribe: LogScribe,
     switch: Switch,
 }
@@ -190,18 +212,44 @@ impl Keeper {
             match task {
                 Task::Put(digest) => self.put(&digest)?,
                 Task::Audit(record) => self.audit.add(&record)?,
-                Task::Snapshot(snapshot) => {
-                    self.shared.store.flush().map_err(io::Error::other)?;
-                    self.audit.sync()?;
-                    self.scribe.order(LogOrder::SaveSnapshot(snapshot));
-                }
+                Task::Snapshot(part) => self.snapshot(&part),
+                Task::Piece(part) => self.piece(&part),
+                Task::Install(index) => self.install(index),
             }
             if tasks.is_empty() {
                 self.audit.flush()?;
             }
         }
-        self.audit.sync()?;
-        self.shared.store.flush().map_err(io::Error::other)
+        self.sync()
+    }
+
+    // To end the node if a snapshot failed is up to the scribe.
+
+    fn snapshot(&mut self, part: &SnapshotPart) {
+        let mut finished = self.snapshots.write(part).map(|()| None);
+        if part.last && finished.is_ok() {
+            finished = self.sync().and_then(|()| self.snapshots.finish().map(Some));
+        }
+        if let Some(finished) = finished.transpose() {
+            self.scribe.order(LogOrder::AdoptSnapshot(finished));
+        }
+    }
+
+    fn piece(&mut self, part: &SnapshotPart) {
+        if let Err(error) = self.incoming.write(part) {
+            self.scribe.order(LogOrder::InstallSnapshot(Err(error)));
+        }
+    }
+
+    fn install(&mut self, index: LogIndex) {
+        let finished = self.sync().and_then(|()| self.incoming.finish_as(index));
+        self.scribe.order(LogOrder::InstallSnapshot(finished));
+    }
+
+    /// Makes all that a snapshot speaks of durable.
+    fn sync(&mut self) -> io::Result<()> {
+        self.shared.store.flush().map_err(io::Error::other)?;
+        self.audit.sync()
     }
 
     fn put(&self, digest: &Digest) -> io::Result<()> {

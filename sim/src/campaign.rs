@@ -9,14 +9,43 @@ use crate::check::Failure;
 use crate::core_clock::CoreClock;
 use crate::marks::Mark;
 use crate::scenario::Scenario;
+use crate::sightings::Sightings;
 use crate::stage::{Ending, Planted, Stage};
 use crate::tape::{Domain, Tape};
+use crate::topology::Row;
 use crate::trace::Trace;
+
+/// Which scenario a seed stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Scenes {
+    /// Anything.
+    #[default]
+    Any,
+    /// Five nodes in a shape.
+    Topology(Row),
+}
+
+impl Scenes {
+    /// A seed's scenario.
+    #[must_use]
+    pub fn of_seed(self, seed: u64) -> Scenario {
+        match self {
+            Scenes::Any => Scenario::of_seed(seed),
+            Scenes::Topology(row) => Scenario::of_topology(row, seed),
+        }
+    }
+
+    /// Runs one seed.
+    #[must_use]
+    pub fn run(self, seed: u64, planted: Planted, trace: Trace) -> Ending {
+        Stage::new(self.of_seed(seed), Tape::of_seed(seed), planted, trace).run()
+    }
+}
 
 /// Runs one seed.
 #[must_use]
 pub fn run_seed(seed: u64, planted: Planted, trace: Trace) -> Ending {
-    Stage::new(Scenario::of_seed(seed), Tape::of_seed(seed), planted, trace).run()
+    Scenes::Any.run(seed, planted, trace)
 }
 
 /// What went wrong with a seed.
@@ -31,6 +60,8 @@ pub enum Trouble {
 /// What is run.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
+    /// Of which scenarios.
+    pub scenes: Scenes,
     /// The first seed.
     pub from: u64,
     /// How many, at most.
@@ -62,6 +93,8 @@ pub struct Summary {
     pub faults: Vec<u64>,
     /// By mark, in the order of [`Mark::ALL`].
     pub marks: Vec<u64>,
+    /// Leaders in the shapes that were put up.
+    pub sightings: Sightings,
     /// What went wrong, by seed.
     pub troubles: Vec<(u64, Trouble)>,
 }
@@ -76,6 +109,7 @@ impl Summary {
             core_time: Duration::ZERO,
             faults: vec![0; Domain::ALL.len()],
             marks: vec![0; Mark::ALL.len()],
+            sightings: Sightings::default(),
             troubles: Vec::new(),
         }
     }
@@ -93,6 +127,7 @@ impl Summary {
         };
         sum(&mut self.faults, other.faults);
         sum(&mut self.marks, other.marks);
+        self.sightings.merge(other.sightings);
         self.troubles.extend(other.troubles);
     }
 
@@ -121,9 +156,18 @@ impl Summary {
         unseen
     }
 
-    /// The exit code that the worst trouble asks for.
+    /// The exit code that the worst trouble asks for, or what was not seen.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
+        match self.troubles_code() {
+            0 if !self.unseen().is_empty() => UNSEEN,
+            code => code,
+        }
+    }
+
+    /// The exit code that the worst trouble asks for.
+    #[must_use]
+    pub fn troubles_code(&self) -> u8 {
         let code = |trouble: &Trouble| match trouble {
             Trouble::Crashed => CRASH,
             Trouble::Failed(failure) if failure.checker.is_liveness() => LIVENESS,
@@ -138,7 +182,7 @@ impl Summary {
         [SAFETY, CRASH, LIVENESS]
             .into_iter()
             .find(|code| codes.contains(code))
-            .unwrap_or(if self.unseen().is_empty() { 0 } else { UNSEEN })
+            .unwrap_or(0)
     }
 }
 
@@ -172,7 +216,7 @@ pub fn run(plan: Plan) -> Summary {
             }
             sum.seeds += 1;
             let Ok(ending) = catch_unwind(AssertUnwindSafe(|| {
-                run_seed(seed, plan.planted, Trace::quiet())
+                plan.scenes.run(seed, plan.planted, Trace::quiet())
             })) else {
                 sum.troubles.push((seed, Trouble::Crashed));
                 continue;
@@ -188,6 +232,10 @@ pub fn run(plan: Plan) -> Summary {
                 .iter_mut()
                 .zip(ending.marks.counts())
                 .for_each(|(sum, n)| *sum += n);
+            ending
+                .sighting
+                .into_iter()
+                .for_each(|seen| sum.sightings.add(seen));
             if let Some(failure) = ending.failure {
                 sum.troubles.push((seed, Trouble::Failed(failure)));
                 stop.fetch_or(plan.stop_at_first, Ordering::Relaxed);

@@ -5,16 +5,20 @@
 
 use std::collections::VecDeque;
 
-use precentor_core::action::{Snapshot, Write};
+use precentor_core::action::Write;
 use precentor_core::driver::Recovered;
-use precentor_core::entry::{HardState, LogEntry};
+use precentor_core::entry::{HardState, LogEntry, WriteBatch};
 use precentor_core::ids::{LogIndex, Term, WriteId};
+use precentor_core::snapshot::SnapshotPart;
 
-use self::record_log::RecordLog;
+use self::record_log::{Found, RecordLog, Rotten};
 use crate::scenario::DiskOptions;
 use crate::tape::{Domain, Tape};
 
 mod record_log;
+mod shelf;
+
+pub use shelf::Shelf;
 
 /// A write on its way, with what undoes it.
 #[derive(Clone, Debug)]
@@ -24,12 +28,19 @@ struct Pending {
     done_us: u64,
     hard_state_before: HardState,
     hard_state: Option<HardState>,
-    /// Entries that the truncation removed, from its index on.
-    removed: Vec<LogEntry>,
-    truncated: bool,
-    /// How many entries were there after the truncation.
-    length_before: usize,
+    cut: Option<Cut>,
+    /// The last entry behind which this write appended.
+    after: LogIndex,
     entries: Vec<LogEntry>,
+}
+
+/// What a write took off the log before it appended.
+#[derive(Clone, Debug)]
+struct Cut {
+    /// The entries that were removed, from the end of the log, or all of it.
+    removed: Vec<LogEntry>,
+    /// The log's beginning before, if a snapshot took the place of all of it.
+    reset_from: Option<LogIndex>,
 }
 
 /// One node's disk.
@@ -47,14 +58,16 @@ pub struct Disk {
     /// Entries up to here are durable and as `entries` says.
     durable_last: LogIndex,
     pending: VecDeque<Pending>,
-    snapshot: Option<Snapshot>,
-    saving: Option<Snapshot>,
+    /// Snapshots and bodies.
+    pub shelf: Shelf,
     /// When the sync under way ends.
     syncing_until_us: u64,
     /// When the one after it ends, if something waits for one.
     busy_until_us: u64,
     /// No sync that begins before this ends before it.
     hung_until_us: u64,
+    /// Which disk of this machine it is.
+    generation: u32,
     /// The log as bytes, if this disk has them.
     records: Option<RecordLog>,
     /// What was wrong with what a restart read.
@@ -83,33 +96,57 @@ impl Disk {
             durable_state: HardState::default(),
             durable_last: LogIndex(0),
             pending: VecDeque::new(),
-            snapshot: None,
-            saving: None,
+            shelf: Shelf::default(),
             syncing_until_us: 0,
             busy_until_us: 0,
             hung_until_us: 0,
-            records: options.records.then(|| RecordLog::new(lane)),
+            generation: 0,
+            records: options
+                .records
+                .then(|| RecordLog::new(lane, incarnation(lane, 0))),
             damage: None,
         }
+    }
+
+    /// The disk is lost, and another one takes its place: empty, and known to
+    /// be another one.
+    pub fn replace(&mut self) {
+        let generation = self.generation + 1;
+        let records = &self.records;
+        *self = Disk {
+            generation,
+            records: records
+                .as_ref()
+                .map(|_| RecordLog::new(self.lane, incarnation(self.lane, generation))),
+            ..Disk::new(self.options, self.lane)
+        };
+    }
+
+    /// A number that no other disk of the cluster has, or ever had.
+    #[must_use]
+    pub fn incarnation(&self) -> u64 {
+        incarnation(self.lane, self.generation)
+    }
+
+    /// Up to which index the log must be repaired before this node votes.
+    #[must_use]
+    pub fn repairing(&self) -> Option<LogIndex> {
+        self.durable_state.repairing
     }
 
     /// Takes a write. The entries' order is the core's duty and is checked.
     pub fn write(&mut self, write: Write, now_us: u64, tape: &mut Tape) -> WriteEnd {
         let done_us = self.latency(now_us, tape);
         if let Some(records) = &mut self.records {
-            records.write(write.hard_state, write.truncate_from, &write.entries);
+            records.write(&WriteBatch {
+                hard_state: write.hard_state,
+                truncate_from: write.truncate_from,
+                reset: write.reset.map(|reset| (reset.index, reset.term)),
+                entries: &write.entries,
+            });
         }
-        let mut pending = Pending {
-            id: write.id,
-            since_us: now_us,
-            done_us,
-            hard_state_before: self.hard_state,
-            hard_state: write.hard_state,
-            removed: Vec::new(),
-            truncated: write.truncate_from.is_some(),
-            length_before: 0,
-            entries: write.entries,
-        };
+        let hard_state_before = self.hard_state;
+        let mut cut = None;
         if let Some(from) = write.truncate_from {
             assert!(
                 from >= self.first,
@@ -117,10 +154,36 @@ impl Disk {
                 self.first
             );
             let keep = ((from.0 - self.first.0) as usize).min(self.entries.len());
-            pending.removed = self.entries.split_off(keep);
+            cut = Some(Cut {
+                removed: self.entries.split_off(keep),
+                reset_from: None,
+            });
             self.durable_last = self.durable_last.min(LogIndex(from.0 - 1));
         }
-        pending.length_before = self.entries.len();
+        if let Some(reset) = write.reset {
+            assert!(
+                self.shelf.snapshot_index() >= reset.index && cut.is_none(),
+                "the log goes for a snapshot of {}, and there is one of {}",
+                reset.index,
+                self.shelf.snapshot_index()
+            );
+            cut = Some(Cut {
+                removed: std::mem::take(&mut self.entries),
+                reset_from: Some(self.first),
+            });
+            self.first = reset.index.next();
+            self.durable_last = reset.index;
+        }
+        let pending = Pending {
+            id: write.id,
+            since_us: now_us,
+            done_us,
+            hard_state_before,
+            hard_state: write.hard_state,
+            cut,
+            after: self.last(),
+            entries: write.entries,
+        };
         if let Some(hard_state) = write.hard_state {
             self.hard_state = hard_state;
         }
@@ -177,40 +240,45 @@ impl Disk {
             if let Some(hard_state) = done.hard_state {
                 self.durable_state = hard_state;
             }
-            // Later truncations have lowered the end already: never beyond them.
-            let end = self.first.0 + (done.length_before + done.entries.len()) as u64 - 1;
-            let kept_by_later = self
-                .pending
-                .iter()
-                .filter(|later| later.truncated)
-                .map(|later| self.first.0 + later.length_before as u64 - 1)
-                .min()
-                .unwrap_or(u64::MAX);
-            if done.truncated || !done.entries.is_empty() {
-                self.durable_last = LogIndex(end.min(kept_by_later));
+            // Later cuts have set the end already: never beyond them, and a later
+            // reset's is that of its snapshot.
+            let end = LogIndex(done.after.0 + done.entries.len() as u64);
+            let cuts = || self.pending.iter().filter(|later| later.cut.is_some());
+            let is_reset = |later: &Pending| {
+                let cut = later.cut.as_ref();
+                cut.is_some_and(|cut| cut.reset_from.is_some())
+            };
+            if !cuts().any(is_reset) && (done.cut.is_some() || !done.entries.is_empty()) {
+                let kept_by_later = cuts().map(|later| later.after).min();
+                self.durable_last = kept_by_later.map_or(end, |kept| end.min(kept));
             }
             latest = Some(done.id);
         }
         latest
     }
 
-    /// When a snapshot is durable that is saved now.
-    pub fn save(&mut self, snapshot: Snapshot, now_us: u64, tape: &mut Tape) -> u64 {
-        self.saving = Some(snapshot);
-        self.latency(now_us, tape) + 1_000
+    /// Does a write wait for a stall, longer than writes usually wait, or would one?
+    #[must_use]
+    pub fn is_stalled(&self, now_us: u64) -> bool {
+        let until_us = self.busy_until_us.max(self.hung_until_us);
+        until_us > now_us + 2 * self.options.sync_us_max
     }
 
-    /// The snapshot that was being saved is durable.
-    pub fn saved(&mut self) -> Option<LogIndex> {
-        let snapshot = self.saving.take()?;
-        let index = snapshot.index;
-        self.snapshot = Some(snapshot);
-        Some(index)
+    /// Takes a part of a snapshot. When it is durable, if this was the last.
+    pub fn save(&mut self, part: SnapshotPart, now_us: u64, tape: &mut Tape) -> Option<u64> {
+        let is_whole = self.shelf.save(part);
+        is_whole.then(|| self.latency(now_us, tape) + 1_000)
+    }
+
+    /// Puts a leader's snapshot in force. When that is durable.
+    pub fn install(&mut self, index: LogIndex, now_us: u64, tape: &mut Tape) -> u64 {
+        self.shelf.install(index);
+        self.latency(now_us, tape) + 1_000
     }
 
     /// Entries up to here go, as far as a durable snapshot has them.
     pub fn compact(&mut self, up_to: LogIndex) {
-        let held = self.snapshot.as_ref().map_or(LogIndex(0), |s| s.index);
+        let held = self.shelf.snapshot_index();
         assert!(
             up_to <= held,
             "the log is dropped up to {up_to}, the snapshot ends at {held}"
@@ -221,9 +289,6 @@ impl Disk {
         self.first = LogIndex(self.first.0 + count as u64);
         if let Some(records) = &mut self.records {
             records.compact(self.first.prev());
-        }
-        for pending in &mut self.pending {
-            pending.length_before = pending.length_before.saturating_sub(count);
         }
     }
 
@@ -256,7 +321,7 @@ impl Disk {
     #[must_use]
     pub fn holds_durably(&self, index: LogIndex, term: Term) -> bool {
         if index > self.durable_last {
-            return self.snapshot.as_ref().is_some_and(|s| index <= s.index);
+            return index <= self.shelf.snapshot_index();
         }
         index < self.first || self.entry(index).is_some_and(|entry| entry.term == term)
     }
@@ -264,7 +329,7 @@ impl Disk {
     /// Is the entry at an index, as it stands, durable?
     #[must_use]
     pub fn is_durable(&self, index: LogIndex) -> bool {
-        index <= self.durable_last || self.snapshot.as_ref().is_some_and(|s| index <= s.index)
+        index <= self.durable_last || index <= self.shelf.snapshot_index()
     }
 
     /// Term and vote as they are durable.
@@ -279,23 +344,29 @@ impl Disk {
         LogIndex(self.next_index().0 - 1)
     }
 
-    /// The node is gone: a first part of what was not synced survives.
-    pub fn crash(&mut self, tape: &mut Tape) {
-        self.saving = None;
+    /// The node is gone: a first part of what was not synced survives. If it
+    /// `may_rot`, something that was durable may be damaged.
+    pub fn crash(&mut self, may_rot: bool, tape: &mut Tape) {
+        let kept = tape.roll(Domain::Sync, self.lane).below(1 << 16) as usize;
+        self.shelf.crash(kept);
         (self.syncing_until_us, self.busy_until_us) = (0, 0);
         self.hung_until_us = 0;
         if self.records.is_some() {
-            self.damage = self.crash_records(tape).err();
+            self.damage = self.crash_records(may_rot, tape).err();
             return;
         }
         let pending: Vec<Pending> = self.pending.drain(..).collect();
         for undone in pending.iter().rev() {
-            self.entries.truncate(undone.length_before);
-            self.entries.extend_from_slice(&undone.removed);
+            self.keep_up_to(undone.after);
             self.hard_state = undone.hard_state_before;
+            let Some(cut) = &undone.cut else {
+                continue;
+            };
+            self.first = cut.reset_from.unwrap_or(self.first);
+            self.entries.extend_from_slice(&cut.removed);
         }
         let records_of = |p: &Pending| {
-            usize::from(p.hard_state.is_some()) + usize::from(p.truncated) + p.entries.len()
+            usize::from(p.hard_state.is_some()) + usize::from(p.cut.is_some()) + p.entries.len()
         };
         let total: usize = pending.iter().map(records_of).sum();
         let mut survive = 0;
@@ -324,7 +395,7 @@ impl Disk {
 
     /// The same of a log that is kept as bytes. What was durable must be read
     /// again as it was: only that was promised to anybody.
-    fn crash_records(&mut self, tape: &mut Tape) -> Result<(), String> {
+    fn crash_records(&mut self, may_rot: bool, tape: &mut Tape) -> Result<(), String> {
         let records = self.records.as_mut().expect("the caller found them");
         let has_pending = !self.pending.is_empty();
         let roll = has_pending
@@ -336,28 +407,48 @@ impl Disk {
             tape.count(Domain::UnsyncedLost);
         }
         self.pending.clear();
-        let (hard_state, mut entries) = records
-            .recover()
+        let snapshot = self
+            .shelf
+            .snapshot()
+            .map_or_else(Default::default, |snapshot| {
+                (snapshot.meta.index, snapshot.meta.term)
+            });
+        let rot = may_rot
+            .then(|| tape.fault(Domain::Rot, self.lane, self.options.rot_ppm))
+            .flatten();
+        match rot.and_then(|roll| records.rot(roll)) {
+            None => {}
+            Some(Rotten::Bit) => tape.count(Domain::BitFlipped),
+            Some(Rotten::Block) => tape.count(Domain::BlockLost),
+        }
+        let Found {
+            hard_state,
+            base,
+            mut entries,
+            damage,
+        } = records
+            .recover(snapshot)
             .map_err(|error| format!("the log cannot be read back: {error}"))?;
         if records.was_torn {
             tape.count(Domain::TornTail);
         }
-        entries.retain(|entry| entry.index >= self.first);
+        // A log that was begun anew begins after the snapshot.
+        let first = self.first.max(base.next());
+        entries.retain(|entry| entry.index >= first);
         let kept = (self.durable_last.0 + 1).saturating_sub(self.first.0) as usize;
-        let is_kept = entries.get(..kept) == self.entries.get(..kept);
-        let promised = self.durable_state;
-        let holds = hard_state.term > promised.term
-            || (hard_state.term == promised.term
-                && (promised.vote.is_none() || hard_state.vote == promised.vote));
-        if !is_kept || !holds {
+        let is_kept = match damage {
+            None => entries.get(..kept) == self.entries.get(..kept),
+            Some(damage) => damage.must_cover >= self.durable_last,
+        };
+        if !is_kept || !self.durable_state.is_kept_by(&hard_state) {
             return Err(format!(
-                "{promised:?} and the log up to {} were durable; read back were {hard_state:?} and {} entries from {} on",
+                "{:?} and the log up to {} were durable; read back were {hard_state:?} and {} entries from {first} on, with {damage:?}",
+                self.durable_state,
                 self.durable_last,
                 entries.len(),
-                self.first
             ));
         }
-        self.entries = entries;
+        (self.first, self.entries) = (first, entries);
         (self.hard_state, self.durable_state) = (hard_state, hard_state);
         self.durable_last = self.last();
         Ok(())
@@ -374,7 +465,8 @@ impl Disk {
     pub fn recover(&self) -> Recovered {
         Recovered {
             hard_state: self.hard_state,
-            snapshot: self.snapshot.clone(),
+            kept: self.shelf.kept(),
+            snapshot: self.shelf.snapshot().cloned(),
             entries: self.entries.clone(),
         }
     }
@@ -386,13 +478,26 @@ impl Disk {
             self.hard_state = hard_state;
             used += 1;
         }
-        if write.truncated && used < budget {
-            self.entries.truncate(write.length_before);
+        if let Some(cut) = &write.cut
+            && used < budget
+        {
+            match cut.reset_from {
+                None => self.keep_up_to(write.after),
+                Some(_) => {
+                    self.entries.clear();
+                    self.first = write.after.next();
+                }
+            }
             used += 1;
         }
         let entries = write.entries.len().min(budget - used);
         self.entries.extend_from_slice(&write.entries[..entries]);
         used + entries
+    }
+
+    fn keep_up_to(&mut self, last: LogIndex) {
+        let count = (last.0 + 1).saturating_sub(self.first.0) as usize;
+        self.entries.truncate(count);
     }
 
     fn next_index(&self) -> LogIndex {
@@ -426,6 +531,11 @@ impl Disk {
         }
         self.busy_until_us
     }
+}
+
+/// As unlike each other as random ones.
+fn incarnation(lane: u32, generation: u32) -> u64 {
+    (u64::from(lane) + 1) << 32 | u64::from(generation)
 }
 
 #[cfg(test)]

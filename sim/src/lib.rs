@@ -15,10 +15,13 @@ pub mod marks;
 pub mod network;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;
+pub mod readings;
 pub mod report;
 pub mod scenario;
+pub mod sightings;
 pub mod stage;
 pub mod tape;
+pub mod topology;
 pub mod trace;
 pub mod workers;
 pub mod workload;

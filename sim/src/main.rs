@@ -7,12 +7,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use precentor_sim::campaign::{self, NONDETERMINISM, Plan, SAFETY, Summary};
+use precentor_sim::campaign::{self, NONDETERMINISM, Plan, SAFETY, Scenes, Summary};
 use precentor_sim::core_clock::CoreClock;
 use precentor_sim::report;
 use precentor_sim::scenario::Scenario;
-use precentor_sim::stage::{Planted, Stage};
+use precentor_sim::sightings::Sightings;
+use precentor_sim::stage::{Ending, Planted, Stage};
 use precentor_sim::tape::Tape;
+use precentor_sim::topology::Row;
 use precentor_sim::trace::Trace;
 use serde_json::json;
 
@@ -71,6 +73,24 @@ enum Verb {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Time to a serving leader of five nodes in each shape of the network.
+    Topology {
+        /// Seeds for each shape.
+        #[arg(long, default_value_t = 200)]
+        seeds: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// Only this shape.
+        #[arg(long)]
+        shape: Option<String>,
+        /// On how many threads; by default one per core.
+        #[arg(long)]
+        threads: Option<usize>,
+        /// Tell every event and action of the first seed.
+        #[arg(long, requires = "shape")]
+        trace: bool,
+    },
     /// Run seeds twice and compare every step.
     Determinism {
         /// How many.
@@ -112,30 +132,49 @@ fn main() -> ExitCode {
             seconds,
             from,
             threads,
-        } => {
-            let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            swarm(
-                Plan {
-                    from,
-                    seeds: seeds.unwrap_or(u64::MAX),
-                    time_max: seconds.map(Duration::from_secs),
-                    threads: threads.unwrap_or(cores),
-                    planted: None,
-                    stop_at_first: false,
-                },
-                json,
-            )
-        }
+        } => swarm(
+            Plan {
+                scenes: Scenes::Any,
+                from,
+                seeds: seeds.unwrap_or(u64::MAX),
+                time_max: seconds.map(Duration::from_secs),
+                threads: threads.unwrap_or_else(cores),
+                planted: None,
+                stop_at_first: false,
+            },
+            json,
+        ),
         Verb::Planted {
             from,
             seeds,
             seconds,
             only,
         } => planted(from, seeds, seconds, only.as_deref(), json),
+        Verb::Topology {
+            seeds,
+            from,
+            shape,
+            threads,
+            trace,
+        } => {
+            let rows = shape.map_or(Ok(Row::all()), |name| Row::of_name(&name).map(|r| vec![r]));
+            match rows {
+                Ok(rows) if trace => tell_topology(rows[0], from, json),
+                Ok(rows) => topology(&rows, from, seeds, threads.unwrap_or_else(cores), json),
+                Err(message) => {
+                    eprintln!("{message}");
+                    2
+                }
+            }
+        }
         Verb::Determinism { seeds, from } => determinism(from, seeds, json),
         Verb::Bench => bench(json),
     };
     ExitCode::from(code)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn run(seed: u64, trace: bool, planted: Planted, name: Option<&str>, json: bool) -> u8 {
@@ -169,7 +208,11 @@ fn run(seed: u64, trace: bool, planted: Planted, name: Option<&str>, json: bool)
             None => println!("{COMMAND} run --seed {seed}"),
         }
     }
-    match ending.failure {
+    code_of(&ending)
+}
+
+fn code_of(ending: &Ending) -> u8 {
+    match &ending.failure {
         None => 0,
         Some(failure) if failure.checker.is_liveness() => campaign::LIVENESS,
         Some(_) => SAFETY,
@@ -189,6 +232,69 @@ fn swarm(plan: Plan, json: bool) -> u8 {
         println!("{}", reproduce(&summary, plan));
     }
     summary.exit_code()
+}
+
+fn topology(rows: &[Row], from: u64, seeds: u64, threads: usize, json: bool) -> u8 {
+    let mut sightings = Sightings::default();
+    let mut failures = Vec::new();
+    let mut worst = 0;
+    for &row in rows {
+        let summary = campaign::run(Plan {
+            scenes: Scenes::Topology(row),
+            from,
+            seeds,
+            time_max: None,
+            threads,
+            planted: None,
+            stop_at_first: false,
+        });
+        worst = worst.max(summary.troubles_code());
+        for (seed, trouble) in &summary.troubles {
+            failures.push((row, *seed, report::trouble_line(*seed, trouble)));
+        }
+        sightings.merge(summary.sightings);
+    }
+    let again = |row: Row, seed| {
+        format!(
+            "{COMMAND} topology --shape {} --from {seed} --seeds 1",
+            row.name()
+        )
+    };
+    if json {
+        let failures: Vec<_> = failures
+            .iter()
+            .map(|(row, seed, text)| json!({ "shape": row.name(), "seed": seed, "text": text, "command": again(*row, *seed) }))
+            .collect();
+        println!(
+            "{}",
+            json!({ "nodes": 5, "seeds": seeds, "shapes": sightings.json(), "failures": failures })
+        );
+        return worst;
+    }
+    print!("{}", sightings.text());
+    for (row, seed, text) in &failures {
+        println!("{}: {text}\n    {}", row.name(), again(*row, *seed));
+    }
+    println!(
+        "5 nodes, {seeds} seeds a shape, {} failures",
+        failures.len()
+    );
+    println!("{COMMAND} topology --from {from} --seeds {seeds}");
+    worst
+}
+
+fn tell_topology(row: Row, seed: u64, json: bool) -> u8 {
+    let scenes = Scenes::Topology(row);
+    println!("{:#?}", scenes.of_seed(seed));
+    let ending = scenes.run(seed, None, Trace::printing());
+    if json {
+        println!("{}", report::ending_json(seed, &ending));
+    }
+    println!(
+        "{COMMAND} topology --shape {} --from {seed} --trace",
+        row.name()
+    );
+    code_of(&ending)
 }
 
 fn reproduce(summary: &Summary, plan: Plan) -> String {

@@ -32,9 +32,11 @@ marks! {
     BarrierOfOldEntries "a new leader committed entries of an older term",
     Yielding "a leader handed over",
     SnapshotTaken "a snapshot was saved",
+    SnapshotInParts "a snapshot was taken over several turns",
     LogCompacted "the log was compacted",
     OldEntriesRead "old entries were read from disk for a follower",
     RecoveredFromSnapshot "a node restarted from a snapshot",
+    SnapshotInstalled "a leader's snapshot took the place of a follower's log",
     JobDone "a job was done",
     FromCache "a request was answered from the cache",
     Attached "a request joined a live job",
@@ -53,6 +55,11 @@ marks! {
     QueueFull "the queue was full",
     ReplyRepeated "a resent request got its first reply again",
     OldIncarnation "an old life of a worker was turned away",
+    ReadAtLeader "a linearizable read was answered by the leader",
+    ReadElsewhere "a linearizable read was answered by a node that does not lead",
+    ReadAcrossTerms "a linearizable read was answered in a later term than it was asked",
+    ReadRefused "a linearizable read was refused",
+    ReadStale "a stale read was answered from a state that was behind",
     RequestUnknown "a request's outcome was unknown",
 }
 

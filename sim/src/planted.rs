@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use precentor_core::planted::Bug;
 
-use crate::campaign::{Plan, Summary, run, run_seed};
+use crate::campaign::{Plan, Scenes, Summary, run, run_seed};
 use crate::check::Failure;
 use crate::core_clock::CoreClock;
 use crate::trace::Trace;
@@ -50,6 +50,7 @@ pub fn hunt(bug: Bug, from: u64, seeds_max: u64, time_max: Duration) -> Option<F
 #[must_use]
 pub fn healthy(from: u64, seeds: u64) -> Summary {
     run(Plan {
+        scenes: Scenes::Any,
         from,
         seeds,
         time_max: None,

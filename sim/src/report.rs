@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::campaign::{Summary, Trouble};
 use crate::marks::Mark;
+use crate::sightings::Sighting;
 use crate::stage::Ending;
 use crate::tape::Domain;
 
@@ -47,7 +48,18 @@ pub fn ending_json(seed: u64, ending: &Ending) -> Value {
         "committed": ending.committed,
         "hash": format!("{:016x}", ending.trace.hash()),
         "faults": faults(ending.tape.counters()),
+        "topology": ending.sighting.map(sighting_json),
         "marks": named(Mark::ALL.iter().map(|mark| mark.name()), ending.marks.counts()),
+    })
+}
+
+fn sighting_json(sighting: Sighting) -> Value {
+    json!({
+        "shape": sighting.row.name(),
+        "outcome": format!("{:?}", sighting.outcome),
+        "serving_after_ms": sighting.serving_us.map(|us| us / 1_000),
+        "without_leader_ms": sighting.dark_us / 1_000,
+        "losses": sighting.losses,
     })
 }
 
@@ -68,6 +80,7 @@ pub fn summary_json(summary: &Summary) -> Value {
         "events_per_core_second": per_second(summary),
         "failures": troubles,
         "faults": faults(&summary.faults),
+        "topologies": summary.sightings.json(),
         "unseen": summary.unseen(),
         "marks": named(Mark::ALL.iter().map(|mark| mark.name()), &summary.marks),
     })
@@ -97,6 +110,7 @@ pub fn summary_text(summary: &Summary) -> String {
             mark.name()
         ));
     }
+    text.push_str(&summary.sightings.text());
     for (seed, trouble) in &summary.troubles {
         text.push_str(&trouble_line(*seed, trouble));
         text.push('\n');

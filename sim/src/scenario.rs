@@ -3,9 +3,14 @@
 //! (Groce et al., 2012): each seed leaves a random part of the faults out,
 //! since faults hide each other. Printable, so that a run can be understood.
 
+mod draw;
+
 use precentor_core::config::Knobs;
 
 use crate::tape::{Domain, Roll, Tape};
+use crate::topology::{Bound, Row, TopologyOptions};
+
+use draw::{clients, disk, knobs, nemesis, network, some, workers};
 
 /// How long a message is on its way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +48,18 @@ impl Delay {
             Delay::Exponential { us_mean } => 20 + roll.exponential(us_mean),
             // Pareto with exponent 1, cut at 1,000 times the least.
             Delay::HeavyTail { us_min } => us_min * 1_000 / roll.between(1, 1_000),
+        }
+    }
+
+    /// The longest that is drawn.
+    #[must_use]
+    pub fn most_us(self) -> u64 {
+        match self {
+            Delay::Constant { us } => us,
+            Delay::Uniform { us_max, .. } => us_max,
+            // 17 octaves of ln 2 each: see `Roll::exponential`.
+            Delay::Exponential { us_mean } => 20 + us_mean * 12,
+            Delay::HeavyTail { us_min } => us_min * 1_000,
         }
     }
 }
@@ -112,6 +129,9 @@ pub struct DiskOptions {
     pub keep_ppm: u32,
     /// The log is kept as the bytes that production writes, and read back so.
     pub records: bool,
+    /// Crashes after which a durable record of such a log is damaged, per
+    /// million, as far as the fault budget allows it.
+    pub rot_ppm: u32,
 }
 
 impl Default for DiskOptions {
@@ -124,6 +144,7 @@ impl Default for DiskOptions {
             fail_ppm: 0,
             keep_ppm: 0,
             records: false,
+            rot_ppm: 0,
         }
     }
 }
@@ -155,6 +176,10 @@ pub struct NemesisOptions {
     pub down_us_max: u64,
     /// The longest partition.
     pub partition_us_max: u64,
+    /// Partitions take all shapes, and not only the oldest five.
+    pub all_shapes: bool,
+    /// Partitions that come and go, per million.
+    pub flap_ppm: u32,
     /// The longest pause.
     pub pause_us_max: u64,
 }
@@ -180,6 +205,11 @@ pub struct ClientOptions {
     pub folders: u64,
     /// Requests for a newer input, per million.
     pub newer_ppm: u32,
+    /// Moments at which a client reads something, per million.
+    pub read_ppm: u32,
+    /// When all is healed every node must answer a read: not if reads may wait
+    /// for a shorter time than a slow network takes, nor if nobody may ever lead.
+    pub last_reads: bool,
 }
 
 /// What workers do.
@@ -236,10 +266,14 @@ pub struct Scenario {
     pub slow_disk: Option<(usize, u64)>,
     /// What comes from time to time.
     pub nemesis: NemesisOptions,
+    /// A shape of the network that comes once, while the rest is quiet.
+    pub topology: Option<TopologyOptions>,
     /// Clients.
     pub clients: ClientOptions,
     /// Workers.
     pub workers: WorkerOptions,
+    /// Bytes of a snapshot, or of bodies, that a leader's disk gives out at once.
+    pub piece_bytes_max: u64,
     /// The core's own knobs.
     pub knobs: Knobs,
 }
@@ -256,21 +290,19 @@ impl Scenario {
         let service_us_max = *part(1).pick(&[20, 100, 100, 1_000]);
         let network = network(&mut part(2));
         let disk = disk(&mut part(3));
-        let nemesis = nemesis(&mut part(4), nodes);
+        let mut nemesis = nemesis(&mut part(4), nodes);
         let clients = clients(&mut part(5));
         let workers = workers(&mut part(6));
         let knobs = knobs(&mut part(7));
         let mut other = part(8);
-        let mut hangs = part(9);
-        let nemesis = NemesisOptions {
-            hang_us: match hangs.chance(150_000) {
-                true => hangs.between(500_000, 3_000_000),
-                false => 0,
-            },
-            hang_us_max: hangs.between(300_000, 2_500_000),
-            ..nemesis
-        };
-        let scenario = Scenario {
+        let mut shapes = part(9);
+        nemesis.all_shapes = shapes.chance(500_000);
+        nemesis.flap_ppm = some(&mut shapes, 300_000, 100_000, 800_000);
+        let mut hangs = part(11);
+        let hang_us = hangs.between(500_000, 3_000_000);
+        nemesis.hang_us = if hangs.chance(150_000) { hang_us } else { 0 };
+        nemesis.hang_us_max = hangs.between(300_000, 2_500_000);
+        let mut scenario = Scenario {
             nodes,
             chaos_us: other.between(2_000_000, 8_000_000),
             heal_us_max: 60_000_000,
@@ -283,15 +315,27 @@ impl Scenario {
             slow_disk: other
                 .chance(250_000)
                 .then(|| (other.below(nodes as u64) as usize, other.between(2, 50))),
+            piece_bytes_max: part(9).between(64, 32_768),
             nemesis,
+            topology: None,
             clients,
             workers,
             knobs,
         };
-        match nodes > 1 && hangs.chance(60_000) {
-            true => scenario.with_hangs_alone(),
-            false => scenario,
+        // A lone voter whose disk is slower than its election timeout never leads.
+        let leads = nodes > 1 || scenario.slow_disk.is_none();
+        scenario.clients.last_reads = leads && scenario.knobs.wait_ms_max >= 300;
+        if nodes > 1 && hangs.chance(60_000) {
+            return scenario.with_hangs_alone();
         }
+        if nodes == 1 || !shapes.chance(200_000) {
+            return scenario;
+        }
+        if shapes.chance(600_000) {
+            scenario.let_elections_be();
+        }
+        let topology = TopologyOptions::draw(&mut shapes, &scenario);
+        scenario.with(topology)
     }
 
     /// Nothing is wrong but that disks hang: then it can be said exactly how soon
@@ -305,6 +349,7 @@ impl Scenario {
             network: NetworkOptions::default(),
             disk: DiskOptions::default(),
             slow_disk: None,
+            topology: None,
             nemesis: NemesisOptions {
                 hang_us: 1_500_000,
                 hang_us_max: 2_500_000,
@@ -316,6 +361,59 @@ impl Scenario {
             },
             ..self
         }
+    }
+
+    /// Five nodes, some chaos, and then a shape in which a leader must be found:
+    /// with wires and disks on which elections are possible.
+    #[must_use]
+    pub fn of_topology(row: Row, seed: u64) -> Scenario {
+        let mut scenario = Scenario::of_seed(seed);
+        let mut tape = Tape::of_seed(seed);
+        scenario.nodes = 5;
+        let (all_shapes, flap_ppm) = (scenario.nemesis.all_shapes, scenario.nemesis.flap_ppm);
+        scenario.nemesis = NemesisOptions {
+            all_shapes,
+            flap_ppm,
+            ..nemesis(&mut tape.roll(Domain::Scenario, 4), scenario.nodes)
+        };
+        scenario.topology = None;
+        scenario.let_elections_be();
+        let mut roll = tape.roll(Domain::Scenario, 10);
+        scenario.chaos_us = roll.between(500_000, 2_000_000);
+        let mut topology = TopologyOptions::draw(&mut roll, &scenario);
+        match row {
+            Row::Steady(shape) => (topology.shape, topology.flaps) = (shape, 0),
+            Row::Flapping => topology.flaps = topology.flaps.max(2),
+        }
+        scenario.with(topology)
+    }
+
+    /// With a shape that is put up in the chaos, which lasts so much longer.
+    fn with(self, topology: TopologyOptions) -> Scenario {
+        Scenario {
+            chaos_us: self.chaos_us + topology.length_us_max(),
+            topology: Some(topology),
+            ..self
+        }
+    }
+
+    /// Makes disks, and then wires, so fast that a vote can be had within an
+    /// election timeout.
+    fn let_elections_be(&mut self) {
+        if !Bound::of(self).binding {
+            self.slow_disk = None;
+            self.disk.sync_us_min = self.disk.sync_us_min.min(1_000);
+            self.disk.sync_us_max = self.disk.sync_us_max.min(10_000);
+        }
+        if !Bound::of(self).binding {
+            self.network.delay = NetworkOptions::default().delay;
+        }
+    }
+
+    /// How long what takes so long on a node's clock takes at the most.
+    #[must_use]
+    pub fn on_slowest_clock(&self, us: u64) -> u64 {
+        us * (1_000_000 + 2 * self.drift) / 1_000_000
     }
 
     /// Is nothing wrong but that disks hang?
@@ -349,179 +447,18 @@ impl Scenario {
             },
             disk: DiskOptions::default(),
             slow_disk: None,
+            piece_bytes_max: u64::MAX,
             nemesis: NemesisOptions {
                 crash_us: 4_000_000,
                 down_us_max: 1_000_000,
                 ..NemesisOptions::default()
             },
+            topology: None,
             clients,
             workers,
             knobs: knobs(&mut part(7)),
         }
     }
-}
-
-/// A rate between two bounds with a probability of `on_ppm`, else 0. Small
-/// rates are as likely as large ones.
-fn some(roll: &mut Roll, on_ppm: u32, min: u32, max: u32) -> u32 {
-    let on = roll.chance(on_ppm);
-    let octaves = u64::from((max / min.max(1)).max(1).ilog2());
-    let low = u64::from(min) << roll.between(0, octaves);
-    let drawn = roll.between(low, (low * 2).min(u64::from(max)).max(low));
-    if on { drawn as u32 } else { 0 }
-}
-
-fn network(roll: &mut Roll) -> NetworkOptions {
-    let delay = match roll.below(5) {
-        0 => Delay::Constant { us: 300 },
-        1 => Delay::Exponential {
-            us_mean: roll.between(200, 5_000),
-        },
-        2 => Delay::HeavyTail {
-            us_min: roll.between(30, 100),
-        },
-        3 => Delay::Uniform {
-            us_min: 1_000,
-            us_max: 20_000,
-        },
-        _ => Delay::Uniform {
-            us_min: 100,
-            us_max: 600,
-        },
-    };
-    NetworkOptions {
-        delay,
-        bias_us_max: if roll.chance(250_000) { 5_000 } else { 0 },
-        drop_ppm: some(roll, 500_000, 100, 100_000),
-        burst_ppm: some(roll, 250_000, 100, 2_000),
-        burst_us_max: 300_000,
-        duplicate_ppm: some(roll, 400_000, 1_000, 100_000),
-        late_duplicate_ppm: some(roll, 400_000, 1_000, 50_000),
-        reorder_ppm: some(roll, 400_000, 10_000, 1_000_000),
-        spike_ppm: some(roll, 300_000, 100, 10_000),
-        spike_us_max: 1_000_000,
-        stale_ppm: some(roll, 400_000, 10_000, 1_000_000),
-    }
-}
-
-fn disk(roll: &mut Roll) -> DiskOptions {
-    let (sync_us_min, sync_us_max) = *roll.pick(&[
-        (50, 500),
-        (50, 500),
-        (100, 5_000),
-        (1_000, 20_000),
-        (10_000, 60_000),
-    ]);
-    DiskOptions {
-        sync_us_min,
-        sync_us_max,
-        spike_ppm: some(roll, 300_000, 100, 10_000),
-        spike_us_max: 500_000,
-        fail_ppm: some(roll, 250_000, 50, 1_000),
-        keep_ppm: some(roll, 700_000, 100_000, 900_000),
-        records: roll.chance(400_000),
-    }
-}
-
-fn nemesis(roll: &mut Roll, nodes: usize) -> NemesisOptions {
-    let mut every = |on_ppm: u32, min: u64, max: u64| {
-        let (on, mean) = (roll.chance(on_ppm), roll.between(min, max));
-        if on { mean } else { 0 }
-    };
-    let many = if nodes > 1 { 600_000 } else { 0 };
-    NemesisOptions {
-        crash_us: every(600_000, 200_000, 2_000_000),
-        power_cut_us: every(250_000, 1_000_000, 5_000_000),
-        pause_us: every(300_000, 300_000, 3_000_000),
-        partition_us: every(many, 200_000, 2_000_000),
-        break_us: every(many / 2, 100_000, 1_000_000),
-        hand_over_us: every(300_000, 200_000, 2_000_000),
-        snapshot_us: every(300_000, 200_000, 2_000_000),
-        hang_us: 0,
-        hang_us_max: 0,
-        mid_turn_ppm: some(roll, 500_000, 50, 2_000),
-        down_us_max: *roll.pick(&[50_000, 500_000, 3_000_000]),
-        partition_us_max: *roll.pick(&[300_000, 1_000_000, 4_000_000]),
-        pause_us_max: *roll.pick(&[100_000, 500_000, 3_000_000]),
-    }
-}
-
-fn clients(roll: &mut Roll) -> ClientOptions {
-    ClientOptions {
-        count: roll.between(1, 6) as usize,
-        think_us: *roll.pick(&[10_000, 50_000, 200_000]),
-        loss_ppm: some(roll, 400_000, 1_000, 100_000),
-        resend_ppm: some(roll, 600_000, 10_000, 300_000),
-        mismatch_ppm: some(roll, 300_000, 1_000, 50_000),
-        bad_ppm: some(roll, 300_000, 10_000, 100_000),
-        files: roll.between(1, 6),
-        folders: roll.between(1, 4),
-        newer_ppm: *roll.pick(&[50_000, 300_000, 800_000]),
-    }
-}
-
-fn workers(roll: &mut Roll) -> WorkerOptions {
-    WorkerOptions {
-        count: roll.between(1, 6) as usize,
-        slots: roll.between(1, 4) as u32,
-        work_us: *roll.pick(&[2_000, 20_000, 100_000]),
-        crash_us: if roll.chance(400_000) {
-            roll.between(500_000, 4_000_000)
-        } else {
-            0
-        },
-        pause_us: if roll.chance(400_000) {
-            roll.between(500_000, 4_000_000)
-        } else {
-            0
-        },
-        fail_ppm: some(roll, 500_000, 10_000, 200_000),
-        release_ppm: some(roll, 300_000, 10_000, 100_000),
-        double_ppm: some(roll, 600_000, 10_000, 500_000),
-        forge_ppm: some(roll, 500_000, 10_000, 300_000),
-        zombie_ppm: some(roll, 600_000, 100_000, 900_000),
-        poison_ppm: some(roll, 400_000, 10_000, 100_000),
-        ghost_ppm: some(roll, 500_000, 100_000, 900_000),
-    }
-}
-
-fn knobs(roll: &mut Roll) -> Knobs {
-    let mut knobs = Knobs {
-        lease_ms: roll.between(400, 1_500),
-        worker_poll_ms: roll.between(50, 150),
-        reattach_ms: roll.between(100, 500),
-        retry_base_ms: roll.between(10, 100),
-        retry_cap_ms: 500,
-        wait_ms_max: roll.between(0, 500),
-        state_hash_every_entries: roll.between(1, 32),
-        ..Knobs::default()
-    };
-    // Quirks: a window of one, batches of one, small bounds.
-    if roll.chance(250_000) {
-        knobs.append_entries_max = roll.between(1, 3);
-    }
-    if roll.chance(250_000) {
-        knobs.appends_in_flight_max = roll.between(1, 3);
-    }
-    if roll.chance(150_000) {
-        knobs.log_window_bytes_max = roll.between(1_024, 16_384);
-    }
-    if roll.chance(300_000) {
-        knobs.snapshot_every_bytes = roll.between(1_024, 65_536);
-    }
-    if roll.chance(150_000) {
-        knobs.jobs_live_max = roll.between(8, 40);
-    }
-    if roll.chance(150_000) {
-        knobs.suspicion_ms_max = roll.between(0, 100);
-    }
-    if roll.chance(500_000) {
-        knobs.failures_max = roll.between(1, 4);
-    }
-    if roll.chance(300_000) {
-        knobs.crashes_max = roll.between(1, 2);
-    }
-    knobs
 }
 
 #[cfg(test)]

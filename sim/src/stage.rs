@@ -4,25 +4,23 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use precentor_core::config::Config;
-use precentor_core::driver::Driver;
-use precentor_core::entry::LogEntry;
 use precentor_core::event::Event;
-use precentor_core::ids::{ClusterId, NodeId, ReadId, Ticket};
+use precentor_core::ids::Ticket;
 use precentor_core::message::Message;
 use precentor_core::principal::Principal;
 use precentor_core::request::{Reply, Request};
 use precentor_core::status::RoleName;
 
 use crate::agenda::Agenda;
+use crate::check::topology::Seen;
 use crate::check::{Checker, Checks, Failure, Moment, Verdict, ensure};
-use crate::clock::Clock;
 use crate::desk::{Errand, FIRST_WORKER};
 use crate::disk::Disk;
 use crate::host::{Disks, Machine, Notebook};
-use crate::marks::{Mark, Marks};
+use crate::marks::Marks;
 use crate::network::{Network, Place};
 use crate::scenario::Scenario;
+use crate::sightings::Sighting;
 use crate::tape::{Domain, Tape};
 use crate::trace::Trace;
 use crate::workers::Worker;
@@ -32,6 +30,8 @@ mod actors;
 mod hangs;
 mod nemesis;
 mod perform;
+mod start;
+mod topology;
 
 /// Which planted bug a run has, in a build that has them.
 #[cfg(feature = "planted-bugs")]
@@ -80,11 +80,14 @@ enum Happening {
         place: Place,
         life: u32,
     },
-    Read {
+    Installed {
         place: Place,
         life: u32,
-        read: ReadId,
-        entries: Vec<LogEntry>,
+    },
+    Report {
+        place: Place,
+        life: u32,
+        event: Event,
     },
     Ask {
         place: Place,
@@ -109,9 +112,8 @@ enum Happening {
         life: u32,
     },
     Nemesis(nemesis::Kind),
-    Unwall {
-        cuts: Vec<(Place, Place)>,
-    },
+    Walls(nemesis::Walls),
+    Topology(topology::Act),
     Heal,
     Judge,
 }
@@ -133,6 +135,8 @@ pub struct Ending {
     pub tape: Tape,
     /// What was reached.
     pub marks: Marks,
+    /// What was seen of a shape that was put up, if one was.
+    pub sighting: Option<Sighting>,
     /// The hash and story.
     pub trace: Trace,
 }
@@ -162,6 +166,9 @@ pub struct Stage {
     messages: u64,
     healed: bool,
     content: bool,
+    standing: topology::Standing,
+    /// Counts how often all walls fell at once.
+    era: u32,
     /// Who was woken last, when, and how often at that moment.
     woken: (Place, u64),
     spins: u32,
@@ -216,6 +223,8 @@ impl Stage {
             messages: 0,
             healed: false,
             content: false,
+            standing: topology::Standing::default(),
+            era: 0,
             woken: (0, 0),
             spins: 0,
             served_us: 0,
@@ -239,6 +248,7 @@ impl Stage {
             committed: self.checks.logs.committed().0,
             tape: self.tape,
             marks: self.marks,
+            sighting: self.standing.sighting,
             trace: self.trace,
         }
     }
@@ -349,24 +359,15 @@ impl Stage {
                 Ok(())
             }
             Happening::Saved { place, life } => {
-                if self.machines[place].life == life
-                    && let Some(index) = self.disks[place].saved()
-                {
-                    self.marks.hit(Mark::SnapshotTaken);
-                    self.deliver(place, Event::SnapshotSaved { index });
-                }
+                self.saved(place, life);
                 Ok(())
             }
-            Happening::Read {
-                place,
-                life,
-                read,
-                entries,
-            } => {
-                if self.machines[place].life == life {
-                    self.marks.hit(Mark::OldEntriesRead);
-                    self.deliver(place, Event::LogRead { read, entries });
-                }
+            Happening::Installed { place, life } => {
+                self.installed(place, life);
+                Ok(())
+            }
+            Happening::Report { place, life, event } => {
+                self.reported(place, life, event);
                 Ok(())
             }
             Happening::Ask {
@@ -390,6 +391,11 @@ impl Stage {
                 self.on_alarm(lane, alarm);
                 Ok(())
             }
+            Happening::Start { place, life } if self.standing.is_frozen() => {
+                self.agenda
+                    .put(self.now_us + 10_000, Happening::Start { place, life });
+                Ok(())
+            }
             Happening::Start { place, life } => {
                 if self.machines[place].life == life && self.machines[place].driver.is_none() {
                     return self.start(place);
@@ -405,12 +411,13 @@ impl Stage {
                 Ok(())
             }
             Happening::Nemesis(kind) => self.strike(kind),
-            Happening::Unwall { cuts } => {
-                self.unwall(&cuts);
+            Happening::Walls(walls) => {
+                self.on_walls(walls);
                 Ok(())
             }
+            Happening::Topology(act) => self.on_topology(act),
             Happening::Heal => {
-                self.heal();
+                self.heal_unless_watched();
                 Ok(())
             }
             Happening::Judge => self.judge(),
@@ -450,6 +457,8 @@ impl Stage {
         self.checks
             .on_turn(moment, &view, &notebook.0, &self.disks, &mut self.marks)?;
         self.check_hangs(place, &view)?;
+        self.standing
+            .on_turn(self.now_us, place, || Seen::of(&driver.view()));
         let halted = driver.halted().is_some();
         self.machines[place].driver = Some(driver);
         self.perform(place, &mut notebook.0)?;
@@ -495,77 +504,6 @@ impl Stage {
             self.agenda
                 .put(at_us, Happening::Wake { place, life, at_us });
         }
-    }
-
-    fn start(&mut self, place: Place) -> Verdict {
-        let mut roll = self.tape.roll(Domain::Clock, place as u32);
-        let drift = self.scenario.drift;
-        let rate = 1_000_000 - drift + roll.below(2 * drift + 1);
-        if drift > 0 && !self.healed {
-            self.tape.count(Domain::ClockDrift);
-        }
-        let wall_ms = roll.below(self.scenario.wall_ms_max + 1);
-        let clock = Clock::start(self.now_us, roll.below(1_000_000_000), rate, wall_ms);
-        let life = self.machines[place].life;
-        let seed = self.tape.roll(Domain::Seed, place as u32).bits();
-        let voters = (1..=self.scenario.nodes as u64).map(NodeId).collect();
-        #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
-        let mut config = Config::new(ClusterId([7; 16]), NodeId(place as u64 + 1), voters, seed);
-        config.knobs = self.scenario.knobs;
-        #[cfg(feature = "planted-bugs")]
-        {
-            config.planted = self.planted;
-        }
-        if let Some(damage) = self.disks[place].damage() {
-            return Err(Failure {
-                checker: Checker::RecordFormat,
-                text: format!("n{}: {damage}", place + 1),
-            });
-        }
-        let recovered = self.disks[place].recover();
-        if recovered.snapshot.is_some() {
-            self.marks.hit(Mark::RecoveredFromSnapshot);
-        }
-        self.trace
-            .tell(|| format!("{:>10} n{} starts", self.now_us, place + 1));
-        let now = clock.now(self.now_us);
-        let started = catch_unwind(AssertUnwindSafe(|| Driver::recover(config, recovered, now)));
-        let driver = match started {
-            Ok(Ok(driver)) => driver,
-            Ok(Err(error)) => {
-                return Err(Failure {
-                    checker: Checker::CoreAssertion,
-                    text: format!("n{} cannot start: {error}", place + 1),
-                });
-            }
-            Err(panic) => {
-                return Err(Failure {
-                    checker: Checker::CoreAssertion,
-                    text: format!(
-                        "n{} panicked at its start: {}",
-                        place + 1,
-                        panic_text(&*panic)
-                    ),
-                });
-            }
-        };
-        self.checks
-            .on_recovered(place, &driver.view(), &self.disks)?;
-        let machine = &mut self.machines[place];
-        machine.driver = Some(Box::new(driver));
-        machine.clock = clock;
-        debug_assert_eq!(machine.life, life);
-        machine.inbox.push(Event::Wake);
-        machine.turn_due = true;
-        self.agenda
-            .put(self.now_us, Happening::Turn { place, life });
-        for peer in 0..self.scenario.nodes {
-            self.network.tell(place, peer, false);
-            if peer != place {
-                self.dial(place, peer, 0);
-            }
-        }
-        Ok(())
     }
 
     fn lives(&self, place: Place, life: u32) -> bool {

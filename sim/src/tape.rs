@@ -55,6 +55,7 @@ domains! {
     Client plain "client decisions",
     ClientDelay plain "client delay",
     Worker plain "worker decisions",
+    Read plain "reads of clients",
     Clock plain "clocks",
     Drop fault "message dropped",
     Burst fault "burst of drops begun",
@@ -66,7 +67,7 @@ domains! {
     Partition fault "partition",
     IsolateLeader fault "leader isolated",
     Bridge fault "partition with a bridge node",
-    Flap fault "link flapping",
+    Flap fault "partition came and went",
     ConnectionBreak fault "connection broken",
     StaleDelivery fault "message of a closed connection delivered",
     Crash fault "node crashed",
@@ -99,6 +100,17 @@ domains! {
     SnapshotOrder fault "snapshot ordered",
     TornTail fault "torn records left out when the log was read back",
     DiskHang fault "disk hung",
+    OneLinkCut fault "link cut both ways",
+    Star fault "partition in a star",
+    Chain fault "partition in a chain",
+    Ring fault "partition in a ring",
+    ScatteredCuts fault "links cut one way at random",
+    LeaderLeaf fault "leader made a leaf of a star",
+    LeaderOneWay fault "leader lost one direction",
+    Topology fault "shape put up while other faults rest",
+    Rot fault "damage to what is durable drawn",
+    BitFlipped fault "bit of a durable record flipped",
+    BlockLost fault "block of durable records zeroed or overwritten",
 }
 
 /// One fault that happened: the `nth` decision of a lane went the unusual way.
@@ -191,6 +203,8 @@ pub struct Tape {
     only: Option<BTreeSet<Choice>>,
     /// No faults any more: the world heals.
     calm: bool,
+    /// No faults for a while.
+    lull: bool,
 }
 
 impl Tape {
@@ -214,6 +228,7 @@ impl Tape {
             recorded: Vec::new(),
             only: None,
             calm: false,
+            lull: false,
         }
     }
 
@@ -240,6 +255,7 @@ impl Tape {
         let choice = Choice { domain, lane, nth };
         let happens = roll.chance(per_million)
             && !self.calm
+            && !self.lull
             && self.only.as_ref().is_none_or(|only| only.contains(&choice));
         happens.then(|| {
             self.counters[domain as usize] += 1;
@@ -251,6 +267,11 @@ impl Tape {
     /// From now on no fault happens.
     pub fn calm_down(&mut self) {
         self.calm = true;
+    }
+
+    /// No fault happens as long as this lasts.
+    pub fn rest(&mut self, lull: bool) {
+        self.lull = lull;
     }
 
     /// Did the world heal?

@@ -14,6 +14,7 @@ use precentor_core::job::{Class, Dependency, Finished, Generator, JobSpec, Polic
 use precentor_core::request::{Reply, Request};
 
 use crate::desk::{Caller, Desk};
+use crate::readings::Readings;
 use crate::scenario::ClientOptions;
 use crate::tape::{Domain, Roll};
 
@@ -56,6 +57,7 @@ pub struct Client {
     /// Jobs that it was promised and has not seen finished.
     pub promised: BTreeSet<JobId>,
     seen: BTreeSet<JobId>,
+    readings: Readings,
     thought_us: u64,
 }
 
@@ -79,19 +81,25 @@ impl Client {
             retiring: false,
             promised: BTreeSet::new(),
             seen: BTreeSet::new(),
+            readings: Readings::default(),
             thought_us: 0,
         }
     }
 
     /// From now on it only waits for what it asked.
-    pub fn retire(&mut self) {
+    pub fn retire(&mut self, nodes: usize) {
         self.retiring = true;
+        if self.options.last_reads {
+            self.readings.retire(nodes);
+        }
     }
 
     /// Is everything answered, and every promise kept?
     #[must_use]
     pub fn is_content(&self) -> bool {
-        self.asked.values().all(|asked| asked.answered) && self.promised.is_empty()
+        self.asked.values().all(|asked| asked.answered)
+            && self.promised.is_empty()
+            && self.readings.left().is_empty()
     }
 
     /// What it waits for, in words.
@@ -104,8 +112,10 @@ impl Client {
             .map(|(s, _)| s)
             .collect();
         format!(
-            "{} waits for the answers to {open:?} and for the jobs {:?}",
-            self.caller.principal, self.promised
+            "{} waits for the answers to {open:?}, for the jobs {:?} and for reads at {:?}",
+            self.caller.principal,
+            self.promised,
+            self.readings.left()
         )
     }
 
@@ -113,6 +123,10 @@ impl Client {
     pub fn on_alarm(&mut self, desk: &mut Desk<'_>, tree: &mut Tree) {
         let pause_us = (self.options.think_us / 2).clamp(10_000, 50_000);
         self.caller.later(desk, pause_us, 0);
+        self.readings.on_alarm(&mut self.caller, desk);
+        if !self.retiring {
+            self.maybe_read(desk);
+        }
         let now_us = desk.now_us;
         let late = |at_us: u64| now_us >= at_us + PATIENCE_US;
         let Some(session) = self.session else {
@@ -206,6 +220,9 @@ impl Client {
             }
             return Ok(());
         }
+        if self.readings.on_reply(ticket, &reply) {
+            return Ok(());
+        }
         let found = self
             .asked
             .iter()
@@ -239,6 +256,7 @@ impl Client {
         match outcome {
             Outcome::Submitted(items) => {
                 for item in items {
+                    self.readings.on_job(item.job);
                     if !self.seen.contains(&item.job) {
                         self.promised.insert(item.job);
                     }
@@ -259,6 +277,11 @@ impl Client {
         }
         asked.ticket = None;
         asked.answered = true;
+        // Right after an answer is when an old state would show.
+        if !self.retiring {
+            self.maybe_read(desk);
+        }
+        let asked = self.asked.get_mut(&sequence).expect("it is still there");
         if !asked.resent {
             asked.resent = true;
             let session = self
@@ -302,6 +325,19 @@ impl Client {
             self.acknowledged = done.next();
         }
         Ok(())
+    }
+
+    fn maybe_read(&mut self, desk: &mut Desk<'_>) {
+        let options = self.options;
+        let path = |bits: u64| {
+            let (folder, file) = (bits % options.folders, bits / 64 % (options.files + 1));
+            match file < options.files {
+                true => address(&format!("f{folder}/a{file}")),
+                false => address(&format!("f{folder}")),
+            }
+        };
+        self.readings
+            .maybe_read(&mut self.caller, desk, options.read_ppm, path);
     }
 
     fn on_finished(&mut self, jobs: &[Finished]) -> Result<(), Complaint> {
@@ -507,7 +543,11 @@ fn bad_batch(kind: u64) -> Vec<JobSpec> {
     }
 }
 
-fn propose(request: Option<RequestId>, acknowledged: Sequence, command: Command) -> Request {
+pub(crate) fn propose(
+    request: Option<RequestId>,
+    acknowledged: Sequence,
+    command: Command,
+) -> Request {
     Request::Propose {
         request,
         acknowledged,

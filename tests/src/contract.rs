@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
-use precentor_core::action::{Action, Snapshot, Write};
+use precentor_core::action::{Action, Write};
 use precentor_core::bytes::Bytes;
 use precentor_core::command::Command;
 use precentor_core::config::Config;
+use precentor_core::digest::StateHash;
 use precentor_core::driver::{Driver, Host, Recovered};
 use precentor_core::entry::{ChainHash, EntryKind, HardState, LogEntry};
 use precentor_core::event::{Event, Now};
@@ -18,7 +19,15 @@ use precentor_core::membership::Membership;
 use precentor_core::message::{Body, Message};
 use precentor_core::principal::Principal;
 use precentor_core::request::{Reply, Request};
+use precentor_core::snapshot::Snapshot;
 use precentor_core::time::Time;
+
+mod transfer;
+pub use transfer::{
+    a_transfer_goes_on_after_each_crash, an_image_is_read_in_pieces,
+    an_installation_is_all_or_nothing, bodies_are_found_and_outlive_an_installation,
+    transfers_and_own_snapshots_do_not_mix,
+};
 
 /// A host under test: of node n1, in a cluster of n1 and n2.
 pub trait Rig {
@@ -58,6 +67,7 @@ fn write(id: u64, entries: impl IntoIterator<Item = LogEntry>) -> Write {
         id: WriteId(id),
         hard_state: None,
         truncate_from: None,
+        reset: None,
         entries: entries.into_iter().collect(),
     }
 }
@@ -67,6 +77,7 @@ fn hard_state(term: u64) -> HardState {
         term: Term(term),
         vote: Some(NodeId(2)),
         commit: LogIndex(0),
+        repairing: None,
     }
 }
 
@@ -195,23 +206,71 @@ pub fn reads_return_what_was_written(rig: &mut impl Rig) {
     assert_eq!(read(rig, 40, 50, 1 << 20), [], "there is nothing there");
 }
 
+fn snapshot(index: u64) -> Snapshot {
+    Snapshot {
+        meta: SnapshotMeta {
+            index: LogIndex(index),
+            term: Term(1),
+            chain: ChainHash(3),
+            state: StateHash(u128::from(index) << 70),
+            membership: Arc::new(Membership::founding([1, 2, 3].map(NodeId))),
+        },
+        image: Bytes::from(vec![u8::try_from(index).expect("it is small"); 100_000]),
+    }
+}
+
+/// The parts of a snapshot, of different lengths.
+fn parts(snapshot: &Snapshot) -> Vec<SnapshotPart> {
+    let cuts = [0, 1, 40_000, 40_000, 99_990, 100_000];
+    let part = |cut: &[usize]| SnapshotPart {
+        meta: snapshot.meta.clone(),
+        offset: cut[0] as u64,
+        bytes: snapshot.image[cut[0]..cut[1]].into(),
+        last: cut[1] == snapshot.image.len(),
+    };
+    cuts.windows(2).map(part).collect()
+}
+
+fn save(rig: &mut impl Rig, index: u64) {
+    for part in parts(&snapshot(index)) {
+        rig.perform(Action::SaveSnapshot(part));
+    }
+    match rig.report() {
+        Event::SnapshotSaved { index: saved } => assert_eq!(saved, LogIndex(index)),
+        other => panic!("a snapshot should be saved, and the host reports {other:?}"),
+    }
+}
+
+/// The first parts of a snapshot, and no more.
+fn begin(rig: &mut impl Rig, index: u64, count: usize) {
+    for part in parts(&snapshot(index)).into_iter().take(count) {
+        rig.perform(Action::SaveSnapshot(part));
+    }
+}
+
+/// A snapshot of which the last part was not performed is none, and in nobody's way.
+pub fn a_snapshot_that_is_not_whole_changes_nothing(rig: &mut impl Rig) {
+    rig.perform(Action::Write(write(1, (1..=10).map(|i| entry(1, i)))));
+    await_durable(rig, 1);
+    begin(rig, 3, 4);
+    assert_eq!(rig.crash().snapshot, None, "there was none before");
+    save(rig, 4);
+    begin(rig, 5, 1);
+    // It was given up, and another one begins.
+    begin(rig, 6, 4);
+    let found = rig.crash();
+    assert_eq!(found.snapshot, Some(snapshot(4)), "it stays in force");
+    assert_eq!(found.entries.len(), 10, "and so does the log");
+    save(rig, 7);
+    assert_eq!(rig.crash().snapshot, Some(snapshot(7)));
+}
+
 /// A snapshot that was reported is found, and the log before it may go.
 pub fn snapshots_survive(rig: &mut impl Rig) {
-    let snapshot = |index: u64| Snapshot {
-        index: LogIndex(index),
-        term: Term(1),
-        chain: ChainHash(3),
-        membership: Arc::new(Membership::founding([1, 2, 3].map(NodeId))),
-        image: Bytes::from(vec![7; 100_000]),
-    };
     rig.perform(Action::Write(write(1, (1..=10).map(|i| entry(1, i)))));
     await_durable(rig, 1);
     for index in [4, 8] {
-        rig.perform(Action::SaveSnapshot(snapshot(index)));
-        match rig.report() {
-            Event::SnapshotSaved { index: saved } => assert_eq!(saved, LogIndex(index)),
-            other => panic!("a snapshot should be saved, and the host reports {other:?}"),
-        }
+        save(rig, index);
         rig.perform(Action::CompactLog {
             up_to: LogIndex(index - 1),
         });

@@ -4,16 +4,19 @@
 
 use std::collections::VecDeque;
 
-use precentor_core::action::{Snapshot, Write};
+use precentor_core::action::Write;
 use precentor_core::driver::Recovered;
 use precentor_core::entry::{HardState, LogEntry};
 use precentor_core::ids::{LogIndex, WriteId};
+use precentor_core::snapshot::SnapshotPart;
+use precentor_sim::disk::Shelf;
 
 /// One node's disk.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     hard_state: HardState,
-    snapshot: Option<Snapshot>,
+    /// Snapshots and bodies: durable as soon as they are here.
+    pub shelf: Shelf,
     entries: Vec<LogEntry>,
     /// Handed out and not durable, in order.
     waiting: VecDeque<Write>,
@@ -25,7 +28,7 @@ impl Disk {
     pub fn holding(recovered: Recovered) -> Disk {
         Disk {
             hard_state: recovered.hard_state,
-            snapshot: recovered.snapshot,
+            shelf: Shelf::holding(recovered.snapshot),
             entries: recovered.entries,
             waiting: VecDeque::new(),
         }
@@ -49,6 +52,9 @@ impl Disk {
         }
         if let Some(from) = write.truncate_from {
             self.entries.retain(|entry| entry.index < from);
+        }
+        if write.reset.is_some() {
+            self.entries.clear();
         }
         for entry in write.entries {
             if let Some(last) = self.entries.last() {
@@ -77,6 +83,7 @@ impl Disk {
             self.sync_one();
         }
         self.waiting.clear();
+        self.shelf.crash(usize::MAX);
     }
 
     /// Damage: entries that were durable are gone.
@@ -84,14 +91,21 @@ impl Disk {
         self.entries.retain(|entry| entry.index < from);
     }
 
-    /// Keeps a snapshot.
-    pub fn save(&mut self, snapshot: Snapshot) {
-        self.snapshot = Some(snapshot);
+    /// Takes a part of a snapshot; says which one it was the last of.
+    pub fn save(&mut self, part: SnapshotPart) -> Option<LogIndex> {
+        self.shelf.save(part);
+        self.shelf.saved()
+    }
+
+    /// Puts a leader's snapshot in force.
+    pub fn install(&mut self, index: LogIndex) -> Option<LogIndex> {
+        self.shelf.install(index);
+        self.shelf.installed()
     }
 
     /// Drops old entries.
     pub fn compact(&mut self, up_to: LogIndex) {
-        let kept = self.snapshot.as_ref().map_or(LogIndex(0), |s| s.index);
+        let kept = self.shelf.snapshot_index();
         assert!(up_to <= kept, "{up_to} is dropped, and no snapshot has it");
         self.entries.retain(|entry| entry.index > up_to);
     }
@@ -103,6 +117,9 @@ impl Disk {
         for write in &self.waiting {
             if let Some(from) = write.truncate_from {
                 all.retain(|entry| entry.index < from);
+            }
+            if write.reset.is_some() {
+                all.clear();
             }
             all.extend(write.entries.iter().cloned());
         }
@@ -123,7 +140,8 @@ impl Disk {
     pub fn recovered(&self) -> Recovered {
         Recovered {
             hard_state: self.hard_state,
-            snapshot: self.snapshot.clone(),
+            kept: self.shelf.kept(),
+            snapshot: self.shelf.snapshot().cloned(),
             entries: self.entries.clone(),
         }
     }

@@ -3,8 +3,10 @@
 //! leaves one line. The scripts are documentation of the protocol as much as
 //! tests of it.
 
+pub mod bench_core;
 pub mod contract;
 pub mod disk;
+pub mod explore;
 pub mod fuzz;
 pub mod script;
 pub mod sources;

@@ -10,7 +10,7 @@ use precentor_core::entry::{EntryKind, LogEntry};
 use precentor_core::ids::{JobId, LogIndex, NodeId, Term, Ticket};
 use precentor_core::job::{JobState, JobView};
 use precentor_core::message::{AppendResult, Body, LogPosition, Message};
-use precentor_core::request::{Reply, Work};
+use precentor_core::request::{Answer, Freshness, Reply, Work};
 use precentor_core::status::{Health, PhaseName, RoleName};
 use precentor_core::wire;
 
@@ -129,8 +129,15 @@ impl Trace {
             Action::PutBlob { digest, body } => {
                 self.line(format!("{node} keeps body {digest:?}, {body:?}"));
             }
-            Action::SaveSnapshot(snapshot) => {
-                self.line(format!("{node} saves a snapshot of {}", snapshot.index));
+            Action::SaveSnapshot(part) => {
+                let index = part.meta.index;
+                self.line(match (part.offset, part.last) {
+                    (0, true) => format!("{node} saves a snapshot of {index}"),
+                    (0, false) => format!("{node} begins to save a snapshot of {index}"),
+                    // How many there are changes with every new field of the state.
+                    (_, false) => return,
+                    (_, true) => format!("{node} saves the last of a snapshot of {index}"),
+                });
             }
             Action::CompactLog { up_to } => {
                 self.line(format!("{node} drops its log up to {up_to}"));
@@ -172,7 +179,15 @@ impl Trace {
             | Body::Vote { .. }
             | Body::VoteReply { .. }
             | Body::TimeoutNow
-            | Body::Removed { .. } => true,
+            | Body::Removed { .. }
+            | Body::Lend(_)
+            | Body::ReadIndex { .. }
+            | Body::ReadIndexReply { .. }
+            | Body::SnapshotOffer(_)
+            | Body::SnapshotFetch { .. }
+            | Body::SnapshotPiece { .. }
+            | Body::BodiesFetch { .. }
+            | Body::Bodies { .. } => true,
         }
     }
 }
@@ -218,14 +233,50 @@ pub fn words_of_message(message: &Message) -> String {
                 AppendResult::Matched { verified, durable } => {
                     format!("append {term}: equal up to {verified}, durable {durable}{health}")
                 }
-                AppendResult::Conflict { previous, hint } => format!(
-                    "append {term}: differs at {previous}, try after {}{health}",
-                    position(hint)
+                AppendResult::Conflict {
+                    previous,
+                    hint,
+                    repairing,
+                } => format!(
+                    "append {term}: differs at {previous}, try after {}{}{health}",
+                    position(hint),
+                    if repairing { ", being repaired" } else { "" }
                 ),
             }
         }
+        Body::Lend(loan) => {
+            let entries: Vec<_> = loan.entries.iter().map(|e| entry(e, term)).collect();
+            format!(
+                "lend: after {} [{}]",
+                position(loan.previous),
+                entries.join(", ")
+            )
+        }
         Body::TimeoutNow => format!("stand for election now, says the leader of {term}"),
         Body::Removed { since } => format!("you are no member since {since}"),
+        Body::SnapshotOffer(offer) => format!(
+            "snapshot of {}@{} is offered, members {}",
+            offer.index, offer.term, offer.membership
+        ),
+        Body::SnapshotFetch { index, offset } => {
+            format!("snapshot of {index}: what is from byte {offset} on?")
+        }
+        Body::SnapshotPiece {
+            index,
+            offset,
+            piece: Some(piece),
+        } => {
+            let end = if piece.last { ", the last" } else { "" };
+            let (from, to) = (offset, offset + piece.bytes.count());
+            format!("snapshot of {index}: bytes {from} to {to}{end}")
+        }
+        Body::SnapshotPiece {
+            index, piece: None, ..
+        } => format!("snapshot of {index}: there is none any more"),
+        Body::BodiesFetch { digests } => format!("{} bodies, please", digests.len()),
+        Body::Bodies { bodies } => format!("{} bodies", bodies.len()),
+        Body::ReadIndex { number } => format!("read {number} in {term}: how far?"),
+        Body::ReadIndexReply { number, index } => format!("read {number} in {term}: {index}"),
     }
 }
 
@@ -318,13 +369,18 @@ pub fn words_of_reply(reply: &Reply) -> String {
                 .collect();
             format!("finished [{}] as of {applied}", jobs.join(", "))
         }
-        Reply::Job(Some(job)) => words_of_job(job),
-        Reply::Job(None) => "no such job here".into(),
-        Reply::Context(Some(context)) => format!(
-            "input {:?}, result {:?}, by {}",
-            context.subject, context.result, context.job
-        ),
-        Reply::Context(None) => "no context here".into(),
+        Reply::Read {
+            answer,
+            applied,
+            freshness,
+        } => {
+            let age = match freshness {
+                Freshness::Linearizable => "as of",
+                Freshness::Stale { age_ms: Some(ms) } => &format!("{ms} ms old,"),
+                Freshness::Stale { age_ms: None } => "of unknown age,",
+            };
+            format!("{} ({age} {applied})", words_of_answer(answer))
+        }
         Reply::Membership { index, membership } => format!("{index}, members {membership}"),
         Reply::ChangeRefused(error) => format!("not done, {error}"),
         Reply::HandedOver { to, term } => format!("{to} leads {term}"),
@@ -333,6 +389,18 @@ pub fn words_of_reply(reply: &Reply) -> String {
             "{:?}, {:?}, {}, leader {:?}",
             status.role, status.phase, status.term, status.leader
         ),
+    }
+}
+
+fn words_of_answer(answer: &Answer) -> String {
+    match answer {
+        Answer::Job(Some(job)) => words_of_job(job),
+        Answer::Job(None) => "no such job".into(),
+        Answer::Context(Some(context)) => format!(
+            "input {:?}, result {:?}, by {}",
+            context.subject, context.result, context.job
+        ),
+        Answer::Context(None) => "no context".into(),
     }
 }
 

@@ -6,15 +6,18 @@
 //! tick n1 20ms   stall n1 10s   elapse 30ms          one clock; one clock, asleep; all, with mail
 //! deliver | drop [n1->n2 [COUNT] | to n1 | from n1]  deliver last n1->n2      wires
 //! copy n1->n2 NAME   replay NAME                     cut n1 n2 | n1->n2   heal   down|up n1 peer n2
-//! disk n1 reads-by-hand|reads-by-itself   read n1     old entries wait for the script
+//! disk n1 reads-by-hand|reads-by-itself   read-log n1 old entries wait for the script
 //! disk n1 manual|auto|unreadable   durable n1 [COUNT]   fail-write n1   lose n1 from i3
 //! crash n1 [keeping COUNT]   kill n1   restart n1    power lost; sockets closed too; again
 //! handover n1 [to n2]   stop n1   snapshot n1         open n1   session s2
-//! join n4   learn n1 n4                              a node with no vote; the leader is told of it
 //! submit n1 q1 [ack q1] PATH[@INPUT] [needs|wants PATH] [class C] [delay 5s] [engine E] + …
 //! register n1 w1 [inc 2] [slots 2] [engines a,b]     poll n1 w1 [inc 2] [free 1] [holding 5.0 …]
 //! complete n1 j1 5.0 TEXT   fail n1 j1 5.0 retryable|permanent|busy|drained TEXT   release n1 j1 5.0
-//! ask n1 job j1 | context PATH | feed f0 | status | handover [n2]
+//! read n1 job j1 | context PATH                     what is committed by now
+//! ask n1 job j1 | context PATH | feed f0 | status    what it has applied; how it is
+//! ask n1 handover [n2]                               another leader, says an operator
+//! together n1 read job j1 + read job j2             requests that arrive at once
+//! join n4   member n1 remove n3 | learner n4         a node with no vote; the leader is told
 //! status | log | queue | leases | promises | patience [n1]      same
 //! show heartbeats|audit|answers|everything           quietly COMMAND
 //! ```
@@ -33,7 +36,7 @@ use precentor_core::ids::{
 use precentor_core::job::WorkerSpec;
 use precentor_core::membership::Change;
 use precentor_core::principal::Principal;
-use precentor_core::request::{Poll, Request};
+use precentor_core::request::{Consistency, Poll, Query, Request};
 use precentor_core::time::Stamp;
 use precentor_core::wire;
 
@@ -102,7 +105,7 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
                 world.turn(node, vec![Event::Durable { write }])?;
             }
         }
-        "read" => {
+        "read-log" => {
             let node = words.node()?;
             let read = world.machine(node)?.reads.pop_front();
             world.turn(node, vec![read.context("no read is on its way")?])?;
@@ -155,8 +158,18 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
             let node = words.node()?;
             world.turn(node, vec![Event::Order(Order::Snapshot)])?;
         }
+        "together" => {
+            let node = words.node()?;
+            world.gathered = Some(Vec::new());
+            for request in words.rest().split(" + ") {
+                let (verb, rest) = request.split_once(' ').unwrap_or((request, ""));
+                client(world, &format!("{verb} {node} {rest}"))?;
+            }
+            let events = world.gathered.take().expect("it was just put there");
+            world.turn(node, events)?;
+        }
         "open" | "session" | "submit" | "register" | "poll" | "complete" | "fail" | "release"
-        | "propose" | "ask" | "learn" => return client(world, line),
+        | "propose" | "ask" | "read" | "member" => return client(world, line),
         "status" | "log" | "queue" | "promises" | "same" | "leases" | "patience" => {
             return report(world, line);
         }
@@ -422,8 +435,8 @@ fn client(world: &mut World, line: &str) -> Result<()> {
             other => bail!("{other:?} cannot be proposed"),
         },
         "ask" => match words.need("a question")? {
-            "job" => Request::Job(words.job()?),
-            "context" => Request::Context(address(words.need("an address")?)?),
+            "job" => stale(Query::Job(words.job()?)),
+            "context" => stale(Query::Context(address(words.need("an address")?)?)),
             "feed" => Request::FinishedAfter {
                 after: FinishNumber(words.number("f")?),
                 count_max: 100,
@@ -437,15 +450,39 @@ fn client(world: &mut World, line: &str) -> Result<()> {
             },
             other => bail!("{other:?} is no question"),
         },
-        "learn" => Request::ChangeMembership(Change::AddLearner {
-            node: words.node()?,
-            incarnation: Incarnation(1),
-            promote: false,
+        "read" => {
+            let query = match words.need("job or context")? {
+                "job" => Query::Job(words.job()?),
+                "context" => Query::Context(address(words.need("an address")?)?),
+                other => bail!("{other:?} cannot be read"),
+            };
+            Request::Read {
+                query,
+                consistency: Consistency::Linearizable,
+            }
+        }
+        "member" => Request::ChangeMembership(match words.need("remove or learner")? {
+            "remove" => Change::Remove {
+                node: words.node()?,
+            },
+            "learner" => Change::AddLearner {
+                node: words.node()?,
+                incarnation: Incarnation::UNTOLD,
+                promote: false,
+            },
+            other => bail!("{other:?} is no change of the membership"),
         }),
         other => bail!("{other:?} is no verb"),
     };
     words.end()?;
     world.ask(node, asked, request)
+}
+
+fn stale(query: Query) -> Request {
+    Request::Read {
+        query,
+        consistency: Consistency::Stale,
+    }
 }
 
 fn propose(request: Option<RequestId>, acknowledged: Sequence, command: Command) -> Request {
@@ -556,7 +593,7 @@ fn promises(world: &mut World, node: NodeId) -> Result<Vec<String>> {
         .iter()
         .map(|entry| format!("{}@{}", entry.index, entry.term))
         .collect();
-    let snapshot = snapshot.map_or(String::new(), |s| format!(", snapshot of {}", s.index));
+    let snapshot = snapshot.map_or(String::new(), |s| format!(", snapshot of {}", s.meta.index));
     Ok(vec![format!(
         "{node} disk: {} vote {vote}, log [{}]{snapshot}, {} writes on their way",
         hard_state.term,

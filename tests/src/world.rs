@@ -9,7 +9,7 @@ use precentor_core::action::Action;
 use precentor_core::config::{Config, Knobs};
 use precentor_core::driver::{Driver, Host, Recovered};
 use precentor_core::event::{Event, Now};
-use precentor_core::ids::{ClusterId, Incarnation, NodeId, SessionId, Ticket};
+use precentor_core::ids::{ClusterId, NodeId, SessionId, Ticket};
 use precentor_core::message::Message;
 use precentor_core::principal::Principal;
 use precentor_core::request::{Reply, Request};
@@ -86,6 +86,8 @@ pub struct World {
     /// A rule that every node breaks.
     #[cfg(feature = "planted-bugs")]
     pub planted: Option<precentor_core::planted::Bug>,
+    /// Requests that are to reach their node in one turn, while they are gathered.
+    pub gathered: Option<Vec<Event>>,
     /// The client's session.
     pub session: Option<SessionId>,
     /// What happened.
@@ -161,9 +163,6 @@ impl World {
         let joined = machine.joined;
         let founders = if joined { Vec::new() } else { founders };
         let mut config = Config::new(ClusterId([7; 16]), node, founders, seed);
-        if joined {
-            config.incarnation = Incarnation(1);
-        }
         config.knobs = knobs;
         #[cfg(feature = "planted-bugs")]
         {
@@ -290,16 +289,47 @@ impl World {
                 }
                 Some(event)
             }
-            Action::SaveSnapshot(snapshot) => {
-                let index = snapshot.index;
-                machine.disk.save(snapshot);
-                Some(Event::SnapshotSaved { index })
+            Action::SaveSnapshot(part) => {
+                let saved = machine.disk.save(part);
+                saved.map(|index| Event::SnapshotSaved { index })
             }
             Action::CompactLog { up_to } => {
                 machine.disk.compact(up_to);
                 None
             }
-            Action::PutBlob { .. } | Action::Audit(_) | Action::Halt(_) => None,
+            Action::PutBlob { digest, body } => {
+                machine.disk.shelf.put(digest, body);
+                None
+            }
+            Action::KeepPiece(part) => {
+                machine.disk.shelf.keep_piece(part);
+                None
+            }
+            Action::InstallSnapshot { index } => machine
+                .disk
+                .install(index)
+                .map(|index| Event::SnapshotInstalled { index }),
+            Action::ReadSnapshot {
+                read,
+                index,
+                offset,
+                bytes_max,
+            } => Some(Event::SnapshotRead {
+                read,
+                piece: machine.disk.shelf.read_image(index, offset, bytes_max),
+            }),
+            Action::ReadBodies {
+                read,
+                digests,
+                bytes_max,
+            } => Some(Event::BodiesRead {
+                read,
+                bodies: machine.disk.shelf.read_bodies(&digests, bytes_max),
+            }),
+            Action::FindLacking { digests } => Some(Event::BodiesLacking {
+                digests: machine.disk.shelf.lacking(digests),
+            }),
+            Action::Audit(_) | Action::Halt(_) => None,
         })
     }
 
@@ -313,7 +343,11 @@ impl World {
             principal: Principal("client".into()),
             request,
         };
-        self.turn(node, vec![event])
+        match &mut self.gathered {
+            Some(gathered) => gathered.push(event),
+            None => self.turn(node, vec![event])?,
+        }
+        Ok(())
     }
 
     /// Delivers one message, if its receiver is up.

@@ -24,7 +24,13 @@ over_both! {
     truncation_replaces_a_tail
     reads_return_what_was_written
     snapshots_survive
+    a_snapshot_that_is_not_whole_changes_nothing
     a_failed_write_is_the_last
+    a_transfer_goes_on_after_each_crash
+    an_installation_is_all_or_nothing
+    transfers_and_own_snapshots_do_not_mix
+    an_image_is_read_in_pieces
+    bodies_are_found_and_outlive_an_installation
     a_lone_voter_keeps_what_it_answered
 }
 

@@ -109,6 +109,15 @@ impl Follower {
         }
     }
 
+    /// The leader lives: this is the first word of a new round. Late copies of
+    /// older ones must not keep a leader in trust that nobody hears any more.
+    pub(super) fn on_heard(&mut self, timing: &Timing, cx: &mut Cx<'_>) {
+        self.heard = Some(cx.time());
+        self.suspicious = false;
+        let wait = timing.draw(cx);
+        self.wait_until(cx.time() + wait);
+    }
+
     /// The leader's word: entries, or a heartbeat.
     pub(super) fn on_append(
         &mut self,
@@ -116,7 +125,6 @@ impl Follower {
         term: Term,
         append: Append,
         commit: &mut LogIndex,
-        timing: &Timing,
         cx: &mut Cx<'_>,
     ) -> Next {
         match self.leader {
@@ -130,10 +138,6 @@ impl Follower {
             Some(_) => {}
             None => self.leader = Some(from),
         }
-        self.heard = Some(cx.time());
-        self.suspicious = false;
-        let wait = timing.draw(cx);
-        self.wait_until(cx.time() + wait);
         self.round = self.round.max(append.round);
 
         let Append {
@@ -223,16 +227,28 @@ impl Follower {
         Next::Stay
     }
 
+    /// The log is the leader's up to here, and will be after a loss of power.
+    pub(super) fn verified_durable(&self, cx: &Cx<'_>) -> LogIndex {
+        self.verified.min(cx.outbox.durable())
+    }
+
+    /// A snapshot stands for the log up to here.
+    pub(super) fn on_installed(&mut self, index: LogIndex) {
+        self.verified = self.verified.max(index);
+        self.owed = Some(Owed::Progress);
+    }
+
     /// What the leader is to be told at the end of this turn, if anything: an
     /// answer it waits for, or that more is durable.
     pub(super) fn report(
         &mut self,
+        repairing: bool,
         health: Health,
         patience: Span,
         cx: &Cx<'_>,
     ) -> Option<(NodeId, AppendReply)> {
         let leader = self.leader?;
-        let durable = self.verified.min(cx.outbox.durable());
+        let durable = self.verified_durable(cx);
         #[cfg(feature = "planted-bugs")]
         let durable = if cx.config.planted(crate::planted::Bug::AckBeforeDurable) {
             self.verified
@@ -241,7 +257,11 @@ impl Follower {
         };
         let progress = (self.verified, durable);
         let result = match self.owed.take() {
-            Some(Owed::Conflict { previous, hint }) => AppendResult::Conflict { previous, hint },
+            Some(Owed::Conflict { previous, hint }) => AppendResult::Conflict {
+                previous,
+                hint,
+                repairing,
+            },
             Some(Owed::Progress) => AppendResult::Matched {
                 verified: self.verified,
                 durable,

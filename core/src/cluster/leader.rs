@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use super::Next;
 use super::hand_over::HandOver;
 use super::progress::{Flow, InFlight, Progress};
+use super::reads::{Round, Rounds};
+use super::sender::SnapshotSender;
 use super::timing;
 use crate::action::Action;
 use crate::cx::Cx;
 use crate::entry::LogEntry;
-use crate::ids::{Incarnation, LogIndex, NodeId, ReadId, Term};
+use crate::ids::{Incarnation, LogIndex, NodeId, ReadId, ReadNumber, Term};
 use crate::limits::APPEND_BYTES_MAX;
 use crate::log::{TermAt, Window};
 use crate::marks::Mark;
@@ -23,7 +25,9 @@ use crate::time::{Span, Time};
 pub(super) struct Leader {
     /// Every other member.
     pub(super) peers: BTreeMap<NodeId, Progress>,
+    /// The latest round: each append carries it, each answer names it.
     round: u64,
+    rounds: Rounds,
     next_heartbeat: Time,
     next_read: ReadId,
     /// The bytes of appended, uncommitted bodies.
@@ -35,6 +39,8 @@ pub(super) struct Leader {
     pub(super) gave_way: Option<Time>,
     /// For whom old entries were asked last: the next in turn comes after it.
     read_for: NodeId,
+    /// For followers that lack what the log no longer holds.
+    pub(super) sender: SnapshotSender,
     /// What a heartbeat carries for comparison.
     pub(super) state_hash: Option<StateHashAt>,
 }
@@ -48,6 +54,7 @@ impl Leader {
         let mut leader = Leader {
             peers: BTreeMap::new(),
             round: 0,
+            rounds: Rounds::default(),
             next_heartbeat: cx.time(),
             next_read: ReadId(1),
             uncommitted_bytes: inherited.map(|entry| entry.body.count()).sum(),
@@ -55,6 +62,7 @@ impl Leader {
             hand_over_end: None,
             gave_way: None,
             read_for: NodeId(0),
+            sender: SnapshotSender::default(),
             state_hash: None,
         };
         leader.on_membership(cx);
@@ -142,9 +150,20 @@ impl Leader {
             cx.mark(Mark::StaleIncarnationIgnored);
             return;
         }
-        progress.heard = cx.time();
-        progress.down = false;
-        (progress.health, progress.patience) = (reply.health, reply.patience);
+        if reply.round > self.round {
+            // A round that was never begun cannot be confirmed.
+            cx.mark(Mark::StaleTermIgnored);
+        } else if reply.round > progress.round {
+            // Heard only if that is news: late copies of old answers are no sign
+            // of a quorum, nor of a connection.
+            progress.round = reply.round;
+            progress.heard = cx.time();
+            progress.down = false;
+        }
+        // What it says of itself may change within a round.
+        if reply.round == progress.round {
+            (progress.health, progress.patience) = (reply.health, reply.patience);
+        }
         match reply.result {
             // A claim beyond our log cannot be about it.
             AppendResult::Matched { verified, durable }
@@ -153,7 +172,15 @@ impl Leader {
                 progress.on_matched(verified, durable);
             }
             AppendResult::Matched { .. } => cx.mark(Mark::StaleTermIgnored),
-            AppendResult::Conflict { previous, hint } => {
+            AppendResult::Conflict {
+                previous,
+                hint,
+                repairing,
+            } => {
+                if repairing && hint.index < progress.durable {
+                    cx.mark(Mark::FollowerRepaired);
+                    return progress.on_damage(hint.index);
+                }
                 let agreed = cx.log.conflict_hint(LogPosition {
                     term: hint.term,
                     index: hint.index.next(),
@@ -227,8 +254,18 @@ impl Leader {
             cx.mark(Mark::SteppedDownNoQuorum);
             return Next::Follow { term, leader: None };
         }
-        self.round += 1;
+        let own = cx.log.term_at(commit) == TermAt::Known(term);
+        if own && self.rounds.has_room() {
+            self.begin_round(BTreeMap::new(), commit, cx);
+        } else {
+            self.round += 1;
+        }
         self.next_heartbeat = cx.time() + Span::from_ms(cx.config.knobs.heartbeat_ms);
+        for progress in self.peers.values_mut() {
+            if let Flow::Snapshot { offered } = &mut progress.flow {
+                *offered = false;
+            }
+        }
         let peers: Vec<_> = self.peers.keys().copied().collect();
         for peer in peers {
             self.send(peer, Vec::new(), term, commit, cx);
@@ -236,15 +273,93 @@ impl Leader {
         Next::Stay
     }
 
+    fn offer_snapshot(&self, peer: NodeId, term: Term, cx: &mut Cx<'_>) {
+        if let Some(offer) = self.sender.offer(cx.log.first_known()) {
+            cx.mark(Mark::SnapshotOffered);
+            let message = cx.message(term, Body::SnapshotOffer(offer.clone()));
+            cx.outbox.say(peer, message);
+        }
+    }
+
+    /// A name for the next read from the disk.
+    pub(super) fn next_read(&mut self) -> ReadId {
+        let read = self.next_read;
+        self.next_read = read.next();
+        read
+    }
+
+    /// A member, or this node itself, wants to know how far it must have applied.
+    pub(super) fn on_read(&mut self, node: NodeId, number: ReadNumber) {
+        self.rounds.wait(node, number);
+    }
+
+    /// The reads that wait share a round that begins now, at this commit: it
+    /// tells of all that was committed before. Not before an entry of this
+    /// leader's own term is committed: until then it may not know all of that
+    /// (dissertation §6.4, step 1; see scripts/reads/read_waits_for_the_barrier.txt).
+    pub(super) fn begin_read_round(&mut self, term: Term, commit: LogIndex, cx: &Cx<'_>) {
+        let own = cx.log.term_at(commit) == TermAt::Known(term);
+        #[cfg(feature = "planted-bugs")]
+        let own = own || cx.config.planted(crate::planted::Bug::ReadBeforeOwnCommit);
+        if own && self.rounds.has_room() && self.rounds.is_waited_for() {
+            let readers = self.rounds.take_waiting();
+            self.begin_round(readers, commit, cx);
+        }
+    }
+
+    fn begin_round(
+        &mut self,
+        readers: BTreeMap<NodeId, ReadNumber>,
+        commit: LogIndex,
+        cx: &Cx<'_>,
+    ) {
+        self.round += 1;
+        self.rounds.begin(Round {
+            round: self.round,
+            begun: cx.time(),
+            commit,
+            readers,
+        });
+    }
+
+    /// The rounds that a majority has answered since: when each began, this
+    /// node led, and nobody could have committed anything elsewhere.
+    pub(super) fn confirmed_rounds(&mut self, cx: &Cx<'_>) -> Vec<Round> {
+        let (peers, node) = (&self.peers, cx.config.node);
+        let answered = |peer, round| {
+            peers
+                .get(&peer)
+                .is_some_and(|p: &Progress| p.round >= round)
+        };
+        #[cfg(feature = "planted-bugs")]
+        let answered = |peer, round| {
+            answered(peer, round)
+                || cx.config.planted(crate::planted::Bug::ReadWithoutQuorum)
+                || (cx
+                    .config
+                    .planted(crate::planted::Bug::ReadConfirmedByOldRound)
+                    && answered(peer, 1))
+        };
+        let membership = cx.log.membership();
+        self.rounds.take_confirmed(|round| {
+            membership.has_quorum(|peer| peer == node || answered(peer, round))
+        })
+    }
+
     /// Sends each follower what it lacks, as far as its windows allow. What is
     /// in memory first: those that keep up never wait for those that do not.
     /// Old entries are read for a few of these at a time, each in its turn.
     pub(super) fn replicate(&mut self, term: Term, commit: LogIndex, cx: &mut Cx<'_>) {
         let peers: Vec<_> = self.peers.keys().copied().collect();
-        let mut behind: Vec<(NodeId, LogIndex)> = peers
-            .into_iter()
-            .filter_map(|peer| Some((peer, self.replicate_to(peer, term, commit, cx)?)))
-            .collect();
+        let mut behind = Vec::new();
+        for peer in peers {
+            let lacks = self.replicate_to(peer, term, commit, cx);
+            behind.extend(lacks.map(|to| (peer, to)));
+            // A round that reads wait for goes along with entries, or alone.
+            if self.peers[&peer].round_sent < self.round {
+                self.send(peer, Vec::new(), term, commit, cx);
+            }
+        }
         let reads = |progress: &&Progress| {
             matches!(
                 progress.flow,
@@ -280,8 +395,23 @@ impl Leader {
                 .peers
                 .get_mut(&peer)
                 .expect("replicated to known peers only");
+            let is_compacted = cx.log.term_at(progress.next.prev()) == TermAt::Compacted;
+            match &progress.flow {
+                Flow::Snapshot { .. } if !is_compacted => {
+                    progress.flow = Flow::Probe { asked: false };
+                }
+                Flow::Probe { .. } | Flow::Stream { .. } if is_compacted => {
+                    progress.flow = Flow::Snapshot { offered: false };
+                }
+                Flow::Snapshot { .. } | Flow::Probe { .. } | Flow::Stream { .. } => {}
+            }
             match &mut progress.flow {
-                Flow::Probe { asked: true } => return None,
+                Flow::Snapshot { offered: true } | Flow::Probe { asked: true } => return None,
+                Flow::Snapshot { offered } => {
+                    *offered = true;
+                    self.offer_snapshot(peer, term, cx);
+                    return None;
+                }
                 Flow::Probe { asked } => {
                     *asked = true;
                     self.send(peer, Vec::new(), term, commit, cx);
@@ -297,12 +427,6 @@ impl Leader {
                 }
             }
             let next = progress.next;
-            // Compaction never passes the slowest voter, so only one that lost
-            // its disk can lack what is gone; that is for an operator to see.
-            if cx.log.term_at(next.prev()) == TermAt::Compacted {
-                cx.mark(Mark::FollowerBeyondHelp);
-                return None;
-            }
             match cx
                 .log
                 .entries(next, cx.config.knobs.append_entries_max, APPEND_BYTES_MAX)
@@ -352,7 +476,7 @@ impl Leader {
                     *reading = None;
                     Some((*peer, progress.next))
                 }
-                Flow::Stream { .. } | Flow::Probe { .. } => None,
+                Flow::Stream { .. } | Flow::Probe { .. } | Flow::Snapshot { .. } => None,
             });
         let Some((peer, next)) = asked else { return };
         let wanted: Vec<_> = entries
@@ -426,6 +550,9 @@ impl Leader {
             round: self.round,
             state_hash: self.state_hash,
         };
+        if let Some(progress) = self.peers.get_mut(&peer) {
+            progress.round_sent = self.round;
+        }
         let message = cx.message(term, Body::Append(append));
         cx.outbox.say(peer, message);
     }

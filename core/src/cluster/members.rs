@@ -28,8 +28,8 @@ pub enum ChangeRefused {
 
 impl ClusterCoordinator {
     /// May this node stand for election? Not without a vote, nor after it was
-    /// told that it is removed, nor with a disk that is not the member's, nor when
-    /// it is about to end.
+    /// told that it is removed, nor with a disk that is not the member's, nor with
+    /// a log under repair, nor when it is about to end.
     pub(super) fn may_campaign(&self, cx: &Cx<'_>) -> bool {
         let membership = cx.log.membership();
         let votes = membership.is_voter(cx.config.node);
@@ -39,6 +39,7 @@ impl ClusterCoordinator {
                 && membership.contains(cx.config.node));
         votes
             && !self.stopping
+            && self.hard_state.repairing.is_none()
             && membership.counts(cx.config.node, cx.config.incarnation)
             && !self.is_removed(cx.log.membership_index())
     }
@@ -71,8 +72,21 @@ impl ClusterCoordinator {
                 }
                 true
             }
-            Body::Append(_) | Body::TimeoutNow | Body::Removed { .. } => true,
-            Body::PreVoteReply { .. } | Body::VoteReply { .. } | Body::AppendReply(_) => {
+            Body::Append(_)
+            | Body::TimeoutNow
+            | Body::Removed { .. }
+            | Body::SnapshotOffer(_)
+            | Body::SnapshotPiece { .. }
+            | Body::Bodies { .. }
+            | Body::ReadIndexReply { .. } => true,
+            // A question of reads is no reply, but costs a round: members' only.
+            Body::PreVoteReply { .. }
+            | Body::VoteReply { .. }
+            | Body::AppendReply(_)
+            | Body::Lend(_)
+            | Body::SnapshotFetch { .. }
+            | Body::BodiesFetch { .. }
+            | Body::ReadIndex { .. } => {
                 let membership = cx.log.membership();
                 let (member, counts) = (
                     membership.contains(from),
@@ -222,7 +236,7 @@ impl ClusterCoordinator {
         self.perform(Next::Follow { term, leader: None }, cx);
     }
 
-    fn has_committed_own(&self, cx: &Cx<'_>) -> bool {
+    pub(super) fn has_committed_own(&self, cx: &Cx<'_>) -> bool {
         cx.log.term_at(self.commit) == TermAt::Known(self.hard_state.term)
     }
 }

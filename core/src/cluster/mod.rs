@@ -8,23 +8,32 @@
 
 mod candidate;
 mod follower;
+mod following;
 mod hand_over;
 mod leader;
+mod loans;
 mod members;
 mod progress;
+mod reads;
+mod receiver;
+mod repair;
+mod sender;
 mod standing;
 mod timing;
+mod transfer;
 mod votes;
 
 use crate::action::Violation;
 use crate::bytes::Bytes;
 use crate::config::Knobs;
 use crate::cx::Cx;
+use crate::digest::Digest;
 use crate::entry::{EntryKind, HardState, LogEntry};
 use crate::ids::{LogIndex, NodeId, ReadId, Term};
 use crate::marks::Mark;
-use crate::message::{Append, Body, Message, StateHashAt};
+use crate::message::{Body, Message, StateHashAt};
 use crate::request::{HandOverError, Refusal};
+use crate::snapshot::Snapshot;
 use crate::status::{Condition, RoleName};
 use crate::time::{Span, Time};
 
@@ -32,6 +41,8 @@ use candidate::Candidate;
 use follower::Follower;
 use leader::Leader;
 pub use members::ChangeRefused;
+use reads::{Asked, Heard};
+use receiver::SnapshotReceiver;
 use timing::Timing;
 
 /// What a role wants to become.
@@ -71,6 +82,10 @@ pub enum Change {
     Deposed,
     /// A hand-over came to nothing: this node goes on leading.
     HandOverEnded(HandOverError),
+    /// The image of the leader's snapshot is whole.
+    ImageReceived(Snapshot),
+    /// Bodies that the snapshot speaks of came.
+    BodiesReceived(Vec<(Digest, Bytes)>),
     /// A broken invariant.
     Halt(Violation),
 }
@@ -90,6 +105,9 @@ pub struct ClusterCoordinator {
     hard_state: HardState,
     role: Role,
     commit: LogIndex,
+    /// The latest round heard of a leader, with its term: what comes of this
+    /// round or an earlier one may be a late copy, and proves no life.
+    heard_round: Option<(Term, u64)>,
     held_by_all: LogIndex,
     peer_state_hash: Option<StateHashAt>,
     /// Since which entry others say that this node is no member.
@@ -99,6 +117,11 @@ pub struct ClusterCoordinator {
     own: Condition,
     /// It is about to end, and stands for nothing any more.
     stopping: bool,
+    /// A snapshot that comes from the leader.
+    receiver: Option<SnapshotReceiver>,
+    /// What this node wants to know for its own readers: outlives every role.
+    asked: Asked,
+    heard: Heard,
     changes: Vec<Change>,
 }
 
@@ -112,12 +135,16 @@ impl ClusterCoordinator {
             hard_state,
             role: Role::Follower(Follower::new(None, cx.time() + wait, cx)),
             commit,
+            heard_round: None,
             held_by_all: LogIndex(0),
             peer_state_hash: None,
             removed_since: None,
             timing,
             own: Condition::default(),
             stopping: false,
+            receiver: None,
+            asked: Asked::default(),
+            heard: Heard::default(),
             changes: Vec::new(),
         }
     }
@@ -185,6 +212,11 @@ impl ClusterCoordinator {
     /// When time alone will change something.
     #[must_use]
     pub fn deadline(&self) -> Time {
+        let role = self.role_deadline();
+        self.asked.deadline().map_or(role, |asked| asked.min(role))
+    }
+
+    fn role_deadline(&self) -> Time {
         match &self.role {
             Role::Follower(follower) => follower.deadline,
             Role::PreCandidate(candidate) | Role::Candidate(candidate) => candidate.deadline,
@@ -329,6 +361,7 @@ impl ClusterCoordinator {
                 }
                 Next::Stay
             }
+            Body::Lend(loan) => self.on_lend(from, term, loan, cx),
             Body::TimeoutNow => {
                 let follows = matches!(&self.role, Role::Follower(f) if f.leader == Some(from));
                 let stands = self.may_campaign(cx) && !self.own.stays_back;
@@ -342,62 +375,24 @@ impl ClusterCoordinator {
                 self.on_removed(since, cx);
                 Next::Stay
             }
+            Body::ReadIndex { number } => {
+                self.on_read_index(from, term, number, cx);
+                Next::Stay
+            }
+            Body::ReadIndexReply { number, index } => {
+                self.asked.on_answer(number, index);
+                Next::Stay
+            }
+            body @ (Body::SnapshotOffer(_)
+            | Body::SnapshotFetch { .. }
+            | Body::SnapshotPiece { .. }
+            | Body::BodiesFetch { .. }
+            | Body::Bodies { .. }) => {
+                self.on_transfer(from, term, body, cx);
+                Next::Stay
+            }
         };
         self.perform(next, cx);
-    }
-
-    fn on_append(&mut self, from: NodeId, term: Term, append: Append, cx: &mut Cx<'_>) -> Next {
-        if term < self.hard_state.term {
-            // An answer, so that the deposed leader learns of the term. It is
-            // no acknowledgement: its term is not the sender's.
-            cx.mark(Mark::StaleTermIgnored);
-            let refusal = cx.message(self.hard_state.term, Body::VoteReply { granted: false });
-            cx.outbox.say_durable(from, refusal);
-            return Next::Stay;
-        }
-        match &self.role {
-            Role::Leader(_) => {
-                let first = cx.config.node;
-                return Next::Halt(Violation::TwoLeaders {
-                    term,
-                    first,
-                    second: from,
-                });
-            }
-            Role::PreCandidate(_) | Role::Candidate(_) => {
-                self.perform(
-                    Next::Follow {
-                        term,
-                        leader: Some(from),
-                    },
-                    cx,
-                );
-            }
-            Role::Follower(_) => {}
-        }
-        self.held_by_all = self.held_by_all.max(append.held_by_all);
-        self.peer_state_hash = append.state_hash.or(self.peer_state_hash);
-        let commit = self.commit;
-        self.timing.on_heard(term, from, cx);
-        let timing = &self.timing;
-        let next = match &mut self.role {
-            Role::Follower(follower) => {
-                follower.on_append(from, term, append, &mut self.commit, timing, cx)
-            }
-            Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => {
-                unreachable!("it follows by now")
-            }
-        };
-        assert!(
-            self.commit >= commit,
-            "commit never falls: {} after {commit}",
-            self.commit
-        );
-        assert!(
-            self.commit <= cx.log.last().index,
-            "only what is in the log is committed"
-        );
-        next
     }
 
     /// The end of a turn's events: what the disk has confirmed counts, and what
@@ -426,24 +421,22 @@ impl ClusterCoordinator {
             self.held_by_all = self.held_by_all.max(leader.held_by_all(cx));
             self.advance_membership(cx);
         }
+        self.advance_reads(cx);
     }
 
     /// The turn is over: followers are told what is new, or the leader is.
     pub fn settle(&mut self, cx: &mut Cx<'_>) {
+        self.end_repair(cx);
         let term = self.hard_state.term;
+        self.go_on_receiving(cx);
         match &mut self.role {
             Role::Leader(leader) => leader.replicate(term, self.commit, cx),
             Role::Follower(follower) => {
-                let patience = self.timing.longest(&cx.config.knobs);
-                if let Some((leader, reply)) = follower.report(self.own.health, patience, cx) {
-                    let message = cx.message(term, Body::AppendReply(reply));
-                    // The reply speaks of what is durable only; it waits for the
-                    // disk only if the term itself is not there yet.
-                    if cx.outbox.is_hard_state_durable() {
-                        cx.outbox.say(leader, message);
-                    } else {
-                        cx.outbox.say_durable(leader, message);
-                    }
+                let repairing = self.hard_state.repairing.is_some();
+                let (health, patience) = (self.own.health, self.timing.longest(&cx.config.knobs));
+                if let Some((leader, reply)) = follower.report(repairing, health, patience, cx) {
+                    // The reply speaks of what is durable only.
+                    say_in_term(leader, term, Body::AppendReply(reply), cx);
                 }
             }
             Role::PreCandidate(_) | Role::Candidate(_) => {}
@@ -547,5 +540,15 @@ impl ClusterCoordinator {
 
     fn save_hard_state(&mut self, cx: &mut Cx<'_>) {
         cx.outbox.set_hard_state(self.hard_state);
+    }
+}
+
+/// Says what depends on no write but that of the term itself.
+fn say_in_term(to: NodeId, term: Term, body: Body, cx: &mut Cx<'_>) {
+    let message = cx.message(term, body);
+    if cx.outbox.is_hard_state_durable() {
+        cx.outbox.say(to, message);
+    } else {
+        cx.outbox.say_durable(to, message);
     }
 }

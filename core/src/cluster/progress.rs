@@ -27,6 +27,11 @@ pub(super) enum Flow {
         /// One is on its way; the next heartbeat asks again.
         asked: bool,
     },
+    /// It lacks what the log no longer holds, and is offered a snapshot.
+    Snapshot {
+        /// It was offered; the next heartbeat offers again.
+        offered: bool,
+    },
     /// The logs agree up to `next - 1`, or will when what is on its way arrives.
     Stream {
         /// The appends on their way, in order.
@@ -50,6 +55,12 @@ pub(super) struct Progress {
     /// How long it waits for this leader at the most, by its own word.
     pub(super) patience: Span,
     /// The follower's durable log equals ours up to here. Never falls in a term.
+    /// The latest round that it answered in this term.
+    pub(super) round: u64,
+    /// The latest round that was sent to it.
+    pub(super) round_sent: u64,
+    /// The follower's durable log equals ours up to here. Falls only if it says
+    /// that its disk is damaged.
     pub(super) durable: LogIndex,
     /// The first entry to send next.
     pub(super) next: LogIndex,
@@ -65,6 +76,8 @@ impl Progress {
             down: false,
             health: Health::Well,
             patience: Span::ZERO,
+            round: 0,
+            round_sent: 0,
             durable: LogIndex(0),
             next,
             flow: Flow::Probe { asked: false },
@@ -83,7 +96,7 @@ impl Progress {
     pub(super) fn on_matched(&mut self, verified: LogIndex, durable: LogIndex) {
         self.durable = self.durable.max(durable);
         match &mut self.flow {
-            Flow::Probe { .. } => {
+            Flow::Probe { .. } | Flow::Snapshot { .. } => {
                 // The answer may be older than what is known: never back behind that.
                 self.next = verified.max(self.durable).next();
                 self.flow = Flow::Stream {
@@ -107,12 +120,27 @@ impl Progress {
     /// The follower refused an append after `previous`; it may agree at `hint`.
     /// A refusal of something that it confirmed since is late: nothing changes.
     pub(super) fn on_conflict(&mut self, previous: LogIndex, hint: LogIndex) {
-        if previous <= self.durable || previous >= self.next {
+        // While it is offered a snapshot, heartbeats ask about the log's beginning.
+        let offered = matches!(self.flow, Flow::Snapshot { .. });
+        if previous <= self.durable || (previous >= self.next && !offered) {
             return;
         }
         let after_hint = hint.min(previous.prev()).next();
         self.next = after_hint.max(self.durable.next());
-        self.flow = Flow::Probe { asked: false };
+        // Whether the log reaches back so far is seen when there is something to send.
+        if !matches!(self.flow, Flow::Snapshot { .. }) {
+            self.flow = Flow::Probe { asked: false };
+        }
+    }
+
+    /// The follower's disk lost what it confirmed behind `hint`. It does not vote
+    /// until it has it again, so nothing that was committed by its word is in danger.
+    pub(super) fn on_damage(&mut self, hint: LogIndex) {
+        self.durable = self.durable.min(hint);
+        self.next = self.durable.next();
+        if !matches!(self.flow, Flow::Snapshot { .. }) {
+            self.flow = Flow::Probe { asked: false };
+        }
     }
 
     /// The connection broke or opened: what was on its way is lost.

@@ -9,7 +9,7 @@ use crate::time::Span;
 impl ClusterCoordinator {
     pub(super) fn next_by_time(&mut self, cx: &mut Cx<'_>) -> Next {
         let own_vote_counts = cx.outbox.is_hard_state_durable();
-        let (node, due) = (cx.config.node, cx.time() >= self.deadline());
+        let (node, due) = (cx.config.node, cx.time() >= self.role_deadline());
         let (votes, own, term) = (self.may_campaign(cx), self.own, self.hard_state.term);
         let step = self.step(cx);
         match &mut self.role {

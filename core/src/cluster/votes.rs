@@ -20,7 +20,15 @@ impl ClusterCoordinator {
             | Body::Append(_)
             | Body::AppendReply(_)
             | Body::TimeoutNow
-            | Body::Removed { .. } => true,
+            | Body::Removed { .. }
+            | Body::Lend(_)
+            | Body::ReadIndex { .. }
+            | Body::ReadIndexReply { .. }
+            | Body::SnapshotOffer(_)
+            | Body::SnapshotFetch { .. }
+            | Body::SnapshotPiece { .. }
+            | Body::BodiesFetch { .. }
+            | Body::Bodies { .. } => true,
         }
     }
 
@@ -41,9 +49,9 @@ impl ClusterCoordinator {
         last: LogPosition,
         cx: &mut Cx<'_>,
     ) -> Next {
-        let granted = term > self.hard_state.term
-            && !last.is_behind(cx.log.last())
-            && !self.trusts_leader(cx);
+        let (behind, trusts) = (last.is_behind(cx.log.last()), self.trusts_leader(cx));
+        let abstains = self.abstains(cx);
+        let granted = term > self.hard_state.term && !behind && !trusts && !abstains;
         if granted && matches!(&self.role, Role::Follower(follower) if follower.is_suspicious()) {
             cx.mark(Mark::PreVoteGrantedToSuspicious);
         }
@@ -60,6 +68,9 @@ impl ClusterCoordinator {
         let reply_term = if granted { term } else { self.hard_state.term };
         let reply = cx.message(reply_term, Body::PreVoteReply { granted });
         cx.outbox.say_durable(from, reply);
+        if behind && !trusts && !abstains && !matches!(self.role, Role::Leader(_)) {
+            self.lend(from, last, cx);
+        }
         Next::Stay
     }
 
@@ -83,7 +94,7 @@ impl ClusterCoordinator {
         let free = self.hard_state.vote.is_none_or(|vote| vote == from);
         #[cfg(feature = "planted-bugs")]
         let free = free || cx.config.planted(crate::planted::Bug::VoteTwice);
-        let granted = term == self.hard_state.term && free && !behind;
+        let granted = term == self.hard_state.term && free && !behind && !self.abstains(cx);
         if term == self.hard_state.term && behind {
             cx.mark(Mark::VoteRefusedLogBehind);
         }

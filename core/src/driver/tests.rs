@@ -24,7 +24,8 @@ use crate::time::{Span, Time};
 #[derive(Default)]
 struct Desk {
     hard_state: HardState,
-    snapshot: Option<crate::action::Snapshot>,
+    snapshot: Option<crate::snapshot::Snapshot>,
+    parts: crate::snapshot::SnapshotParts,
     entries: Vec<LogEntry>,
     back: Vec<Event>,
     said: Vec<(NodeId, Message)>,
@@ -38,9 +39,13 @@ impl Host for Desk {
                 id,
                 hard_state,
                 truncate_from,
+                reset,
                 entries,
             }) => {
                 self.hard_state = hard_state.unwrap_or(self.hard_state);
+                if reset.is_some() {
+                    self.entries.clear();
+                }
                 if let Some(from) = truncate_from {
                     self.entries.retain(|entry| entry.index < from);
                 }
@@ -59,14 +64,21 @@ impl Host for Desk {
                 let entries = self.entries.iter().filter(asked).cloned().collect();
                 self.back.push(Event::LogRead { read, entries });
             }
-            Action::SaveSnapshot(snapshot) => {
-                self.back.push(Event::SnapshotSaved {
-                    index: snapshot.index,
-                });
-                self.snapshot = Some(snapshot);
+            Action::SaveSnapshot(part) => {
+                if let Some(snapshot) = self.parts.add(part) {
+                    self.back.push(Event::SnapshotSaved {
+                        index: snapshot.meta.index,
+                    });
+                    self.snapshot = Some(snapshot);
+                }
             }
             Action::CompactLog { up_to } => self.entries.retain(|entry| entry.index > up_to),
             Action::PutBlob { .. } | Action::Audit(_) => {}
+            Action::KeepPiece(_)
+            | Action::InstallSnapshot { .. }
+            | Action::ReadSnapshot { .. }
+            | Action::ReadBodies { .. }
+            | Action::FindLacking { .. } => panic!("no snapshot is transferred here"),
             Action::Halt(violation) => panic!("halted: {violation}"),
         }
     }
@@ -112,6 +124,7 @@ impl World {
     fn start(&mut self, node: NodeId) {
         let desk = &self.desks[&node];
         let recovered = Recovered {
+            kept: None,
             hard_state: desk.hard_state,
             snapshot: desk.snapshot.clone(),
             entries: desk.entries.clone(),
@@ -453,7 +466,12 @@ fn a_restart_from_snapshot_and_log_gives_the_same_state() {
     world.run();
     submit_one(&mut world, 2, "b");
     world.elapse(Span::from_ms(200));
-    let saved = world.desks[&node].snapshot.as_ref().expect("ordered").index;
+    let saved = world.desks[&node]
+        .snapshot
+        .as_ref()
+        .expect("ordered")
+        .meta
+        .index;
     let before = world.nodes[&node].view().state_hash();
     assert!(saved < before.index && saved > LogIndex(0));
     world.kill(node);
@@ -535,10 +553,12 @@ fn a_long_backlog_is_applied_in_bounded_turns_by_a_node_that_stands_back_meanwhi
         }
     };
     let recovered = Recovered {
+        kept: None,
         hard_state: HardState {
             term: crate::ids::Term(1),
             vote: None,
             commit: LogIndex(10),
+            repairing: None,
         },
         snapshot: None,
         entries: chained((1..=10).map(entry)),

@@ -4,7 +4,9 @@
 mod apply;
 mod feeds;
 mod hand_over;
+mod install;
 mod members;
+mod reads;
 mod recover;
 mod serve;
 mod snapshots;
@@ -26,10 +28,11 @@ use crate::ids::{LogIndex, Sequence, Ticket};
 use crate::log::{Log, LogStart};
 use crate::marks::{Mark, Marks};
 use crate::membership::Membership;
-use crate::message::{Body, LogPosition, StateHashAt};
+use crate::message::{Body, StateHashAt};
 use crate::outbox::Outbox;
 use crate::principal::Principal;
 use crate::queue::QueueManager;
+
 use crate::random::Random;
 use crate::request::Reply;
 use crate::time::{Span, Stamp, Time};
@@ -37,7 +40,9 @@ use crate::wire;
 
 use feeds::Feeds;
 use hand_over::HandingOver;
-pub use recover::{RecoverError, Recovered};
+use install::Installing;
+use reads::Reads;
+pub use recover::{Kept, RecoverError, Recovered};
 use snapshots::Snapshots;
 
 /// Lends the manager's tools to a component of it.
@@ -87,7 +92,10 @@ pub(crate) struct ContextManager {
     /// A `Tick` that is proposed and not applied.
     tick: Option<LogIndex>,
     feeds: Feeds,
+    reads: Reads,
     snapshots: Snapshots,
+    /// A leader's snapshot that waits for its bodies.
+    installing: Option<Installing>,
     /// This replica's state hashes at the last few intervals.
     hashes: VecDeque<StateHashAt>,
     /// A leader's hash for an index that is not applied here yet.
@@ -106,39 +114,37 @@ impl ContextManager {
             hard_state,
             snapshot,
             entries,
+            kept,
         } = recovered;
         let start = match &snapshot {
             None => LogStart::founding(Arc::new(Membership::founding(
                 config.founders.iter().copied(),
             ))),
-            Some(snapshot) => LogStart {
-                position: LogPosition {
-                    term: snapshot.term,
-                    index: snapshot.index,
-                },
-                chain: snapshot.chain,
-                membership: snapshot.membership.clone(),
-                membership_index: snapshot.index,
-            },
+            Some(snapshot) => LogStart::of(&snapshot.meta),
         };
         let start_index = start.position.index;
-        let log = recover::log_of(start, entries)?;
+        let (log, reset) = recover::log_of(start, entries)?;
         let last = log.last().index;
-        if hard_state.commit > last {
+        let voters = log.membership();
+        let is_alone = voters.nodes().all(|node| node == config.node);
+        if let Some(must_cover) = hard_state.repairing.filter(|_| is_alone) {
+            return Err(RecoverError::NobodyToRepairFrom { must_cover });
+        }
+        // What is missing of a damaged log its leader sends again.
+        let known_commit = match hard_state.repairing {
+            None => hard_state.commit,
+            Some(_) => hard_state.commit.min(last),
+        };
+        if known_commit > last {
             return Err(RecoverError::CommitBeyondLog {
                 last,
-                commit: hard_state.commit,
+                commit: known_commit,
             });
         }
         #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
         let mut queue = match &snapshot {
             None => QueueManager::new(config.knobs.rules()),
-            Some(snapshot) => QueueManager::from_image(&snapshot.image).map_err(|reason| {
-                RecoverError::Snapshot {
-                    index: snapshot.index,
-                    reason,
-                }
-            })?,
+            Some(snapshot) => recover::state_of(snapshot)?,
         };
         #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
         let mut outbox = Outbox::new(last, hard_state);
@@ -155,7 +161,7 @@ impl ContextManager {
         }
         let mut random = Random::new(config.seed);
         let (mut marks, mut log) = (Marks::default(), log);
-        let commit = hard_state.commit.max(start_index);
+        let commit = known_commit.max(start_index);
         let mut cx = Cx {
             now,
             config: &config,
@@ -164,7 +170,13 @@ impl ContextManager {
             log: &mut log,
             outbox: &mut outbox,
         };
-        let cluster = ClusterCoordinator::new(hard_state, commit, &mut cx);
+        let mut cluster = ClusterCoordinator::new(hard_state, commit, &mut cx);
+        if reset {
+            cx.outbox.reset(cx.log.last());
+        }
+        if let Some(Kept { meta, image }) = kept {
+            cluster.resume_transfer(meta, image, &mut cx);
+        }
         Ok(ContextManager {
             cluster,
             health: HealthMonitor::new(thresholds(&config), now.time),
@@ -179,7 +191,9 @@ impl ContextManager {
             epoch: None,
             tick: None,
             feeds: Feeds::default(),
-            snapshots: Snapshots::new(start_index),
+            installing: None,
+            reads: Reads::default(),
+            snapshots: Snapshots::new(snapshot.map(|snapshot| snapshot.meta)),
             hashes: VecDeque::new(),
             peer_hash: None,
             halted: None,
@@ -233,7 +247,16 @@ impl ContextManager {
             Event::LogRead { read, entries } => {
                 self.cluster.on_log_read(read, entries, &mut cx!(self, now))
             }
-            Event::SnapshotSaved { index } => self.snapshots.on_saved(index),
+            Event::SnapshotSaved { index } => self.on_snapshot_saved(index),
+            Event::SnapshotInstalled { index } => self.on_snapshot_installed(now, index),
+            Event::SnapshotRead { read, piece } => {
+                self.cluster.on_piece_read(read, piece, &mut cx!(self, now));
+            }
+            Event::BodiesRead { read, bodies } => {
+                self.cluster
+                    .on_bodies_read(read, bodies, &mut cx!(self, now));
+            }
+            Event::BodiesLacking { digests } => self.on_bodies_lacking(digests),
             Event::Order(Order::HandOver { to }) => {
                 // Nobody waits for the outcome: it shows in who leads.
                 let _ = self.cluster.on_hand_over(to, &mut cx!(self, now));
@@ -246,17 +269,19 @@ impl ContextManager {
 
     /// Ends a turn: what follows from its events, and everything that may leave.
     pub(crate) fn settle(&mut self, now: Now, actions: &mut Vec<Action>) {
+        self.ask_reads(now);
         let writing = self.outbox.oldest_unconfirmed();
         let own = self.health.own(now.time, writing, self.backlogged);
         self.cluster.on_turn(own, &mut cx!(self, now));
         self.take_changes(now);
         self.apply_committed(now);
+        self.answer_reads(now);
         self.answer_change(now);
         self.answer_hand_over(now);
         self.serve_waiting(now);
         self.lead(now);
         self.answer_feeds(now);
-        self.keep_snapshots();
+        self.keep_snapshots(now);
         self.cluster.settle(&mut cx!(self, now));
         self.outbox.set_commit(self.cluster.commit());
         if let Some(violation) = &self.halted {
@@ -280,6 +305,8 @@ impl ContextManager {
         let others = [
             self.failover.deadline(),
             self.feeds.deadline(),
+            self.snapshots.deadline(),
+            self.reads.deadline(),
             self.work_deadline(),
             self.handing_over.deadline(),
         ];
@@ -316,6 +343,9 @@ impl ContextManager {
                     if let Some(latest) = self.hashes.back() {
                         self.cluster.set_state_hash(*latest);
                     }
+                    if let Some(saved) = self.snapshots.saved() {
+                        self.cluster.set_snapshot(saved.clone());
+                    }
                     self.append_own(
                         now,
                         Command::TakeOver {
@@ -326,6 +356,8 @@ impl ContextManager {
                 }
                 Change::Deposed => self.on_deposed(),
                 Change::HandOverEnded(error) => self.on_hand_over_ended(error),
+                Change::ImageReceived(snapshot) => self.on_image_received(now, &snapshot),
+                Change::BodiesReceived(bodies) => self.on_bodies_received(bodies),
             }
         }
     }

@@ -1,10 +1,13 @@
 //! What a node finds on its disk at a start, and whether that can be a node's.
 
 use crate::config::ConfigError;
+use crate::digest::StateHash;
 use crate::entry::{ChainHash, EntryKind, HardState, LogEntry};
 use crate::ids::{LogIndex, Term};
 use crate::log::{Log, LogStart};
 use crate::message::LogPosition;
+use crate::queue::QueueManager;
+use crate::snapshot::{Snapshot, SnapshotMeta};
 use crate::wire;
 
 /// What a disk holds: the input of a start. The default is a new disk.
@@ -13,10 +16,21 @@ pub struct Recovered {
     /// Term, vote, and what was known to be committed.
     pub hard_state: HardState,
     /// The latest snapshot.
-    pub snapshot: Option<crate::action::Snapshot>,
+    pub snapshot: Option<Snapshot>,
     /// The whole log that the disk holds, consecutive; it reaches back behind
-    /// the snapshot as far as some voter may still need it.
+    /// the snapshot as far as some member may still need it.
     pub entries: Vec<LogEntry>,
+    /// What is kept of a leader's snapshot whose transfer was cut short.
+    pub kept: Option<Kept>,
+}
+
+/// The beginning of a leader's snapshot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Kept {
+    /// Which snapshot.
+    pub meta: SnapshotMeta,
+    /// The first bytes of its image.
+    pub image: Vec<u8>,
 }
 
 /// Why a node cannot start with what its disk holds.
@@ -75,6 +89,14 @@ pub enum RecoverError {
         /// The known commit.
         commit: LogIndex,
     },
+    /// Durable records were damaged, and there is nobody to have them from.
+    #[error(
+        "durable records of this node were damaged, up to entry {must_cover}, and it is the only voter: restore its data directory from a backup, or begin with another"
+    )]
+    NobodyToRepairFrom {
+        /// What its log should hold.
+        must_cover: LogIndex,
+    },
     /// The snapshot is no state.
     #[error("the snapshot of {index} cannot be read: {reason}")]
     Snapshot {
@@ -83,17 +105,47 @@ pub enum RecoverError {
         /// What is wrong.
         reason: crate::queue::DecodeError,
     },
+    /// The snapshot holds another state than it says.
+    #[error(
+        "the snapshot of {index} says that its state is {:032x} and holds {:032x}; restore this node from its peers", expected.0, found.0
+    )]
+    OtherState {
+        /// Its index.
+        index: LogIndex,
+        /// The hash that it says.
+        expected: StateHash,
+        /// The hash of its state.
+        found: StateHash,
+    },
 }
 
-/// The log of a start: `start` is that of the snapshot, or of the founding.
-pub(super) fn log_of(start: LogStart, entries: Vec<LogEntry>) -> Result<Log, RecoverError> {
+/// The state in a snapshot.
+pub(super) fn state_of(snapshot: &Snapshot) -> Result<QueueManager, RecoverError> {
+    let SnapshotMeta { index, state, .. } = snapshot.meta;
+    let queue = QueueManager::from_image(&snapshot.image)
+        .map_err(|reason| RecoverError::Snapshot { index, reason })?;
+    if queue.state_hash() != state {
+        return Err(RecoverError::OtherState {
+            index,
+            expected: state,
+            found: queue.state_hash(),
+        });
+    }
+    Ok(queue)
+}
+
+/// The log of a start: `start` is that of the snapshot, or of the founding. True
+/// beside it if the disk's log is no part of it: then a snapshot that was
+/// installed stands in its place, and the disk was not told before it crashed.
+pub(super) fn log_of(start: LogStart, entries: Vec<LogEntry>) -> Result<(Log, bool), RecoverError> {
     let snapshot = start.position;
     let reaches = entries
         .last()
         .is_some_and(|last| last.index >= snapshot.index);
     let Some(first) = entries.first().filter(|_| reaches) else {
         // The snapshot is all there is.
-        return Ok(Log::new(start));
+        let reset = snapshot.index > LogIndex(0);
+        return Ok((Log::new(start), reset));
     };
     if first.index > snapshot.index.next() {
         return Err(RecoverError::Gap {
@@ -105,12 +157,12 @@ pub(super) fn log_of(start: LogStart, entries: Vec<LogEntry>) -> Result<Log, Rec
     // Unless it reaches to its very beginning, the term before its first entry
     // is unknown: it then begins with that entry itself.
     let (begin, begins_with_first) = if first.index == snapshot.index.next() {
-        (start, false)
+        (start.clone(), false)
     } else if first.index == LogIndex(1) {
         let founding = LogStart {
             position: LogPosition::default(),
             chain: ChainHash::default(),
-            ..start
+            ..start.clone()
         };
         (founding, false)
     } else {
@@ -120,16 +172,22 @@ pub(super) fn log_of(start: LogStart, entries: Vec<LogEntry>) -> Result<Log, Rec
                 index: first.index,
             },
             chain: first.chain_after(),
-            ..start
+            ..start.clone()
         };
         (behind_first, true)
     };
     let mut log = Log::new(begin);
     for entry in entries.into_iter().skip(usize::from(begins_with_first)) {
+        if log.last().index == snapshot.index && log.chain() != start.chain {
+            break;
+        }
         check_next(&log, &entry)?;
         log.append(entry);
     }
-    Ok(log)
+    if log.last().index == snapshot.index && log.chain() != start.chain {
+        return Ok((Log::new(start), true));
+    }
+    Ok((log, false))
 }
 
 fn check_next(log: &Log, entry: &LogEntry) -> Result<(), RecoverError> {

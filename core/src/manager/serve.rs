@@ -35,14 +35,7 @@ impl ContextManager {
                 let status = Box::new(self.status());
                 self.outbox.answer(ticket, Reply::Status(status));
             }
-            Request::Job(job) => {
-                let reply = Reply::Job(self.queue.job(job));
-                self.outbox.answer(ticket, reply);
-            }
-            Request::Context(address) => {
-                let reply = Reply::Context(self.queue.context(&address));
-                self.outbox.answer(ticket, reply);
-            }
+            Request::Read { query, consistency } => self.read(now, ticket, query, consistency),
             Request::FinishedAfter { after, count_max } => {
                 let deadline = now.time + Span::from_ms(self.config.knobs.worker_poll_ms);
                 if !self.feeds.hold(ticket, after, count_max, deadline) {
@@ -102,10 +95,7 @@ impl ContextManager {
                     self.outbox.answer(ticket, Reply::Work(work));
                 }
             }
-            Request::Status
-            | Request::Job(_)
-            | Request::Context(_)
-            | Request::FinishedAfter { .. } => {
+            Request::Status | Request::Read { .. } | Request::FinishedAfter { .. } => {
                 unreachable!("answered by any node")
             }
         }
@@ -202,6 +192,7 @@ impl ContextManager {
             t: self.queue.now(),
             membership: (**self.log.membership()).clone(),
             removed: self.cluster.is_removed(self.log.membership_index()),
+            repairing: self.cluster.repairing(),
             queue: self.queue.counts(),
             workers: workers.collect(),
         }

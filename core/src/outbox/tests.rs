@@ -26,6 +26,7 @@ fn hard_state(term: u64) -> HardState {
         term: Term(term),
         vote: Some(NodeId(2)),
         commit: LogIndex(0),
+        repairing: None,
     }
 }
 
@@ -50,6 +51,28 @@ fn write(outbox: &mut Outbox) -> Write {
 fn says(actions: &[Action]) -> usize {
     let say = |action: &&Action| matches!(action, Action::Say { .. });
     actions.iter().filter(say).count()
+}
+
+#[test]
+fn what_a_turn_adds_and_takes_away_again_is_not_cut_from_the_disk() {
+    let mut outbox = outbox();
+    outbox.append(entry(1, 1));
+    write(&mut outbox);
+    // Two leaders' entries for one place, in one turn.
+    outbox.append(entry(2, 2));
+    outbox.truncate(LogIndex(2));
+    outbox.append(entry(3, 2));
+    let second = write(&mut outbox);
+    assert_eq!(second.truncate_from, None);
+    assert_eq!(second.entries, [entry(3, 2)]);
+    outbox.append(entry(3, 3));
+    outbox.truncate(LogIndex(2));
+    outbox.append(entry(4, 2));
+    outbox.append(entry(4, 3));
+    outbox.truncate(LogIndex(3));
+    let third = write(&mut outbox);
+    assert_eq!(third.truncate_from, Some(LogIndex(2)));
+    assert_eq!(third.entries, [entry(4, 2)]);
 }
 
 #[test]

@@ -337,7 +337,7 @@ impl QueueManager {
     }
 
     fn check_hashes(&self) -> Result<(), String> {
-        fn fresh<K: Ord + Clone + serde::Serialize, V: Clone + serde::Serialize>(
+        fn fresh<K: Ord + Copy + serde::Serialize, V: Clone + serde::Serialize>(
             table: &Table<K, V>,
             tag: u64,
         ) -> bool {

@@ -23,7 +23,7 @@ use super::timers::Timer;
 use super::{Head, QueueManager, tag};
 
 /// The layout that this version writes.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// Why bytes are not a state.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -83,7 +83,8 @@ struct Image {
 }
 
 impl QueueManager {
-    /// The whole state as bytes.
+    /// The whole state as bytes, in one go: for tools and tests. A node takes
+    /// it in parts, for it must not stand still (see [`super::parts`]).
     #[must_use]
     pub fn image(&self) -> Vec<u8> {
         let image = ImageRef {

@@ -8,7 +8,8 @@
 //! How to read it: `jobs` (what is not finished, with its indexes), `contexts`
 //! (what is known of an address), `dependencies` (edges), `admission` (what a
 //! `Submit` does), `attempts` (claims and what becomes of them), `endings` (how
-//! an end spreads), `sessions`, `audit`, `image`, `consistency`.
+//! an end spreads), `sessions`, `audit`, `image` and `parts` (the state as
+//! bytes), `consistency`.
 
 mod admission;
 mod attempts;
@@ -19,10 +20,12 @@ mod contexts;
 mod dependencies;
 mod endings;
 mod finished;
+mod frozen;
 mod image;
 mod jobs;
 mod leases;
 mod order;
+mod parts;
 mod reads;
 mod retry;
 mod sessions;
@@ -53,6 +56,9 @@ use self::dependencies::Edges;
 use self::finished::FinishedJobs;
 pub use self::image::DecodeError;
 use self::jobs::Jobs;
+pub use self::parts::ImagePart;
+use self::parts::Imaging;
+pub use self::reads::BodyCursor;
 use self::sessions::{Seen, Sessions};
 use self::table::{Table, hash_of};
 use self::timers::{Timer, Timers};
@@ -125,6 +131,8 @@ pub struct QueueManager {
     sessions: Sessions,
     workers: Table<WorkerId, WorkerSpec>,
     timers: Timers,
+    /// An image that is being taken. No part of the replicated state.
+    imaging: Option<Imaging>,
     #[cfg(feature = "planted-bugs")]
     planted: Option<crate::planted::Bug>,
 }
@@ -159,6 +167,7 @@ impl QueueManager {
             },
             workers: Table::new(tag::WORKERS),
             timers: Timers::default(),
+            imaging: None,
             #[cfg(feature = "planted-bugs")]
             planted: None,
         }

@@ -1,5 +1,7 @@
 //! What can be asked of the queue without changing it.
 
+use std::ops::Bound;
+
 use crate::address::Address;
 use crate::config::Rules;
 use crate::digest::Digest;
@@ -9,7 +11,12 @@ use crate::status::QueueCounts;
 use crate::time::Stamp;
 
 use super::QueueManager;
+use super::contexts::PlaceId;
 use super::jobs::Phase;
+
+/// How far a walk over the bodies has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BodyCursor(PlaceId);
 
 impl QueueManager {
     /// The rules that it was founded with.
@@ -58,6 +65,29 @@ impl QueueManager {
     #[must_use]
     pub fn last_finish(&self) -> FinishNumber {
         self.head.finished
+    }
+
+    /// The digests of the next bodies that the state speaks of, and how far they
+    /// reach: none if there are no more.
+    #[must_use]
+    pub fn bodies_after(
+        &self,
+        after: Option<BodyCursor>,
+        count_max: u64,
+    ) -> (Vec<Digest>, Option<BodyCursor>) {
+        let from = after.map_or(Bound::Unbounded, |BodyCursor(place)| Bound::Excluded(place));
+        let mut last = None;
+        let digests = self
+            .places
+            .contexts
+            .range((from, Bound::Unbounded))
+            .take(usize::try_from(count_max).unwrap_or(usize::MAX))
+            .map(|(place, context)| {
+                last = Some(BodyCursor(*place));
+                context.result
+            })
+            .collect();
+        (digests, last)
     }
 
     /// A job, finished or not; none if it never was or was purged.

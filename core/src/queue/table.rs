@@ -1,6 +1,6 @@
 //! Ordered tables that know the hash of their content. Every change goes
-//! through the table, so the state hash cannot be forgotten. Knows nothing of
-//! what the rows mean.
+//! through the table, so neither the state hash nor an image under way can be
+//! forgotten. Knows nothing of what the rows mean.
 //!
 //! The hash of a table is the wrapping sum of its rows' hashes: it does not
 //! depend on the order of changes, and a change costs two row hashes. It finds
@@ -12,6 +12,8 @@ use std::ops::RangeBounds;
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 
+use super::frozen::Frozen;
+
 /// Rows by key, and the hash of all of them.
 #[derive(Clone, Debug)]
 pub(super) struct Table<K, V> {
@@ -19,15 +21,14 @@ pub(super) struct Table<K, V> {
     hash: u128,
     /// Keeps equal rows of different tables apart.
     tag: u64,
+    /// What an image under way has not given out of this table. Boxed: nearly
+    /// always there is none, and a change then costs one look at it.
+    frozen: Option<Box<Frozen<K, V>>>,
 }
 
-impl<K: Ord + Serialize, V: Serialize> Table<K, V> {
+impl<K: Ord + Copy + Serialize, V: Clone + Serialize> Table<K, V> {
     pub(super) fn new(tag: u64) -> Table<K, V> {
-        Table {
-            rows: BTreeMap::new(),
-            hash: 0,
-            tag,
-        }
+        Table::from_rows(tag, BTreeMap::new())
     }
 
     /// A table of rows that came from outside: the hash is computed anew.
@@ -35,7 +36,12 @@ impl<K: Ord + Serialize, V: Serialize> Table<K, V> {
         let hash = rows.iter().fold(0u128, |sum, (key, row)| {
             sum.wrapping_add(hash_of(tag, &(key, row)))
         });
-        Table { rows, hash, tag }
+        Table {
+            rows,
+            hash,
+            tag,
+            frozen: None,
+        }
     }
 
     pub(super) fn rows(&self) -> &BTreeMap<K, V> {
@@ -75,10 +81,10 @@ impl<K: Ord + Serialize, V: Serialize> Table<K, V> {
     }
 
     /// Puts a row in, in the place of an older one with its key.
-    pub(super) fn insert(&mut self, key: K, row: V) -> Option<V>
-    where
-        K: Copy,
-    {
+    pub(super) fn insert(&mut self, key: K, row: V) -> Option<V> {
+        if let Some(frozen) = &mut self.frozen {
+            frozen.keep(&key, self.rows.get(&key));
+        }
         self.hash = self.hash.wrapping_add(hash_of(self.tag, &(&key, &row)));
         let old = self.rows.insert(key, row);
         if let Some(old) = &old {
@@ -89,6 +95,9 @@ impl<K: Ord + Serialize, V: Serialize> Table<K, V> {
 
     pub(super) fn remove(&mut self, key: &K) -> Option<V> {
         let row = self.rows.remove(key)?;
+        if let Some(frozen) = &mut self.frozen {
+            frozen.keep(key, Some(&row));
+        }
         self.hash = self.hash.wrapping_sub(hash_of(self.tag, &(key, &row)));
         Some(row)
     }
@@ -96,6 +105,9 @@ impl<K: Ord + Serialize, V: Serialize> Table<K, V> {
     /// Changes a row in place; none if there is none.
     pub(super) fn update<R>(&mut self, key: &K, change: impl FnOnce(&mut V) -> R) -> Option<R> {
         let row = self.rows.get_mut(key)?;
+        if let Some(frozen) = &mut self.frozen {
+            frozen.keep(key, Some(row));
+        }
         let before = hash_of(self.tag, &(key, &*row));
         let answer = change(row);
         let after = hash_of(self.tag, &(key, &*row));
@@ -104,10 +116,61 @@ impl<K: Ord + Serialize, V: Serialize> Table<K, V> {
     }
 }
 
+/// What an image asks of a table, whatever its rows are (see [`super::parts`]).
+pub(super) trait Imaged {
+    /// From now on until it is given out, the content of this moment is kept.
+    fn freeze(&mut self);
+
+    /// Gives out the next rows of that moment (see [`Frozen::give_out`]).
+    fn give_out(&mut self, out: &mut Vec<u8>, budget: &mut u64) -> bool;
+
+    /// Rows that are kept aside.
+    fn kept_count(&self) -> u64;
+
+    /// Planted: changes go into the image that was begun before.
+    #[cfg(feature = "planted-bugs")]
+    fn forget_changes(&mut self, forgets: bool);
+}
+
+impl<K: Ord + Copy + Serialize, V: Clone + Serialize> Imaged for Table<K, V> {
+    fn freeze(&mut self) {
+        self.frozen = Some(Box::new(Frozen::new(&self.rows, self.hash)));
+    }
+
+    fn give_out(&mut self, out: &mut Vec<u8>, budget: &mut u64) -> bool {
+        let Some(frozen) = &mut self.frozen else {
+            return true;
+        };
+        let done = frozen.give_out(&self.rows, self.tag, out, budget);
+        if done {
+            self.frozen = None;
+        }
+        done
+    }
+
+    fn kept_count(&self) -> u64 {
+        self.frozen.as_ref().map_or(0, |frozen| frozen.kept_count())
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    fn forget_changes(&mut self, forgets: bool) {
+        if let Some(frozen) = &mut self.frozen {
+            frozen.forgets = forgets;
+        }
+    }
+}
+
 /// The hash of one value: its wire bytes are streamed, never stored.
 pub(super) fn hash_of<T: Serialize + ?Sized>(tag: u64, value: &T) -> u128 {
     postcard::serialize_with_flavor::<T, _, u128>(value, StateHasher(SipHasher::new(tag, 0)))
         .expect("a hasher takes any bytes, and our own types serialise")
+}
+
+/// The hash of the value whose wire bytes these are.
+pub(super) fn hash_of_bytes(tag: u64, bytes: &[u8]) -> u128 {
+    let mut hasher = SipHasher::<1, 3>::new(tag, 0);
+    hasher.extend(bytes);
+    hasher.finish()
 }
 
 struct StateHasher(SipHasher<1, 3>);

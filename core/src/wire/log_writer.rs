@@ -12,7 +12,7 @@ use crate::limits::ENTRY_BYTES_MAX;
 use crate::wire::log_map::{LogMap, Place};
 use crate::wire::record::{
     BLOCK_BYTES, ENTRY_PREFIX_BYTES, HEADER_BYTES, Header, Kind, LogIdentity,
-    RECORD_BODY_BYTES_MAX, SegmentHeader, block_up, entry_prefix, vote_bytes,
+    RECORD_BODY_BYTES_MAX, SegmentHeader, block_up, entry_prefix, hard_state_bytes,
 };
 
 /// The usual size of a segment file.
@@ -250,39 +250,38 @@ impl LogWriter {
         let mut sheet = Sheet::new(bytes.min(u64::from(self.segment_bytes)));
         let mut copy = None;
         if let Some(next) = batch.hard_state {
-            let promise = |state: &HardState| (state.term, state.vote);
+            let promise = |state: &HardState| (state.term, state.vote, state.repairing);
             copy = (promise(&next) != promise(&self.hard_state)).then_some(next);
-            self.put_hard_state(&mut sheet, Kind::HardState, &next);
-            self.hard_state = next;
+            // The end of a repair is told after this batch's entries, by the
+            // copy alone: a torn write must not leave it without them.
+            let repairing = self.hard_state.repairing;
+            self.put_hard_state(&mut sheet, Kind::HardState, HardState { repairing, ..next });
         }
         if let Some(from) = batch.truncate_from {
             let term = self.map.term_at(from.prev()).unwrap_or_default();
             self.put(&mut sheet, Kind::Truncate, term, from, [&[], &[]]);
             self.map.truncate_from(from);
         }
+        if let Some((index, term)) = batch.reset {
+            self.put(&mut sheet, Kind::Reset, term, index, [&[], &[]]);
+            self.map = LogMap::new(index, term);
+        }
         for entry in batch.entries {
             self.put_entry(&mut sheet, entry);
         }
         if let Some(hard_state) = copy {
             sheet.pad();
-            self.put_hard_state(&mut sheet, Kind::HardStateCopy, &hard_state);
+            self.put_hard_state(&mut sheet, Kind::HardStateCopy, hard_state);
         }
         Ok(self.finish(sheet))
-    }
-
-    /// The steps that replace all entries by a snapshot that ends with `index`.
-    pub fn encode_reset(&mut self, index: LogIndex, term: Term) -> Vec<Step> {
-        let mut sheet = Sheet::new(0);
-        self.put(&mut sheet, Kind::Reset, term, index, [&[], &[]]);
-        self.map = LogMap::new(index, term);
-        self.finish(sheet)
     }
 
     /// The steps that say that all before is durable: makes the last write of a
     /// log that is closed in good order as safe to judge as the others.
     pub fn encode_mark(&mut self) -> Vec<Step> {
         let mut sheet = Sheet::new(0);
-        self.put(&mut sheet, Kind::Mark, Term(0), LogIndex(0), [&[], &[]]);
+        let (term, index) = (self.map.last_term(), self.map.last_index());
+        self.put(&mut sheet, Kind::Mark, term, index, [&[], &[]]);
         self.finish(sheet)
     }
 
@@ -291,6 +290,37 @@ impl LogWriter {
         let mut sheet = Sheet::new(0);
         self.roll(&mut sheet);
         self.finish(sheet)
+    }
+
+    /// The steps that go on after what a recovery left out. The new file's
+    /// header makes that void, and says what the log now promises; it is said
+    /// twice more, each time in a block of its own, because no other record may
+    /// be left that says it.
+    pub fn encode_restart(&mut self) -> Vec<Step> {
+        let mut sheet = Sheet::new(0);
+        self.roll(&mut sheet);
+        self.put_hard_state(&mut sheet, Kind::HardState, self.hard_state);
+        sheet.pad();
+        self.put_hard_state(&mut sheet, Kind::HardStateCopy, self.hard_state);
+        self.finish(sheet)
+    }
+
+    /// The log has nothing that counts: it begins anew after `index`, with
+    /// [`LogWriter::encode_restart`]. Its records are numbered from the first
+    /// again, by which its header says that no file before it is needed.
+    pub(crate) fn begin_anew(&mut self, index: LogIndex, term: Term) {
+        assert!(
+            self.hard_state.repairing.is_some(),
+            "a log is begun anew only to be repaired"
+        );
+        (self.record, self.previous, self.durable) = (0, 0, 0);
+        self.offset = self.segment_bytes;
+        self.hard_state.commit = index;
+        self.map = LogMap::new(index, term);
+    }
+
+    pub(crate) fn set_repairing(&mut self, up_to: LogIndex) {
+        self.hard_state.repairing = Some(up_to);
     }
 
     fn check(&self, batch: &WriteBatch<'_>) -> Result<(), BatchError> {
@@ -314,6 +344,9 @@ impl LogWriter {
             }
             last = from.prev();
             last_term = self.map.term_at(last).unwrap_or(last_term);
+        }
+        if let Some((index, term)) = batch.reset {
+            (last, last_term) = (index, term);
         }
         for entry in batch.entries {
             let (index, bytes, limit) =
@@ -340,14 +373,10 @@ impl LogWriter {
         Ok(())
     }
 
-    fn put_hard_state(&mut self, sheet: &mut Sheet, kind: Kind, state: &HardState) {
-        self.put(
-            sheet,
-            kind,
-            state.term,
-            state.commit,
-            [&vote_bytes(state.vote), &[]],
-        );
+    fn put_hard_state(&mut self, sheet: &mut Sheet, kind: Kind, state: HardState) {
+        let body = hard_state_bytes(&state);
+        self.put(sheet, kind, state.term, state.commit, [&body, &[]]);
+        self.hard_state = state;
     }
 
     fn put_entry(&mut self, sheet: &mut Sheet, entry: &LogEntry) {

@@ -75,7 +75,7 @@ pub enum Kind {
     Segment,
     /// A log entry.
     Entry,
-    /// Term, vote and commit.
+    /// Term, vote, commit, and what is being repaired.
     HardState,
     /// The same again in a block of its own, when term or vote changed: one
     /// damaged sector must not make a voter forget its vote.
@@ -84,7 +84,8 @@ pub enum Kind {
     Truncate,
     /// All entries are replaced by a snapshot up to `index`, of `term`.
     Reset,
-    /// Says nothing, but that everything before it is durable.
+    /// Says nothing but that everything before it is durable, and that the
+    /// last entry is `index`, of `term`.
     Mark,
 }
 
@@ -132,7 +133,7 @@ pub struct Header {
     pub durable: u64,
     /// Of the entry, or of the hard state.
     pub term: Term,
-    /// Of the entry, the truncation or the commit.
+    /// Of the entry, the truncation, the commit or the last entry.
     pub index: LogIndex,
     /// Header checksum of the record before.
     pub previous: u32,
@@ -266,12 +267,22 @@ pub fn read_entry(header: &Header, body: &[u8]) -> Option<LogEntry> {
     })
 }
 
-/// A hard state as a record: term and commit are in the header, the vote is the body.
-pub(crate) fn vote_bytes(vote: Option<NodeId>) -> [u8; 9] {
-    let mut bytes = [0; 9];
-    if let Some(node) = vote {
-        bytes[0] = 1;
-        bytes[1..].copy_from_slice(&node.0.to_le_bytes());
+/// Length of a hard state's body: two numbers that may be missing.
+pub(crate) const HARD_STATE_BYTES: u32 = 9 + 9;
+
+/// A hard state as a record: term and commit are in the header, the vote and
+/// what is being repaired are the body.
+pub(crate) fn hard_state_bytes(state: &HardState) -> [u8; HARD_STATE_BYTES as usize] {
+    let mut bytes = [0; HARD_STATE_BYTES as usize];
+    let numbers = [
+        state.vote.map(|node| node.0),
+        state.repairing.map(|index| index.0),
+    ];
+    for (bytes, number) in bytes.chunks_mut(9).zip(numbers) {
+        if let Some(number) = number {
+            bytes[0] = 1;
+            bytes[1..].copy_from_slice(&number.to_le_bytes());
+        }
     }
     bytes
 }
@@ -279,11 +290,12 @@ pub(crate) fn vote_bytes(vote: Option<NodeId>) -> [u8; 9] {
 /// The hard state of a `HardState` record.
 pub(crate) fn read_hard_state(header: &Header, body: &[u8]) -> Option<HardState> {
     let mut fields = Fields(body);
-    let hard_state = read_vote(&mut fields).map(|vote| HardState {
+    let hard_state = HardState {
         term: header.term,
-        vote,
+        vote: read_optional(&mut fields)?.map(NodeId),
         commit: header.index,
-    })?;
+        repairing: read_optional(&mut fields)?.map(LogIndex),
+    };
     fields.0.is_empty().then_some(hard_state)
 }
 
@@ -292,10 +304,10 @@ fn in_range(number: u64) -> Option<u64> {
     (number < u64::MAX / 2).then_some(number)
 }
 
-fn read_vote(fields: &mut Fields<'_>) -> Option<Option<NodeId>> {
+fn read_optional(fields: &mut Fields<'_>) -> Option<Option<u64>> {
     match (fields.u8()?, fields.u64()?) {
         (0, 0) => Some(None),
-        (1, node) => Some(Some(NodeId(in_range(node)?))),
+        (1, number) => Some(Some(in_range(number)?)),
         _ => None,
     }
 }
@@ -326,7 +338,8 @@ pub struct SegmentHeader {
     pub recycled: bool,
 }
 
-const SEGMENT_BODY_BYTES: u32 = 16 + 8 + 8 + 8 + 9 + 8 + 4 + 1;
+/// Length of a segment header's body.
+pub(crate) const SEGMENT_BODY_BYTES: u32 = 16 + 8 + 8 + 8 + HARD_STATE_BYTES + 8 + 4 + 1;
 
 impl SegmentHeader {
     /// The first block of the file. Not salted: a reader must be able to say
@@ -338,7 +351,7 @@ impl SegmentHeader {
         body.extend_from_slice(&self.identity.node.0.to_le_bytes());
         body.extend_from_slice(&self.identity.incarnation.to_le_bytes());
         body.extend_from_slice(&self.hard_state.term.0.to_le_bytes());
-        body.extend_from_slice(&vote_bytes(self.hard_state.vote));
+        body.extend_from_slice(&hard_state_bytes(&self.hard_state));
         body.extend_from_slice(&self.hard_state.commit.0.to_le_bytes());
         body.extend_from_slice(&self.segment_bytes.to_le_bytes());
         body.push(u8::from(self.recycled));
@@ -375,7 +388,8 @@ impl SegmentHeader {
         let cluster = ClusterId(fields.bytes()?);
         let (node, incarnation) = (NodeId(fields.u64()?), fields.u64()?);
         let term = Term(fields.u64().and_then(in_range)?);
-        let vote = read_vote(&mut fields)?;
+        let vote = read_optional(&mut fields)?.map(NodeId);
+        let repairing = read_optional(&mut fields)?.map(LogIndex);
         let commit = LogIndex(fields.u64().and_then(in_range)?);
         let segment_bytes = fields.u32()?;
         let recycled = match fields.u8()? {
@@ -395,7 +409,12 @@ impl SegmentHeader {
             durable: header.durable,
             base_index: header.index,
             base_term: header.term,
-            hard_state: HardState { term, vote, commit },
+            hard_state: HardState {
+                term,
+                vote,
+                commit,
+                repairing,
+            },
             segment_bytes,
             recycled,
         })

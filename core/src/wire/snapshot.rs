@@ -4,44 +4,32 @@
 //! queue.
 //!
 //! ```text
-//! header  magic u32 | version u16 | membership_bytes u16 | cluster 16 | index u64 | term u64
-//!         | chain u64 | state 32 | membership | crc u32
+//! header  magic u32 | version u16 | meta_bytes u16 | cluster 16 | meta | crc u32
 //! chunk   len u32 (not 0) | crc u32 | bytes
 //! footer  0 u32 | total u64 | digest 32 | crc u32
 //! ```
 
-use std::sync::Arc;
-
 use crate::digest::{Digest, DigestBuilder};
-use crate::entry::ChainHash;
-use crate::ids::{ClusterId, LogIndex, Term};
-use crate::membership::Membership;
+use crate::ids::ClusterId;
+use crate::snapshot::SnapshotMeta;
 use crate::wire::Fields;
 use crate::wire::record::FORMAT_VERSION;
 
 const MAGIC: [u8; 4] = *b"PRSN";
 const DIGEST_DOMAIN: &str = "precentor snapshot 1";
-/// Bytes of the header before the membership.
-const HEAD_BYTES: usize = 4 + 2 + 2 + 16 + 8 + 8 + 8 + 32;
+/// Bytes of the header before its variable part.
+const HEAD_BYTES: usize = 4 + 2 + 2 + 16;
 
 /// Largest chunk of a snapshot, in bytes.
 pub const SNAPSHOT_CHUNK_BYTES_MAX: u64 = 1024 * 1024;
 
-/// What a snapshot stands for.
+/// What a snapshot file says of itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SnapshotMeta {
+pub struct SnapshotHeader {
     /// Whose state.
     pub cluster: ClusterId,
-    /// The last entry that is in it.
-    pub index: LogIndex,
-    /// That entry's term.
-    pub term: Term,
-    /// The hash of the log up to there.
-    pub chain: ChainHash,
-    /// The digest of the state in it.
-    pub state: Digest,
-    /// Who belonged to the cluster as of that entry.
-    pub membership: Arc<Membership>,
+    /// Which state.
+    pub meta: SnapshotMeta,
 }
 
 /// Why bytes are not a snapshot.
@@ -80,21 +68,18 @@ pub struct SnapshotEncoder {
 impl SnapshotEncoder {
     /// Begins a snapshot: appends the header.
     #[must_use]
-    pub fn begin(meta: &SnapshotMeta, out: &mut Vec<u8>) -> SnapshotEncoder {
+    pub fn begin(header: &SnapshotHeader, out: &mut Vec<u8>) -> SnapshotEncoder {
         let start = out.len();
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-        let membership = postcard::to_allocvec(&*meta.membership)
+        let SnapshotHeader { cluster, meta } = header;
+        let meta = postcard::to_allocvec(meta)
             .expect("our own types are plain data: a vector takes them all");
-        let membership_bytes =
-            u16::try_from(membership.len()).expect("a bounded number of members takes few bytes");
-        out.extend_from_slice(&membership_bytes.to_le_bytes());
-        out.extend_from_slice(&meta.cluster.0);
-        out.extend_from_slice(&meta.index.0.to_le_bytes());
-        out.extend_from_slice(&meta.term.0.to_le_bytes());
-        out.extend_from_slice(&meta.chain.0.to_le_bytes());
-        out.extend_from_slice(&meta.state.0);
-        out.extend_from_slice(&membership);
+        let meta_bytes =
+            u16::try_from(meta.len()).expect("a bounded number of members takes few bytes");
+        out.extend_from_slice(&meta_bytes.to_le_bytes());
+        out.extend_from_slice(&cluster.0);
+        out.extend_from_slice(&meta);
         let crc = crc32c::crc32c(&out[start..]);
         out.extend_from_slice(&crc.to_le_bytes());
         let mut digest = DigestBuilder::new(DIGEST_DOMAIN);
@@ -124,20 +109,15 @@ impl SnapshotEncoder {
     }
 }
 
-/// Reads the header alone: which snapshot a file claims to be.
-pub fn read_snapshot_header(bytes: &[u8]) -> Result<SnapshotMeta, SnapshotError> {
-    split_header(bytes).map(|(meta, _)| meta)
-}
-
 /// The header's meaning, and how long it is.
-fn split_header(bytes: &[u8]) -> Result<(SnapshotMeta, usize), SnapshotError> {
+fn split_header(bytes: &[u8]) -> Result<(SnapshotHeader, usize), SnapshotError> {
     let mut fields = Fields(bytes);
     if fields.bytes() != Some(MAGIC) {
         return Err(SnapshotError::Header);
     }
     let version = fields.u16().ok_or(SnapshotError::Header)?;
-    let membership_bytes = usize::from(fields.u16().ok_or(SnapshotError::Header)?);
-    let checked_bytes = HEAD_BYTES + membership_bytes;
+    let meta_bytes = usize::from(fields.u16().ok_or(SnapshotError::Header)?);
+    let checked_bytes = HEAD_BYTES + meta_bytes;
     let (checked, rest) = bytes
         .split_at_checked(checked_bytes)
         .ok_or(SnapshotError::Header)?;
@@ -148,70 +128,133 @@ fn split_header(bytes: &[u8]) -> Result<(SnapshotMeta, usize), SnapshotError> {
         return Err(SnapshotError::OtherVersion { found: version });
     }
     let mut fields = Fields(&checked[8..]);
-    let meta = meta(&mut fields).ok_or(SnapshotError::Header)?;
-    Ok((meta, checked_bytes + 4))
+    let header = header_of(&mut fields).ok_or(SnapshotError::Header)?;
+    Ok((header, checked_bytes + 4))
 }
 
-fn meta(fields: &mut Fields<'_>) -> Option<SnapshotMeta> {
+fn header_of(fields: &mut Fields<'_>) -> Option<SnapshotHeader> {
     let cluster = ClusterId(fields.bytes()?);
-    let (index, term) = (LogIndex(fields.u64()?), Term(fields.u64()?));
-    let chain = ChainHash(fields.u64()?);
-    let state = Digest(fields.bytes()?);
-    let membership: Membership = postcard::from_bytes(fields.0).ok()?;
-    membership.check().ok()?;
-    Some(SnapshotMeta {
-        cluster,
-        index,
-        term,
-        chain,
-        state,
-        membership: Arc::new(membership),
-    })
+    let meta: SnapshotMeta = postcard::from_bytes(fields.0).ok()?;
+    meta.membership.check().ok()?;
+    Some(SnapshotHeader { cluster, meta })
 }
 
 /// Checks a whole snapshot file and returns what it stands for and the state
 /// in it. Either all of it is good or there is no snapshot.
-pub fn decode_snapshot(bytes: &[u8]) -> Result<(SnapshotMeta, Vec<u8>), SnapshotError> {
-    let (meta, header_bytes) = split_header(bytes)?;
-    let (header, mut rest) = bytes.split_at(header_bytes);
-    let mut digest = DigestBuilder::new(DIGEST_DOMAIN);
-    digest.part(header);
-    let mut state = Vec::new();
-    loop {
-        let offset = (bytes.len() - rest.len()) as u64;
-        let damaged = SnapshotError::Chunk { offset };
-        let mut fields = Fields(rest);
-        let len = fields.u32().ok_or(damaged)?;
-        if len == 0 {
-            let total = state.len() as u64;
-            return match footer(rest, total, &digest.finish()) {
-                Some(()) => Ok((meta, state)),
-                None => Err(SnapshotError::Footer { offset }),
-            };
+pub fn decode_snapshot(bytes: &[u8]) -> Result<(SnapshotHeader, Vec<u8>), SnapshotError> {
+    let beginning = decode_beginning(bytes)?;
+    let offset = beginning.file_bytes;
+    let rest = &bytes[offset as usize..];
+    if Fields(rest).u32() != Some(0) {
+        return Err(SnapshotError::Chunk { offset });
+    }
+    let SnapshotEncoder { digest, total } = beginning.encoder;
+    match read_footer(rest) {
+        Some((found, sum)) if found == total && sum == digest.finish() => {
+            Ok((beginning.header, beginning.state))
         }
-        if u64::from(len) > SNAPSHOT_CHUNK_BYTES_MAX {
-            return Err(damaged);
-        }
-        let crc = fields.u32().ok_or(damaged)?;
-        let chunk = fields.slice(len as usize).ok_or(damaged)?;
-        if crc32c::crc32c(chunk) != crc {
-            return Err(damaged);
-        }
-        digest.part(chunk);
-        state.extend_from_slice(chunk);
-        rest = fields.0;
+        Some(_) | None => Err(SnapshotError::Footer { offset }),
     }
 }
 
-fn footer(bytes: &[u8], total: u64, digest: &Digest) -> Option<()> {
+/// What can be read of a snapshot file that was cut off anywhere.
+#[derive(Clone, Debug)]
+pub struct SnapshotBeginning {
+    /// What the file stands for.
+    pub header: SnapshotHeader,
+    /// The state in its good chunks: all before the first that is not good.
+    pub state: Vec<u8>,
+    /// Where the last of them ends in the file.
+    pub file_bytes: u64,
+    /// Goes on from there.
+    pub encoder: SnapshotEncoder,
+}
+
+/// Reads as much of a snapshot file as is good. Its footer is no part of that.
+///
+/// # Errors
+/// If not even the header is good.
+pub fn decode_beginning(bytes: &[u8]) -> Result<SnapshotBeginning, SnapshotError> {
+    let (header, header_bytes) = split_header(bytes)?;
+    let (head, mut rest) = bytes.split_at(header_bytes);
+    let mut digest = DigestBuilder::new(DIGEST_DOMAIN);
+    digest.part(head);
+    let mut state = Vec::new();
+    while let Some((chunk, after)) = split_chunk(rest) {
+        digest.part(chunk);
+        state.extend_from_slice(chunk);
+        rest = after;
+    }
+    let total = state.len() as u64;
+    Ok(SnapshotBeginning {
+        header,
+        state,
+        file_bytes: (bytes.len() - rest.len()) as u64,
+        encoder: SnapshotEncoder { digest, total },
+    })
+}
+
+fn split_chunk(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut fields = Fields(bytes);
+    let head = ChunkHead::read(&fields.bytes()?)?;
+    let chunk = fields.slice(head.chunk_bytes as usize)?;
+    head.fits(chunk).then_some((chunk, fields.0))
+}
+
+/// Longest header of a snapshot file, in bytes.
+pub const SNAPSHOT_HEADER_BYTES_MAX: u64 = HEAD_BYTES as u64 + u16::MAX as u64 + 4;
+/// The footer's length, in bytes.
+pub const SNAPSHOT_FOOTER_BYTES: u64 = 4 + 8 + 32 + 4;
+
+/// Reads the header alone, from the first [`SNAPSHOT_HEADER_BYTES_MAX`] of a
+/// file: what it claims to be, and where its first chunk begins.
+///
+/// # Errors
+/// If it is damaged, or of another version.
+pub fn read_snapshot_header(bytes: &[u8]) -> Result<(SnapshotHeader, u64), SnapshotError> {
+    split_header(bytes).map(|(header, header_bytes)| (header, header_bytes as u64))
+}
+
+/// What stands before each chunk: lets a reader go from one to the next without
+/// reading what is between.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ChunkHead {
+    /// Length of the chunk.
+    pub chunk_bytes: u32,
+    crc: u32,
+}
+
+impl ChunkHead {
+    /// Its length.
+    pub const BYTES: u64 = 8;
+
+    /// Reads it; none if there is no chunk, but the footer or nothing sensible.
+    #[must_use]
+    pub fn read(bytes: &[u8; ChunkHead::BYTES as usize]) -> Option<ChunkHead> {
+        let mut fields = Fields(bytes);
+        let (chunk_bytes, crc) = (fields.u32()?, fields.u32()?);
+        let sensible = chunk_bytes > 0 && u64::from(chunk_bytes) <= SNAPSHOT_CHUNK_BYTES_MAX;
+        sensible.then_some(ChunkHead { chunk_bytes, crc })
+    }
+
+    /// Are these the bytes that were written behind it?
+    #[must_use]
+    pub fn fits(&self, chunk: &[u8]) -> bool {
+        chunk.len() as u64 == u64::from(self.chunk_bytes) && crc32c::crc32c(chunk) == self.crc
+    }
+}
+
+/// Reads a file's last [`SNAPSHOT_FOOTER_BYTES`]: how long the state is, and the
+/// digest of the whole. None if they are no footer.
+#[must_use]
+pub fn read_footer(bytes: &[u8]) -> Option<(u64, Digest)> {
     let (checked, crc) = bytes.split_last_chunk::<4>()?;
     let mut fields = Fields(checked);
-    fields.u32()?;
-    let good = fields.u64()? == total
-        && fields.bytes() == Some(digest.0)
-        && fields.0.is_empty()
-        && u32::from_le_bytes(*crc) == crc32c::crc32c(checked);
-    good.then_some(())
+    let mark = fields.u32()?;
+    let (total, digest) = (fields.u64()?, Digest(fields.bytes()?));
+    let good =
+        mark == 0 && fields.0.is_empty() && u32::from_le_bytes(*crc) == crc32c::crc32c(checked);
+    good.then_some((total, digest))
 }
 
 #[cfg(test)]

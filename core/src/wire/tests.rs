@@ -5,7 +5,7 @@ use crate::bytes::Bytes;
 use crate::command::{Command, Entry};
 use crate::entry::{ChainHash, EntryKind, LogEntry};
 use crate::ids::{Incarnation, LogIndex, NodeId, Sequence, Term};
-use crate::message::{Append, Body, LogPosition, Message};
+use crate::message::{Append, Body, Loan, LogPosition, Message};
 use crate::principal::Principal;
 use crate::time::Stamp;
 
@@ -51,6 +51,36 @@ fn entries_that_do_not_follow_the_previous_one_are_refused() {
 fn an_entry_of_a_later_term_than_its_message_is_refused() {
     let error = message::decode(&message::encode(&append(5, 3))).unwrap_err();
     assert!(matches!(error, DecodeError::Malformed(_)), "{error}");
+}
+
+#[test]
+fn an_entry_of_an_earlier_term_than_the_one_before_is_refused() {
+    let error = message::decode(&message::encode(&append(5, 0))).unwrap_err();
+    assert!(matches!(error, DecodeError::Malformed(_)), "{error}");
+}
+
+fn loan(first: u64, entry_term: u64) -> Message {
+    let Body::Append(append) = append(first, entry_term).body else {
+        unreachable!("it was just made");
+    };
+    Message {
+        term: Term(2),
+        incarnation: Incarnation(7),
+        body: Body::Lend(Loan {
+            previous: append.previous,
+            entries: append.entries,
+        }),
+    }
+}
+
+#[test]
+fn a_loan_is_held_to_what_an_append_is_held_to() {
+    let sent = loan(5, 2);
+    assert_eq!(message::decode(&message::encode(&sent)), Ok(sent));
+    for bad in [loan(7, 2), loan(5, 3), loan(5, 0)] {
+        let error = message::decode(&message::encode(&bad)).unwrap_err();
+        assert!(matches!(error, DecodeError::Malformed(_)), "{error}");
+    }
 }
 
 #[test]

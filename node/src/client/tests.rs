@@ -1,4 +1,5 @@
-use precentor_core::request::Refusal;
+use precentor_core::ids::{JobId, LogIndex};
+use precentor_core::request::{Answer, Consistency, Freshness, Query, Refusal};
 
 use super::*;
 use crate::pilot::Mail;
@@ -34,6 +35,21 @@ fn courier(directory: &Directory) -> Courier {
     Courier::new(directory.clone(), Principal("test".into()))
 }
 
+fn question() -> Request {
+    Request::Read {
+        query: Query::Job(JobId(7)),
+        consistency: Consistency::Linearizable,
+    }
+}
+
+fn nothing() -> Reply {
+    Reply::Read {
+        answer: Answer::Job(None),
+        applied: LogIndex(3),
+        freshness: Freshness::Linearizable,
+    }
+}
+
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(5)
 }
@@ -51,8 +67,8 @@ fn a_hint_is_followed_and_remembered() {
     }));
     let answered = courier.inbox().recv().unwrap();
     assert_eq!(courier.take(answered), None);
-    second.answer(Some(Reply::Job(None)));
-    assert_eq!(courier.receive(soon()), Some((tag, Reply::Job(None))));
+    second.answer(Some(nothing()));
+    assert_eq!(courier.receive(soon()), Some((tag, nothing())));
     assert_eq!(directory.leader_hint(), Some(NodeId(2)));
     assert_eq!(courier.open_count(), 0);
 }
@@ -63,7 +79,7 @@ fn a_request_survives_the_death_of_its_node() {
     let first = Puppet::add(&directory, 1);
     directory.suggest(NodeId(1));
     let mut courier = courier(&directory);
-    let tag = courier.send(Request::Job(precentor_core::ids::JobId(7)));
+    let tag = courier.send(question());
     directory.remove(NodeId(1));
     let second = Puppet::add(&directory, 2);
     drop(first);
@@ -76,13 +92,10 @@ fn a_request_survives_the_death_of_its_node() {
     assert_eq!(courier.take(answered), None);
     let (sender, resent) = unbounded();
     std::thread::scope(|scope| {
-        scope.spawn(move || sender.send(second.answer(Some(Reply::Job(None)))).unwrap());
-        assert_eq!(courier.receive(soon()), Some((tag, Reply::Job(None))));
+        scope.spawn(move || sender.send(second.answer(Some(nothing()))).unwrap());
+        assert_eq!(courier.receive(soon()), Some((tag, nothing())));
     });
-    assert_eq!(
-        resent.recv().unwrap(),
-        Request::Job(precentor_core::ids::JobId(7))
-    );
+    assert_eq!(resent.recv().unwrap(), question());
 }
 
 #[test]
@@ -99,9 +112,9 @@ fn refused_and_unknown_are_asked_again_until_there_is_an_outcome() {
             }));
             only.answer(Some(Reply::Unknown));
             only.answer(Some(Reply::NotLeader { leader: None }));
-            only.answer(Some(Reply::Job(None)));
+            only.answer(Some(nothing()));
         });
-        assert_eq!(courier.receive(soon()), Some((tag, Reply::Job(None))));
+        assert_eq!(courier.receive(soon()), Some((tag, nothing())));
     });
 }
 
@@ -111,12 +124,12 @@ fn a_second_answer_to_one_request_is_ignored() {
     let only = Puppet::add(&directory, 1);
     let mut courier = courier(&directory);
     courier.send(Request::Status);
-    only.answer(Some(Reply::Job(None)));
+    only.answer(Some(nothing()));
     assert!(courier.receive(soon()).is_some());
     let late = Answered {
         tag: 1,
         node: NodeId(1),
-        reply: Some(Reply::Job(None)),
+        reply: Some(nothing()),
     };
     assert_eq!(courier.take(late), None);
 }

@@ -199,6 +199,21 @@ pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// Gives a damaged file another name, under which it is only kept. Not durable
+/// before the directory is synced.
+pub(super) fn set_aside(path: &Path, by: u64) -> io::Result<PathBuf> {
+    let aside = aside_path(path, by);
+    fs::rename(path, &aside)?;
+    Ok(aside)
+}
+
+/// Where a damaged file is kept when the repair began with file `by`.
+pub(super) fn aside_path(path: &Path, by: u64) -> PathBuf {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".damaged-{by}"));
+    PathBuf::from(aside)
+}
+
 fn create_synced(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -211,7 +226,7 @@ fn create_synced(path: &Path) -> io::Result<()> {
     }
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(bytes)?;
     file.sync_all()

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use precentor_core::ids::{LogIndex, NodeId};
+use precentor_core::ids::{ClusterId, LogIndex, NodeId};
 use precentor_core::wire::identity::IdentityError;
 use precentor_core::wire::recover::RecoverError;
 use precentor_core::wire::snapshot::SnapshotError;
@@ -76,8 +76,16 @@ pub enum OpenError {
         /// How.
         error: RecoverError,
     },
+    /// A snapshot is another cluster's.
+    #[error("{} belongs to cluster {found:?}; somebody put it there: take it away", path.display())]
+    SnapshotOfOther {
+        /// The snapshot.
+        path: PathBuf,
+        /// Whose it is.
+        found: ClusterId,
+    },
     /// Entries are missing between the snapshot and the log.
-    #[error("{} begins after entry {base}, but the newest snapshot ends with {}; restore the snapshot, or remove the voter and add it anew", path.display(), newest.map_or_else(|| "nothing".to_owned(), |index| index.to_string()))]
+    #[error("{} begins after entry {base}, but the newest snapshot ends with {}; start the node again", path.display(), newest.map_or_else(|| "nothing".to_owned(), |index| index.to_string()))]
     LogBeginsLate {
         /// The log.
         path: PathBuf,
@@ -86,8 +94,9 @@ pub enum OpenError {
         /// The last entry of the newest snapshot.
         newest: Option<LogIndex>,
     },
-    /// Every snapshot is damaged, and the log alone does not go back far enough.
-    #[error("{}: {error}, and there is no other; remove the voter and add it anew", path.display())]
+    /// A snapshot is of another version, or was damaged while the log that it
+    /// replaced was already gone.
+    #[error("{}: {error}, and there is no other that the log goes back to; start the node again", path.display())]
     Snapshot {
         /// The newest.
         path: PathBuf,

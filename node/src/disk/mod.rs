@@ -3,31 +3,38 @@
 //! decided in `precentor_core::wire`, which the simulator shares.
 //!
 //! ```text
-//! DIR/lock  identity  log/{segment-NUMBER, spare-*}  snapshots/snapshot-INDEX  torn/*
+//! DIR/lock  identity  log/{segment-NUMBER, begun-NUMBER, spare-*}  torn/*
+//! DIR/snapshots/{snapshot-INDEX, unfinished-INDEX, incoming-INDEX}
+//! log/*.damaged-N  snapshots/*.damaged-N   kept for whoever wants to know; N is
+//!                                          the segment that goes on without them
 //! ```
 
 mod directory;
 mod error;
 mod segments;
+mod snapshot_reader;
+mod snapshot_writer;
 mod snapshots;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use precentor_core::driver::Kept;
 use precentor_core::entry::{HardState, LogEntry, WriteBatch};
-use precentor_core::ids::{ClusterId, LogIndex, NodeId, Term};
+use precentor_core::ids::{ClusterId, Incarnation, LogIndex, NodeId};
 use precentor_core::wire::identity::IdentityFile;
 use precentor_core::wire::log_map::{LogMap, Place};
 use precentor_core::wire::log_writer::{LogWriter, SEGMENT_BYTES, Step};
 use precentor_core::wire::record::{BLOCK_BYTES, Header, LogIdentity, read_entry};
-use precentor_core::wire::recover::{Recovered, Recovery, Torn};
-use precentor_core::wire::snapshot::SnapshotMeta;
+use precentor_core::wire::recover::{Damage, Fault, RecoverError, Recovered, Recovery, Torn};
 
 use directory::{Directory, Found};
 pub use error::OpenError;
 use segments::Segments;
-pub use snapshots::LoadedSnapshot;
+pub use snapshot_reader::SnapshotReader;
+pub use snapshot_writer::{FinishedSnapshot, SnapshotWriter};
 use snapshots::Snapshots;
+pub use snapshots::{DamagedSnapshot, LoadedSnapshot};
 
 /// Whose directory it should be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,6 +67,22 @@ pub struct OpenReport {
     pub torn: Option<Torn>,
     /// Where its bytes are kept.
     pub torn_kept: Option<PathBuf>,
+    /// What was durable and is gone. The hard state says up to where the log
+    /// must be repaired, now and at every opening until that is done.
+    pub damage: Option<Damage>,
+    /// Where damaged files, and those that are of no use without them, are kept.
+    pub damaged_kept: Vec<PathBuf>,
+}
+
+/// What writes and reads the snapshots of one directory, beside the log's thread.
+#[derive(Debug)]
+pub struct SnapshotFiles {
+    /// Writes this node's own.
+    pub own: SnapshotWriter,
+    /// Writes what is received of a leader's.
+    pub incoming: SnapshotWriter,
+    /// Reads those that count.
+    pub saved: SnapshotReader,
 }
 
 /// One voter's data directory, locked while this lives.
@@ -74,9 +97,11 @@ pub struct Store {
     segments: Segments,
     snapshots: Snapshots,
     writer: LogWriter,
-    salt: u32,
+    identity: LogIdentity,
     report: OpenReport,
     mode: OpenMode,
+    /// The newest snapshot as it was verified at opening, until it is asked for.
+    opened_with: Option<LoadedSnapshot>,
     failure: Option<String>,
     _directory: Directory,
 }
@@ -116,12 +141,13 @@ impl Store {
             segments: Segments::open(directory.log_path(), segment_bytes)?,
             snapshots: Snapshots::open(directory.snapshots_path())?,
             writer: LogWriter::create(log, segment_bytes),
-            salt: log.salt(),
             report: OpenReport {
                 created: true,
                 ..OpenReport::default()
             },
             mode: OpenMode::Create,
+            identity: log,
+            opened_with: None,
             failure: None,
             _directory: directory,
         };
@@ -143,7 +169,21 @@ impl Store {
         let segments = Segments::open(directory.log_path(), segment_bytes)?;
         let mut recovery = Recovery::new(*log);
         let mut bytes = Vec::new();
-        for number in segments.numbers()? {
+        let numbers = segments.numbers()?;
+        if let Some(newest) = numbers.last()
+            && let Some(segment) = segments.missing_newest(*newest)
+        {
+            // It may have held anything, and nothing after it says what.
+            return Err(OpenError::Log {
+                path: segments.segment_path(segment),
+                error: RecoverError::Lost {
+                    fault: Fault::Missing,
+                    segment,
+                    offset: 0,
+                },
+            });
+        }
+        for number in numbers {
             segments.read_whole(number, &mut bytes)?;
             let path = || segments.segment_path(number);
             recovery
@@ -161,53 +201,81 @@ impl Store {
                 error,
             })?;
         let snapshots = Snapshots::open(directory.snapshots_path())?;
-        let base = recovered.writer.map().base_index();
-        let newest = snapshots.newest();
-        if newest.unwrap_or_default() < base {
-            return Err(OpenError::LogBeginsLate {
-                path: directory.log_path(),
-                base,
-                newest,
-            });
-        }
-        let Recovered {
-            writer,
-            torn,
-            unproven,
-            void_segments,
-        } = recovered;
+        let (snapshot, damaged_snapshots) = snapshots.load(log.cluster)?;
+        let (index, term) = snapshot.as_ref().map_or_else(Default::default, |found| {
+            (found.header.meta.index, found.header.meta.term)
+        });
+        let mut recovered = recovered.beside_snapshot(index, term);
         let report = OpenReport {
-            torn,
+            torn: recovered.torn,
+            damage: recovered.damage,
             ..OpenReport::default()
         };
-        let salt = log.salt();
+        for (path, error) in &damaged_snapshots {
+            tracing::error!(node = %log.node, path = %path.display(), %error, "a snapshot is damaged: an older one or the peers take its place");
+        }
+        let is_writable = mode != OpenMode::ReadOnly;
+        let restart = is_writable.then(|| {
+            recovered
+                .writer
+                .mark_durable(recovered.writer.last_record());
+            recovered.restart()
+        });
         let mut store = Store {
             segments,
             snapshots,
-            writer,
-            salt,
+            writer: recovered.writer.clone(),
             report,
             mode,
+            identity: *log,
+            opened_with: snapshot,
             failure: None,
             _directory: directory,
         };
-        if mode != OpenMode::ReadOnly {
+        if let Some(damage) = &store.report.damage {
+            let path = store.segments.segment_path(damage.segment);
+            tracing::error!(node = %log.node, path = %path.display(), offset = damage.offset, "{damage}");
+        }
+        if let Some(restart) = restart {
             let log_path = store.segments.path().to_owned();
-            let failed = |error| OpenError::io(&log_path, error);
-            store.segments.rewrite(&unproven).map_err(failed)?;
-            store.writer.mark_durable(store.writer.last_record());
-            if let Some(torn) = torn {
-                store.report.torn_kept = Some(store.keep_torn(&torn).map_err(failed)?);
-                let steps = store.writer.encode_roll();
-                store.perform(&steps).map_err(failed)?;
-            }
-            store.segments.remove(&void_segments).map_err(failed)?;
             store
-                .segments
-                .go_on(store.writer.segment())
-                .map_err(failed)?;
+                .repair(&recovered, &restart, &damaged_snapshots)
+                .map_err(|error| OpenError::io(&log_path, error))?;
         }
         Ok(store)
+    }
+
+    /// Brings the files in order. Can be broken off anywhere: the next opening
+    /// finds the same and takes it up again.
+    fn repair(
+        &mut self,
+        found: &Recovered,
+        restart: &[Step],
+        damaged_snapshots: &[DamagedSnapshot],
+    ) -> io::Result<()> {
+        self.segments.rewrite(&found.unproven)?;
+        if let Some(torn) = &found.torn {
+            self.report.torn_kept = Some(self.keep_torn(torn)?);
+        }
+        let by = self.writer.segment();
+        if let Some(damage) = &found.damage
+            && damage.bytes > 0
+            && !found.damaged_segments.contains(&damage.segment)
+        {
+            let copy = self.segments.keep_copy(damage.segment, by)?;
+            self.report.damaged_kept.push(copy);
+        }
+        // From here on it is known for good that the node must be repaired.
+        self.perform(restart)?;
+        // Only now: their records are evidence of what this node acknowledged.
+        let mut kept = self.segments.set_aside(&found.damaged_segments, by)?;
+        kept.extend(self.snapshots.set_aside(damaged_snapshots, by)?);
+        for path in &kept {
+            tracing::warn!(node = %self.identity.node, path = %path.display(), "a damaged file, or one of no use behind damage, is kept under this name");
+        }
+        self.report.damaged_kept.extend(kept);
+        self.segments.remove(&found.void_segments)?;
+        self.segments.go_on(self.writer.segment())
     }
 
     fn keep_torn(&self, torn: &Torn) -> io::Result<PathBuf> {
@@ -221,6 +289,12 @@ impl Store {
     #[must_use]
     pub fn report(&self) -> &OpenReport {
         &self.report
+    }
+
+    /// Which life of the directory this is.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        Incarnation(self.identity.incarnation)
     }
 
     /// The hard state as last made durable.
@@ -242,6 +316,7 @@ impl Store {
     }
 
     /// Makes a batch durable: one write and one sync, unless it begins a new file.
+    /// Of a log that it resets the files go.
     /// A batch that contradicts the log is refused with
     /// [`io::ErrorKind::InvalidInput`] and changes nothing; any other error is final.
     pub fn append(&mut self, batch: &WriteBatch<'_>) -> io::Result<()> {
@@ -250,14 +325,11 @@ impl Store {
             .writer
             .encode(batch)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        self.perform(&steps)
-    }
-
-    /// Replaces the whole log by a snapshot that is saved already.
-    pub fn reset(&mut self, index: LogIndex, term: Term) -> io::Result<()> {
-        self.check_writable()?;
-        let steps = self.writer.encode_reset(index, term);
-        self.perform(&steps)
+        self.perform(&steps)?;
+        match batch.reset {
+            Some((index, _)) => self.recycle(index),
+            None => Ok(()),
+        }
     }
 
     /// The entries from `from` to before `to`, as many as `bytes_max` allows but
@@ -270,6 +342,7 @@ impl Store {
         bytes_max: u64,
     ) -> io::Result<Vec<LogEntry>> {
         self.check_alive()?;
+        let salt = self.identity.salt();
         let mut entries = Vec::new();
         let mut bytes: u64 = 0;
         let mut index = from;
@@ -284,7 +357,7 @@ impl Store {
             let record =
                 self.segments
                     .read_record(place.segment, place.offset, place.body_bytes)?;
-            let entry = Header::read(self.salt, record)
+            let entry = Header::read(salt, record)
                 .ok()
                 .filter(|(header, _)| header.index == index && header.term == place.term)
                 .and_then(|(header, _)| read_entry(&header, header.body(record)?));
@@ -314,22 +387,66 @@ impl Store {
             .oldest_of_two()
             .unwrap_or_default()
             .min(up_to);
-        let needed = self.writer.forget_up_to(limit);
+        self.recycle(limit)
+    }
+
+    fn recycle(&mut self, up_to: LogIndex) -> io::Result<()> {
+        let needed = self.writer.forget_up_to(up_to);
         let result = self.segments.recycle_before(needed);
         self.remember(result)
     }
 
-    /// Saves a snapshot and verifies it before it counts. Two generations are kept.
-    pub fn save_snapshot(&mut self, meta: &SnapshotMeta, state: &[u8]) -> io::Result<()> {
+    /// What writes and reads snapshots in this directory; there is one at a time.
+    /// Beside it what an earlier life has received of a leader's snapshot, if that
+    /// is still of use. What other earlier lives have left unfinished goes.
+    pub fn snapshot_files(&self) -> Result<(SnapshotFiles, Option<Kept>), OpenError> {
+        let (cluster, path) = (self.identity.cluster, self.snapshots.path());
+        let newest = self.snapshots.newest().unwrap_or_default();
+        let useless = newest.max(self.hard_state().commit);
+        let (incoming, kept) = SnapshotWriter::of_leader(cluster, path, useless)?;
+        let files = SnapshotFiles {
+            own: SnapshotWriter::of_own(cluster, path)?,
+            incoming,
+            saved: SnapshotReader::new(cluster, path),
+        };
+        Ok((files, kept))
+    }
+
+    /// Makes a snapshot count that was written and verified. Two generations are kept.
+    pub fn adopt_snapshot(&mut self, finished: FinishedSnapshot) -> io::Result<()> {
         self.check_writable()?;
-        let result = self.snapshots.save(meta, state);
+        self.opened_with = None;
+        let result = self.snapshots.adopt(finished);
         self.remember(result)
     }
 
     /// The newest snapshot that is whole and that the log reaches back to.
-    /// `None` if none was ever saved; an error if there are only damaged ones.
-    pub fn load_snapshot(&self) -> Result<Option<LoadedSnapshot>, OpenError> {
-        self.snapshots.load(self.writer.map().base_index())
+    /// `None` if none was ever saved, or only damaged ones and the log still
+    /// holds everything.
+    pub fn load_snapshot(&mut self) -> Result<Option<LoadedSnapshot>, OpenError> {
+        if let Some(snapshot) = self.opened_with.take() {
+            return Ok(Some(snapshot));
+        }
+        let base = self.writer.map().base_index();
+        let (found, damaged) = self.snapshots.load(self.identity.cluster)?;
+        let index = found.as_ref().map(|found| found.header.meta.index);
+        if index.unwrap_or_default() >= base {
+            return Ok(found);
+        }
+        Err(match damaged.into_iter().next() {
+            Some((path, error)) => OpenError::Snapshot { path, error },
+            None => OpenError::LogBeginsLate {
+                path: self.segments.path().to_owned(),
+                base,
+                newest: index,
+            },
+        })
+    }
+
+    /// Whose log it is, and which life of its directory.
+    #[must_use]
+    pub fn identity(&self) -> LogIdentity {
+        self.identity
     }
 
     /// Ends in good order: the next opening knows that everything was synced.

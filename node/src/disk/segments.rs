@@ -13,13 +13,16 @@ use precentor_core::wire::record::{HEADER_BYTES, SegmentHeader};
 use precentor_core::wire::recover::Extent;
 
 use super::OpenError;
-use super::directory::sync_directory;
+use super::directory::{aside_path, set_aside, sync_directory, write_synced};
 
 const SEGMENT: &str = "segment-";
 /// A file of zeros, ready for use.
 const SPARE_NEW: &str = "spare-new";
 /// A file that was a segment, ready for use.
 const SPARE_USED: &str = "spare-used-";
+/// An empty file whose name tells the newest segment: if that file goes, its
+/// absence is noticed.
+const BEGUN: &str = "begun-";
 /// A spare that is not full size yet.
 const UNFINISHED: &str = "unfinished";
 /// How many used files are kept for later.
@@ -39,6 +42,8 @@ pub(super) struct Segments {
     reader: Option<(u64, File)>,
     window: Window,
     used_spares: Vec<PathBuf>,
+    /// The newest segment that was ever begun, as its witness says.
+    begun: Option<u64>,
     /// Makes the next file while the current one fills.
     maker: Option<JoinHandle<io::Result<()>>>,
     /// Written, not synced.
@@ -65,12 +70,16 @@ impl Window {
 
 impl Segments {
     pub(super) fn open(path: PathBuf, segment_bytes: u32) -> Result<Segments, OpenError> {
-        let mut used_spares = Vec::new();
+        let (mut used_spares, mut begun) = (Vec::new(), None);
         for entry in fs::read_dir(&path).map_err(|error| OpenError::io(&path, error))? {
             let entry = entry.map_err(|error| OpenError::io(&path, error))?;
-            if entry.file_name().to_string_lossy().starts_with(SPARE_USED) {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with(SPARE_USED) {
                 used_spares.push(entry.path());
             }
+            let number = name.strip_prefix(BEGUN).map(str::parse::<u64>);
+            begun = begun.max(number.and_then(Result::ok));
         }
         Ok(Segments {
             path,
@@ -79,6 +88,7 @@ impl Segments {
             reader: None,
             window: Window::default(),
             used_spares,
+            begun,
             maker: None,
             dirty: false,
         })
@@ -174,7 +184,11 @@ impl Segments {
     /// Writes again what was read but may never have reached the disk.
     pub(super) fn rewrite(&mut self, extents: &[Extent]) -> io::Result<()> {
         for extent in extents {
-            let bytes = self.read_at(extent.segment, extent.offset, extent.bytes)?;
+            // An extent is whole blocks; a file whose end was cut off may end within one.
+            let len = fs::metadata(self.segment_path(extent.segment))?.len();
+            let left = len.saturating_sub(u64::from(extent.offset));
+            let count = u64::from(extent.bytes).min(left) as u32;
+            let bytes = self.read_at(extent.segment, extent.offset, count)?;
             let file = OpenOptions::new()
                 .write(true)
                 .open(self.segment_path(extent.segment))?;
@@ -256,7 +270,28 @@ impl Segments {
         fs::rename(&spare, self.segment_path(number))?;
         sync_directory(&self.path)?;
         self.current = Some((number, file));
+        self.witness(number)
+    }
+
+    /// Remembers, outside of the file, that there is one.
+    fn witness(&mut self, number: u64) -> io::Result<()> {
+        let path = |number| self.path.join(format!("{BEGUN}{number:016}"));
+        File::create(path(number))?;
+        sync_directory(&self.path)?;
+        if let Some(before) = self
+            .begun
+            .replace(number)
+            .filter(|before| *before != number)
+        {
+            // If this is not durable, two witnesses are left: the newer one counts.
+            fs::remove_file(path(before))?;
+        }
         Ok(())
+    }
+
+    /// The newest segment that was ever begun, if it is gone.
+    pub(super) fn missing_newest(&self, newest: u64) -> Option<u64> {
+        self.begun.filter(|begun| *begun > newest)
     }
 
     fn take_spare(&mut self) -> io::Result<(PathBuf, bool)> {
@@ -326,6 +361,37 @@ impl Segments {
             let path = self.path.join(format!("{SEGMENT}{number:016}"));
             *file = File::open(path).expect("the current segment is there");
         }
+    }
+
+    /// From here on every write seems to work, and its sync fails: the null
+    /// device takes bytes and cannot be synced.
+    #[cfg(test)]
+    pub(super) fn break_syncs(&mut self) {
+        if let Some((_, file)) = &mut self.current {
+            let null = OpenOptions::new().write(true).open("/dev/null");
+            *file = null.expect("there is a null device");
+        }
+    }
+
+    /// Keeps files that are damaged, or of no use behind damage, under other names.
+    pub(super) fn set_aside(&self, numbers: &[u64], by: u64) -> io::Result<Vec<PathBuf>> {
+        let paths = numbers.iter().map(|number| self.segment_path(*number));
+        let kept = paths
+            .map(|path| set_aside(&path, by))
+            .collect::<io::Result<Vec<PathBuf>>>()?;
+        if !kept.is_empty() {
+            sync_directory(&self.path)?;
+        }
+        Ok(kept)
+    }
+
+    /// Keeps a copy of a file whose beginning is still needed.
+    pub(super) fn keep_copy(&self, number: u64, by: u64) -> io::Result<PathBuf> {
+        let path = self.segment_path(number);
+        let copy = aside_path(&path, by);
+        write_synced(&copy, &fs::read(&path)?)?;
+        sync_directory(&self.path)?;
+        Ok(copy)
     }
 
     /// Removes files that hold nothing that counts.

@@ -1,20 +1,20 @@
-//! Snapshot files: two generations, each verified by reading it back before it
-//! counts. A snapshot that does not verify never makes anything else go.
+//! Which snapshots count: two generations. One counts from when it is adopted,
+//! and a snapshot that does not verify never makes anything else go. Knows not
+//! how one is written: that is another thread's work, so that the log's does not
+//! wait for its bytes.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use precentor_core::ids::LogIndex;
-use precentor_core::wire::snapshot::{
-    SnapshotEncoder, SnapshotError, SnapshotMeta, decode_snapshot,
-};
+use precentor_core::ids::{ClusterId, LogIndex};
+use precentor_core::wire::snapshot::{SnapshotError, SnapshotHeader, decode_snapshot};
 
 use super::OpenError;
-use super::directory::sync_directory;
+use super::directory::{set_aside, sync_directory};
+use super::snapshot_writer::FinishedSnapshot;
 
 const SNAPSHOT: &str = "snapshot-";
-const UNFINISHED: &str = "unfinished";
 /// How many are kept: the newest may turn out to be damaged.
 const GENERATIONS: usize = 2;
 
@@ -29,12 +29,13 @@ pub(super) struct Snapshots {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LoadedSnapshot {
     /// What it stands for.
-    pub meta: SnapshotMeta,
+    pub header: SnapshotHeader,
     /// The state.
     pub state: Vec<u8>,
-    /// Newer ones that are damaged, and how.
-    pub damaged: Vec<(PathBuf, SnapshotError)>,
 }
+
+/// A snapshot file that cannot be used, and why.
+pub type DamagedSnapshot = (PathBuf, SnapshotError);
 
 impl Snapshots {
     pub(super) fn open(path: PathBuf) -> Result<Snapshots, OpenError> {
@@ -59,27 +60,21 @@ impl Snapshots {
         (self.indexes.len() >= GENERATIONS).then(|| self.indexes[0])
     }
 
-    fn file(&self, index: LogIndex) -> PathBuf {
-        self.path.join(format!("{SNAPSHOT}{:020}", index.0))
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
-    pub(super) fn save(&mut self, meta: &SnapshotMeta, state: &[u8]) -> io::Result<()> {
-        let unfinished = self.path.join(UNFINISHED);
-        let mut bytes = Vec::with_capacity(state.len() + 4_096);
-        let mut encoder = SnapshotEncoder::begin(meta, &mut bytes);
-        encoder.state(state, &mut bytes);
-        encoder.finish(&mut bytes);
-        let mut file = File::create(&unfinished)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        forget_cached(&file)?;
-        drop(file);
-        drop(bytes);
-        verify(&unfinished, meta)?;
-        fs::rename(&unfinished, self.file(meta.index))?;
+    fn file(&self, index: LogIndex) -> PathBuf {
+        snapshot_path(&self.path, index)
+    }
+
+    /// From here on it counts.
+    pub(super) fn adopt(&mut self, finished: FinishedSnapshot) -> io::Result<()> {
+        let index = finished.index();
+        fs::rename(finished.path(), self.file(index))?;
         sync_directory(&self.path)?;
-        if let Err(position) = self.indexes.binary_search(&meta.index) {
-            self.indexes.insert(position, meta.index);
+        if let Err(position) = self.indexes.binary_search(&index) {
+            self.indexes.insert(position, index);
         }
         while self.indexes.len() > GENERATIONS {
             let oldest = self.indexes.remove(0);
@@ -88,60 +83,53 @@ impl Snapshots {
         Ok(())
     }
 
-    pub(super) fn load(&self, log_base: LogIndex) -> Result<Option<LoadedSnapshot>, OpenError> {
+    /// The newest that is whole, and those newer ones that are not.
+    pub(super) fn load(
+        &self,
+        cluster: ClusterId,
+    ) -> Result<(Option<LoadedSnapshot>, Vec<DamagedSnapshot>), OpenError> {
         let mut damaged = Vec::new();
         for index in self.indexes.iter().rev() {
             let path = self.file(*index);
             let bytes = fs::read(&path).map_err(|error| OpenError::io(&path, error))?;
             match decode_snapshot(&bytes) {
-                Ok((meta, _)) if meta.index < log_base => {
-                    let newest = Some(meta.index);
-                    return Err(OpenError::LogBeginsLate {
-                        path,
-                        base: log_base,
-                        newest,
-                    });
+                Ok((header, _)) if header.cluster != cluster => {
+                    let found = header.cluster;
+                    return Err(OpenError::SnapshotOfOther { path, found });
                 }
-                Ok((meta, state)) => {
-                    return Ok(Some(LoadedSnapshot {
-                        meta,
-                        state,
-                        damaged,
-                    }));
+                Ok((header, state)) if header.meta.index == *index => {
+                    return Ok((Some(LoadedSnapshot { header, state }), damaged));
+                }
+                Ok(_) => damaged.push((path, SnapshotError::Header)),
+                Err(error @ SnapshotError::OtherVersion { .. }) => {
+                    return Err(OpenError::Snapshot { path, error });
                 }
                 Err(error) => damaged.push((path, error)),
             }
         }
-        // All damaged: harmless only if the log still holds everything.
-        match damaged.into_iter().next() {
-            Some((path, error)) if log_base > LogIndex(0) => {
-                Err(OpenError::Snapshot { path, error })
-            }
-            Some(_) | None => Ok(None),
+        Ok((None, damaged))
+    }
+
+    /// Takes damaged ones out of the two that are kept, and keeps their files.
+    pub(super) fn set_aside(
+        &mut self,
+        damaged: &[DamagedSnapshot],
+        by: u64,
+    ) -> io::Result<Vec<PathBuf>> {
+        let mut kept = Vec::new();
+        for (path, _) in damaged {
+            kept.push(set_aside(path, by)?);
+            self.indexes
+                .retain(|index| snapshot_path(&self.path, *index) != *path);
         }
+        if !damaged.is_empty() {
+            sync_directory(&self.path)?;
+        }
+        Ok(kept)
     }
 }
 
-fn verify(path: &Path, meta: &SnapshotMeta) -> io::Result<()> {
-    match decode_snapshot(&fs::read(path)?) {
-        Ok((found, _)) if found == *meta => Ok(()),
-        Ok(_) => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "another snapshot was read back",
-        )),
-        Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
-    }
-}
-
-/// Makes the next read come from the disk, so that it proves something.
-#[cfg(target_os = "linux")]
-fn forget_cached(file: &File) -> io::Result<()> {
-    rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?;
-    Ok(())
-}
-
-/// Elsewhere the read may come from memory; it still proves the encoding.
-#[cfg(not(target_os = "linux"))]
-fn forget_cached(_file: &File) -> io::Result<()> {
-    Ok(())
+/// The file of the snapshot that ends with `index`.
+pub(super) fn snapshot_path(directory: &Path, index: LogIndex) -> PathBuf {
+    directory.join(format!("{SNAPSHOT}{:020}", index.0))
 }

@@ -1,14 +1,17 @@
 use std::fs;
-use std::sync::Arc;
 
-use precentor_core::digest::Digest;
 use precentor_core::entry::{ChainHash, EntryKind};
-use precentor_core::membership::Membership;
+use precentor_core::ids::Term;
 use precentor_core::wire::log_writer::SEGMENT_BYTES_MIN;
+use precentor_core::wire::record::{ENTRY_PREFIX_BYTES, HEADER_BYTES};
 use precentor_core::wire::recover::RecoverError;
 use tempfile::TempDir;
 
 use super::*;
+
+mod repairs;
+mod snapshots;
+use snapshots::save;
 
 const SEGMENT: u32 = SEGMENT_BYTES_MIN;
 
@@ -65,18 +68,6 @@ fn damage(directory: &TempDir, place: &Place, at: u32) {
     fs::write(&path, bytes).unwrap();
 }
 
-fn snapshot(index: u64) -> SnapshotMeta {
-    let state = Digest::of(&index.to_le_bytes());
-    SnapshotMeta {
-        cluster: us().cluster,
-        index: LogIndex(index),
-        term: Term(1),
-        chain: ChainHash(3),
-        state,
-        membership: Arc::new(Membership::founding([NodeId(1)])),
-    }
-}
-
 #[test]
 fn what_was_appended_is_there_after_a_restart_in_any_order_of_ending() {
     let (directory, mut store) = new();
@@ -85,6 +76,7 @@ fn what_was_appended_is_there_after_a_restart_in_any_order_of_ending() {
         term: Term(3),
         vote: Some(NodeId(2)),
         commit: LogIndex(0),
+        repairing: None,
     };
     let first = entries(3, 1..=200);
     store
@@ -143,7 +135,7 @@ fn a_write_that_was_cut_off_anywhere_costs_only_itself_and_its_bytes_are_kept_as
     drop(store);
     let segment = format!("log/segment-{:016}", place.segment);
     let whole = fs::read(directory.path().join(&segment)).unwrap();
-    let record = 64 + 17;
+    let record = (HEADER_BYTES + ENTRY_PREFIX_BYTES) as usize + 17;
     for cut in (0..2 * record).step_by(7) {
         let mut bytes = whole.clone();
         bytes[place.offset as usize + cut..].fill(0);
@@ -179,52 +171,6 @@ fn a_write_that_was_cut_off_anywhere_costs_only_itself_and_its_bytes_are_kept_as
             "cut at {cut}"
         );
     }
-}
-
-#[test]
-fn a_bad_byte_in_a_durable_record_is_an_error_and_nothing_is_cut() {
-    let (directory, mut store) = new();
-    append(&mut store, 1, 1..=2);
-    append(&mut store, 1, 3..=3);
-    let place = *store.log().get(LogIndex(2)).unwrap();
-    drop(store);
-    damage(&directory, &place, 70);
-    for _ in 0..2 {
-        let error = open(&directory, OpenMode::Existing).unwrap_err();
-        let damaged = matches!(
-            error,
-            OpenError::Log {
-                error: RecoverError::Damaged {
-                    index: Some(LogIndex(2)),
-                    ..
-                },
-                ..
-            }
-        );
-        assert!(damaged, "{error}");
-    }
-    damage(&directory, &place, 70);
-    assert_eq!(last(&open(&directory, OpenMode::Existing).unwrap()), 3);
-}
-
-#[test]
-fn the_last_write_before_a_close_in_good_order_is_judged_like_any_other() {
-    let (directory, mut store) = new();
-    append(&mut store, 1, 1..=1);
-    let place = *store.log().get(LogIndex(1)).unwrap();
-    store.close().unwrap();
-    damage(&directory, &place, 0);
-    let error = open(&directory, OpenMode::Existing).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            OpenError::Log {
-                error: RecoverError::Damaged { .. },
-                ..
-            }
-        ),
-        "{error}"
-    );
 }
 
 #[test]
@@ -267,7 +213,7 @@ fn after_a_failed_write_nothing_works_any_more_but_opening_again() {
         store.append(&WriteBatch::default()).unwrap_err(),
         store.read(LogIndex(1), LogIndex(2), 10).unwrap_err(),
         store.compact(LogIndex(1)).unwrap_err(),
-        store.save_snapshot(&snapshot(1), b"").unwrap_err(),
+        save(&mut store, 1, b"").unwrap_err(),
     ] {
         assert!(error.to_string().contains("failed before"), "{error}");
     }
@@ -435,14 +381,14 @@ fn recycled_files_never_bring_old_entries_back() {
     for index in 1..=60 {
         append(&mut store, 1, index..=index);
     }
-    store.save_snapshot(&snapshot(30), b"thirty").unwrap();
+    save(&mut store, 30, b"thirty").unwrap();
     store.compact(LogIndex(60)).unwrap();
     assert_eq!(
         store.log().base_index(),
         LogIndex(0),
         "one snapshot alone frees nothing"
     );
-    store.save_snapshot(&snapshot(60), b"sixty").unwrap();
+    save(&mut store, 60, b"sixty").unwrap();
     store.compact(LogIndex(60)).unwrap();
     assert_eq!(
         store.log().base_index(),
@@ -459,64 +405,4 @@ fn recycled_files_never_bring_old_entries_back() {
     }
     let read = store.read(LogIndex(31), LogIndex(71), u64::MAX).unwrap();
     assert_eq!(read, entries(1, 31..=70));
-}
-
-#[test]
-fn a_damaged_newest_snapshot_gives_way_to_the_one_before() {
-    let (directory, mut store) = new();
-    append(&mut store, 1, 1..=3);
-    assert_eq!(store.load_snapshot().unwrap(), None);
-    for index in 1..=3 {
-        store
-            .save_snapshot(&snapshot(index), format!("state {index}").as_bytes())
-            .unwrap();
-    }
-    drop(store);
-    let snapshots = directory.path().join("snapshots");
-    assert_eq!(fs::read_dir(&snapshots).unwrap().count(), 2);
-    let store = open(&directory, OpenMode::Existing).unwrap();
-    let loaded = store.load_snapshot().unwrap().unwrap();
-    assert_eq!(
-        (loaded.meta, &loaded.state[..]),
-        (snapshot(3), &b"state 3"[..])
-    );
-    let newest = snapshots.join(format!("snapshot-{:020}", 3));
-    let mut bytes = fs::read(&newest).unwrap();
-    bytes[90] ^= 1;
-    fs::write(&newest, bytes).unwrap();
-    let loaded = store.load_snapshot().unwrap().unwrap();
-    assert_eq!(
-        (loaded.meta, &loaded.state[..]),
-        (snapshot(2), &b"state 2"[..])
-    );
-    assert_eq!(loaded.damaged.len(), 1);
-    assert_eq!(loaded.damaged[0].0, newest);
-}
-
-#[test]
-fn a_log_that_begins_after_every_snapshot_is_refused() {
-    let (directory, mut store) = new();
-    store.save_snapshot(&snapshot(90), b"ninety").unwrap();
-    store.reset(LogIndex(90), Term(4)).unwrap();
-    append(&mut store, 4, 91..=91);
-    drop(store);
-    assert_eq!(last(&open(&directory, OpenMode::Existing).unwrap()), 91);
-    fs::remove_file(
-        directory
-            .path()
-            .join(format!("snapshots/snapshot-{:020}", 90)),
-    )
-    .unwrap();
-    let error = open(&directory, OpenMode::Existing).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            OpenError::LogBeginsLate {
-                base: LogIndex(90),
-                newest: None,
-                ..
-            }
-        ),
-        "{error}"
-    );
 }

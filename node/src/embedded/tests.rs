@@ -1,11 +1,19 @@
+use std::fs;
+
+use precentor_core::address::Address;
 use precentor_core::command::{Command, Outcome};
-use precentor_core::ids::{ClusterId, Sequence};
+use precentor_core::context::ContextKind;
+use precentor_core::ids::{
+    ClusterId, FinishNumber, LogIndex, RequestId, Sequence, SessionId, WorkerId, WorkerIncarnation,
+};
+use precentor_core::job::{Class, Generator, JobSpec, WorkerSpec};
 use precentor_core::principal::Principal;
-use precentor_core::request::{Reply, Request};
+use precentor_core::request::{Poll, Reply, Request};
 use tempfile::tempdir;
 
 use super::*;
 use crate::client::Courier;
+use crate::reader::Reader;
 
 fn data(path: &Path, nodes: u32) -> DataDir {
     let wanted = Identity::found(ClusterId([5; 16]), "p", Path::new("/tree"), nodes);
@@ -101,4 +109,190 @@ fn a_body_is_read_from_whichever_node_has_it_and_no_more_after_its_end() {
     cluster.kill(NodeId(1));
     assert_eq!(locked(&cluster.library().0).len(), 0);
     assert!(cluster.running().is_empty());
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One who asks for contexts, and makes them.
+struct Maker {
+    courier: Courier,
+    session: u64,
+    requests: u64,
+    /// The bodies of all that is published, by number from 1.
+    bodies: Vec<Digest>,
+}
+
+impl Maker {
+    fn new(cluster: &EmbeddedCluster) -> Maker {
+        let mut courier = Courier::new(cluster.directory(), Principal("test".into()));
+        let session = open_session(&mut courier);
+        let mut maker = Maker {
+            courier,
+            session,
+            requests: 0,
+            bodies: Vec::new(),
+        };
+        maker.propose(Command::Register {
+            worker: WorkerSpec {
+                worker: WorkerId(1),
+                incarnation: WorkerIncarnation(1),
+                slots: 8,
+                engines: vec!["engine".into()],
+            },
+        });
+        maker
+    }
+
+    fn propose(&mut self, command: Command) -> Outcome {
+        self.requests += 1;
+        let request = Request::Propose {
+            request: Some(RequestId {
+                session: SessionId(self.session),
+                sequence: Sequence(self.requests),
+            }),
+            acknowledged: Sequence(self.requests),
+            command,
+        };
+        match self.courier.call(request, PATIENCE) {
+            Some(Reply::Applied { outcome, .. }) => outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Publishes so many contexts more.
+    fn publish(&mut self, count: usize) {
+        let first = self.bodies.len();
+        let item = |number: usize| JobSpec {
+            address: Address::parse(&format!("ucxl://p/f{number}")).unwrap(),
+            kind: ContextKind::File,
+            subject: Digest::of(&number.to_le_bytes()),
+            generator: Generator {
+                engine: "engine".into(),
+                version: 1,
+                parameters: Digest::ZERO,
+            },
+            class: Class::Normal,
+            tenant: "t".into(),
+            dependencies: Vec::new(),
+            delay_ms: 0,
+        };
+        let items = (first..first + count).map(item).collect();
+        let outcome = self.propose(Command::Submit { items });
+        assert!(matches!(outcome, Outcome::Submitted(_)), "{outcome:?}");
+        while self.bodies.len() < first + count {
+            let poll = Request::Poll(Poll {
+                worker: WorkerId(1),
+                incarnation: WorkerIncarnation(1),
+                slots_free: 8,
+                held: Vec::new(),
+            });
+            let Some(Reply::Work(work)) = self.courier.call(poll, PATIENCE) else {
+                panic!("the leader has no work");
+            };
+            for assignment in work.assignments {
+                let body = Bytes::from(format!("{} ", self.bodies.len()).repeat(500).into_bytes());
+                let result = Digest::of(&body);
+                let outcome = self.propose(Command::Complete {
+                    job: assignment.job,
+                    token: assignment.token,
+                    result,
+                    body,
+                });
+                assert_eq!(outcome, Outcome::Completed);
+                self.bodies.push(result);
+            }
+        }
+    }
+}
+
+/// Waits until a node has applied the end of the `count`th job.
+fn await_finished(cluster: &EmbeddedCluster, node: NodeId, count: u64) {
+    let (to, answers) = crossbeam_channel::unbounded();
+    let until = Instant::now() + PATIENCE;
+    loop {
+        // Held by the node until there is one, or its hold time is over.
+        let request = Request::FinishedAfter {
+            after: FinishNumber(count - 1),
+            count_max: 1,
+        };
+        let mailbox = &cluster.nodes[&node].mailbox;
+        mailbox.ask(Principal("test".into()), request, &to, 0);
+        match answers.recv_timeout(PATIENCE).unwrap().reply {
+            Some(Reply::Finished { jobs, .. }) if !jobs.is_empty() => return,
+            Some(_) => assert!(Instant::now() < until, "{node} has not caught up"),
+            None => panic!("{node} ended"),
+        }
+    }
+}
+
+/// The entries that a stopped node has on disk: from after which one, and up to which.
+fn log_of(path: &Path, node: NodeId) -> (LogIndex, LogIndex) {
+    let identity = disk::Identity {
+        cluster: ClusterId([5; 16]),
+        node,
+        name: "p".into(),
+    };
+    let voter = path.join(node.to_string()).join("voter");
+    let store = Store::open(&voter, &identity, OpenMode::ReadOnly).unwrap();
+    (store.log().base_index(), store.log().last_index())
+}
+
+#[test]
+fn a_node_that_was_away_for_too_long_catches_up_by_a_snapshot_and_has_all_bodies() {
+    let dir = tempdir().unwrap();
+    let knobs = Knobs {
+        snapshot_every_bytes: 8 * 1024,
+        log_slack_bytes: 1_024,
+        snapshot_part_bytes: 512,
+        ..Knobs::default()
+    };
+    let mut cluster = EmbeddedCluster::start(data(dir.path(), 3), knobs).unwrap();
+    let mut maker = Maker::new(&cluster);
+    maker.publish(10);
+    let leader = cluster.directory().leader_hint();
+    let away = cluster.voters().into_iter().find(|n| Some(*n) != leader);
+    let away = away.unwrap();
+    await_finished(&cluster, away, 10);
+    cluster.kill(away);
+    let (_, last) = log_of(dir.path(), away);
+    maker.publish(150);
+
+    // Killed again, wherever in the transfer it was by then.
+    for _ in 0..3 {
+        cluster.restart(away).unwrap();
+        maker.publish(1);
+        cluster.kill(away);
+    }
+    cluster.restart(away).unwrap();
+    await_finished(&cluster, away, 163);
+    let reader = locked(&cluster.library.0)[&away].clone();
+    for digest in &maker.bodies {
+        let body = reader.get(digest).unwrap().expect("it has every body");
+        assert_eq!(Digest::of(&body), *digest);
+    }
+    drop(reader);
+    // It goes on by the log, and comes back from its own disk.
+    maker.publish(5);
+    await_finished(&cluster, away, 168);
+    cluster.kill(away);
+    let (base, after) = log_of(dir.path(), away);
+    assert!(
+        base > last,
+        "the log begins after {base}, as before at {last}"
+    );
+    assert!(after > base);
+    let snapshots = dir.path().join(away.to_string()).join("voter/snapshots");
+    let names = fs::read_dir(snapshots).unwrap();
+    for name in names.map(|entry| entry.unwrap().file_name()) {
+        let name = name.into_string().unwrap();
+        assert!(!name.starts_with("incoming"), "{name} was left behind");
+    }
+    cluster.restart(away).unwrap();
+    maker.publish(5);
+    await_finished(&cluster, away, 173);
+    assert_eq!(cluster.running().len(), 3);
+    cluster.stop();
+    // All three logs begin behind a snapshot, whose members are three.
+    let stopped = Reader::open(dir.path(), "").unwrap();
+    assert_eq!(stopped.queue().contexts(None).count(), 173);
 }

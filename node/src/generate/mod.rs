@@ -18,7 +18,7 @@ use precentor_core::ids::{
 };
 use precentor_core::job::{Finished, JobState, JobView};
 use precentor_core::principal::Principal;
-use precentor_core::request::{Reply, Request};
+use precentor_core::request::{Answer, Consistency, Query, Reply, Request};
 use precentor_core::status::{QueueCounts, Status};
 
 pub mod chaos;
@@ -574,7 +574,11 @@ fn final_state(
         while asked.len() < FINAL_OPEN_MAX
             && let Some(job) = left.next()
         {
-            asked.insert(courier.send(Request::Job(*job)), *job);
+            let question = Request::Read {
+                query: Query::Job(*job),
+                consistency: Consistency::Linearizable,
+            };
+            asked.insert(courier.send(question), *job);
         }
         if asked.is_empty() {
             return Ok(state);
@@ -582,7 +586,14 @@ fn final_state(
         let Some((tag, reply)) = courier.receive(Instant::now() + PATIENCE) else {
             return Err(no_answer("the final state is not known"));
         };
-        if let (Some(job), Reply::Job(view)) = (asked.remove(&tag), reply) {
+        if let (
+            Some(job),
+            Reply::Read {
+                answer: Answer::Job(view),
+                ..
+            },
+        ) = (asked.remove(&tag), reply)
+        {
             state.insert(job, view);
         }
     }

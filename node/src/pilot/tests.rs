@@ -5,8 +5,8 @@ fn a_question_that_nobody_answers_is_answered_with_nothing_once() {
     let (answers, inbox) = unbounded();
     drop(ReplyTo::new(answers.clone(), 1, NodeId(1)));
     assert!(inbox.try_recv().unwrap().reply.is_none());
-    ReplyTo::new(answers, 2, NodeId(1)).answer(Reply::Job(None));
-    assert_eq!(inbox.try_recv().unwrap().reply, Some(Reply::Job(None)));
+    ReplyTo::new(answers, 2, NodeId(1)).answer(Reply::Unknown);
+    assert_eq!(inbox.try_recv().unwrap().reply, Some(Reply::Unknown));
     assert!(inbox.try_recv().is_err(), "one answer each");
 }
 

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use precentor_core::action::Write;
+use precentor_core::entry::HardState;
 use precentor_core::event::Event;
 use precentor_core::ids::{LogIndex, NodeId, Term};
 use precentor_core::log::TermAt;
@@ -25,17 +27,21 @@ struct Seen {
     applied: LogIndex,
     role: Option<RoleName>,
     yielding: bool,
-    last: LogIndex,
+    /// The end of its log after this turn, and after the one before.
+    last: LogPosition,
+    last_before: LogPosition,
     stands_at: Option<Time>,
 }
 
 /// What of a turn's events may delay a candidacy.
 #[derive(Clone, Debug, Default)]
 struct Reasons {
-    /// A leader's word, or its successor's call.
+    /// A leader's word in a new round, or its successor's call.
     heard: bool,
     /// Who asked for a vote: one that got it is waited for.
     asked: Vec<NodeId>,
+    /// The latest round of a leader that came, with its term.
+    round: Option<(Term, u64)>,
 }
 
 /// What was seen of elections.
@@ -45,6 +51,9 @@ pub struct Elections {
     votes: BTreeMap<(Place, Term), NodeId>,
     /// With which log each candidate stood.
     stood: BTreeMap<(NodeId, Term), LogPosition>,
+    /// With which log each vote was given: it leaves when it is durable, and
+    /// what is borrowed meanwhile does not make it wrong.
+    voted_with: BTreeMap<(Place, Term), LogPosition>,
     seen: Vec<Seen>,
     reasons: Vec<Reasons>,
 }
@@ -55,6 +64,7 @@ impl Elections {
             leaders: BTreeMap::new(),
             votes: BTreeMap::new(),
             stood: BTreeMap::new(),
+            voted_with: BTreeMap::new(),
             seen: vec![Seen::default(); count],
             reasons: vec![Reasons::default(); count],
         }
@@ -64,13 +74,26 @@ impl Elections {
         let reasons = &mut self.reasons[place];
         if let Event::Peer { from, message } = event {
             match message.body {
-                Body::Append(_) | Body::TimeoutNow => reasons.heard = true,
+                Body::Append(ref append) => {
+                    let round = Some((message.term, append.round));
+                    reasons.heard |= reasons.round < round;
+                    reasons.round = reasons.round.max(round);
+                }
+                Body::TimeoutNow => reasons.heard = true,
                 Body::Vote { .. } => reasons.asked.push(*from),
                 Body::PreVote { .. }
                 | Body::PreVoteReply { .. }
                 | Body::VoteReply { .. }
                 | Body::AppendReply(_)
-                | Body::Removed { .. } => {}
+                | Body::Removed { .. }
+                | Body::Lend(_)
+                | Body::ReadIndex { .. }
+                | Body::ReadIndexReply { .. }
+                | Body::SnapshotOffer(_)
+                | Body::SnapshotFetch { .. }
+                | Body::SnapshotPiece { .. }
+                | Body::BodiesFetch { .. }
+                | Body::Bodies { .. } => {}
             }
         }
     }
@@ -78,7 +101,11 @@ impl Elections {
     /// Whoever asks in vain must not keep others from standing (dissertation
     /// §9.6: a pre-vote changes nothing at who is asked).
     fn check_timer(&mut self, moment: Moment, view: &View<'_>) -> Verdict {
-        let reasons = std::mem::take(&mut self.reasons[moment.place]);
+        let next = Reasons {
+            round: self.reasons[moment.place].round,
+            ..Reasons::default()
+        };
+        let reasons = std::mem::replace(&mut self.reasons[moment.place], next);
         let (Some(before), Some(after)) = (self.seen[moment.place].stands_at, view.stands_at())
         else {
             return Ok(());
@@ -102,8 +129,11 @@ impl Elections {
 
     pub(super) fn on_recovered(&mut self, place: Place, view: &View<'_>, disk: &Disk) -> Verdict {
         let durable = disk.durable_state();
+        self.reasons[place] = Reasons::default();
         self.seen[place] = Seen {
             term: durable.term,
+            last: view.last(),
+            last_before: view.last(),
             ..Seen::default()
         };
         ensure(
@@ -151,23 +181,25 @@ impl Elections {
                 )
             },
         )?;
-        let (before_last, before_term) = (seen.last, seen.term);
+        let seen_term = seen.term;
         let was = seen.role;
         let (yielded, yielding) = (seen.yielding, view.phase() == PhaseName::Yielding);
+        let last_before = seen.last;
         *seen = Seen {
+            last: view.last(),
+            last_before,
             term,
             commit,
             applied,
             role: Some(role),
             yielding,
-            last: view.last().index,
             stands_at: view.stands_at(),
         };
-        let (had, has, seen_term) = (before_last, view.last().index, before_term);
+        let (had, has) = (last_before, view.last());
         ensure(
             !(yielded && yielding && seen_term == term) || had == has,
             Checker::HandOver,
-            || format!("{node} hands over in {term}, and its log went from {had} to {has}"),
+            || format!("{node} hands over in {term}, and its log went from {had:?} to {has:?}"),
         )?;
         if yielding && !yielded {
             marks.hit(Mark::Yielding);
@@ -199,6 +231,29 @@ impl Elections {
         })
     }
 
+    /// A vote is written in the turn in which it is given.
+    pub(super) fn on_write(&mut self, place: Place, write: &Write) {
+        let Some(HardState {
+            term,
+            vote: Some(_),
+            ..
+        }) = write.hard_state
+        else {
+            return;
+        };
+        // The vote was given between these two: the shorter is no excuse for a
+        // log that is behind both.
+        let Seen {
+            last, last_before, ..
+        } = self.seen[place];
+        let with = if last.is_behind(last_before) {
+            last
+        } else {
+            last_before
+        };
+        self.voted_with.entry((place, term)).or_insert(with);
+    }
+
     pub(super) fn on_say(
         &mut self,
         place: Place,
@@ -221,6 +276,7 @@ impl Elections {
                 self.stood.insert((NodeId(place as u64 + 1), term), last);
             }
             Body::VoteReply { granted: true } => {
+                let mine = self.voted_with.get(&(place, term)).copied().unwrap_or(mine);
                 // Since the vote was given, a leader of that term may have added entries.
                 let theirs = self.stood.get(&(to, term)).filter(|_| mine.term < term);
                 ensure(
@@ -228,18 +284,19 @@ impl Elections {
                     Checker::ElectionSafety,
                     || {
                         format!(
-                            "n{} votes in {term} for {to}, whose log ends at {theirs:?}; its own ends at {mine:?}",
+                            "n{} votes in {term} for {to}, whose log ends at {theirs:?}; its own ended at {mine:?}",
                             place + 1
                         )
                     },
                 )?;
             }
-            // Since its last word the successor may follow another, in a later term.
+            // Since its last word the successor may follow another, in a later term,
+            // and its disk may have been damaged.
             Body::TimeoutNow if view.role() == RoleName::Leader => {
                 let successor = &disks[to.0 as usize - 1];
                 let has_all = successor.holds_durably(mine.index, mine.term);
                 ensure(
-                    has_all || successor.written_term() > term,
+                    has_all || successor.written_term() > term || successor.repairing().is_some(),
                     Checker::HandOver,
                     || {
                         format!(
@@ -255,12 +312,30 @@ impl Elections {
             | Body::Append(_)
             | Body::AppendReply(_)
             | Body::TimeoutNow
-            | Body::Removed { .. } => {}
+            | Body::Removed { .. }
+            | Body::Lend(_)
+            | Body::ReadIndex { .. }
+            | Body::ReadIndexReply { .. }
+            | Body::SnapshotOffer(_)
+            | Body::SnapshotFetch { .. }
+            | Body::SnapshotPiece { .. }
+            | Body::BodiesFetch { .. }
+            | Body::Bodies { .. } => {}
         }
         let vote = match message.body {
             Body::Vote { .. } => Some(NodeId(place as u64 + 1)),
             Body::VoteReply { granted: true } => Some(to),
-            Body::VoteReply { granted: false } | Body::Append(_) | Body::AppendReply(_) => None,
+            Body::VoteReply { granted: false }
+            | Body::Append(_)
+            | Body::AppendReply(_)
+            | Body::Lend(_)
+            | Body::ReadIndex { .. }
+            | Body::ReadIndexReply { .. }
+            | Body::SnapshotOffer(_)
+            | Body::SnapshotFetch { .. }
+            | Body::SnapshotPiece { .. }
+            | Body::BodiesFetch { .. }
+            | Body::Bodies { .. } => None,
             Body::PreVote { .. }
             | Body::PreVoteReply { .. }
             | Body::TimeoutNow
@@ -275,6 +350,19 @@ impl Elections {
                 )
             })?;
         }
+        let stands = matches!(message.body, Body::Vote { .. });
+        let repairing = disks[place].repairing();
+        ensure(
+            repairing.is_none() || vote.is_none(),
+            Checker::RepairBeforeVote,
+            || {
+                format!(
+                    "n{} {} in {term}, and its log is damaged: it lacks up to {repairing:?}",
+                    place + 1,
+                    if stands { "stands" } else { "votes" }
+                )
+            },
+        )?;
         let durable = disks[place].durable_state();
         let holds =
             durable.term >= term && (vote.is_none() || durable.term > term || durable.vote == vote);

@@ -65,8 +65,8 @@ impl History {
             Reply::NotLeader { .. }
             | Reply::Refused { .. }
             | Reply::Invalid { .. }
-            | Reply::Job(_)
-            | Reply::Context(_)
+            // Judged by another.
+            | Reply::Read { .. }
             | Reply::Status(_)
             | Reply::Membership { .. }
             | Reply::ChangeRefused(_)

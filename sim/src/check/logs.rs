@@ -6,6 +6,7 @@ use precentor_core::action::Write;
 use precentor_core::command::{Command, Entry};
 use precentor_core::entry::{EntryKind, LogEntry};
 use precentor_core::ids::{LogIndex, NodeId, Term};
+use precentor_core::log::TermAt;
 use precentor_core::message::{AppendResult, Body, Message};
 use precentor_core::status::RoleName;
 use precentor_core::time::Time;
@@ -176,7 +177,12 @@ impl Logs {
         }
         for index in compared.0 + 1..=commit.0 {
             let index = LogIndex(index);
-            let Some(entry) = view.entry_at(index).or_else(|| disks[place].entry(index)) else {
+            // What a snapshot has just taken the place of may be on the disk yet.
+            let on_disk = || {
+                let entry = disks[place].entry(index)?;
+                (view.term_at(index) == TermAt::Known(entry.term)).then_some(entry)
+            };
+            let Some(entry) = view.entry_at(index).or_else(on_disk) else {
                 continue;
             };
             match self.get(index) {
@@ -217,7 +223,12 @@ impl Logs {
         if view.role() != RoleName::Leader {
             return Ok(());
         }
-        let holds = |node: NodeId| disks[node.0 as usize - 1].holds_durably(commit, tip.entry.term);
+        // A node that confirmed it, and lost it since, does not vote before it
+        // has it again: that is as good.
+        let holds = |node: NodeId| {
+            let disk = &disks[node.0 as usize - 1];
+            disk.holds_durably(commit, tip.entry.term) || disk.repairing() >= Some(commit)
+        };
         let membership = view.membership();
         ensure(
             membership.has_quorum(holds),

@@ -7,6 +7,9 @@ pub mod history;
 pub mod leases;
 pub mod logs;
 pub mod queue;
+pub mod reads;
+pub mod snapshots;
+pub mod topology;
 
 use std::fmt;
 
@@ -33,6 +36,10 @@ pub enum Checker {
     CommittedNeverLost,
     /// Replicas have equal state at equal index.
     EqualState,
+    /// A node with a damaged log neither votes nor stands before it is whole again.
+    RepairBeforeVote,
+    /// A snapshot is the state at its index, whatever happens while it is taken.
+    SnapshotIsState,
     /// A terminal state is reached once and stays.
     OneTerminalState,
     /// At most one job of a context runs.
@@ -57,6 +64,10 @@ pub enum Checker {
     AuditChain,
     /// The core's own assertions and its reports of broken invariants.
     CoreAssertion,
+    /// A linearizable read sees what was committed before it was asked.
+    FreshReads,
+    /// A stale answer is as young as it says.
+    HonestAge,
     /// What a client was told does not fit together.
     ClientView,
     /// What a message says is what its bytes say.
@@ -74,6 +85,8 @@ pub enum Checker {
     SickLeader,
     /// A deadline that has come moves on when the node is woken.
     Spinning,
+    /// Where a node reaches a majority both ways, a leader serves soon and stays.
+    ServingLeader,
     /// After healing, everything accepted ends and replicas agree.
     Liveness,
 }
@@ -84,7 +97,11 @@ impl Checker {
     pub fn is_liveness(self) -> bool {
         matches!(
             self,
-            Checker::Liveness | Checker::Spinning | Checker::SickLeader | Checker::ElectionTimer
+            Checker::Liveness
+                | Checker::ServingLeader
+                | Checker::Spinning
+                | Checker::SickLeader
+                | Checker::ElectionTimer
         )
     }
 }
@@ -136,6 +153,8 @@ pub struct Checks {
     queue: queue::Queue,
     history: history::History,
     leases: leases::Leases,
+    snapshots: snapshots::Snapshots,
+    reads: reads::Reads,
 }
 
 impl Checks {
@@ -148,6 +167,8 @@ impl Checks {
             queue: queue::Queue::new(count),
             history: history::History::default(),
             leases: leases::Leases::new(knobs),
+            snapshots: snapshots::Snapshots::new(count),
+            reads: reads::Reads::new(count),
         }
     }
 
@@ -159,6 +180,8 @@ impl Checks {
         self.logs.on_recovered(place);
         self.leases.on_recovered(place);
         self.queue.on_recovered(place);
+        self.snapshots.on_recovered(place);
+        self.reads.on_recovered(place);
         self.elections.on_recovered(place, view, &disks[place])
     }
 
@@ -166,6 +189,9 @@ impl Checks {
     pub fn on_event(&mut self, moment: Moment, event: &Event, view: &View<'_>) {
         self.elections.on_event(moment.place, event);
         self.leases.on_event(moment, event, view);
+        self.snapshots.on_event(moment.place, event);
+        self.reads
+            .on_event(moment, event, view, self.logs.committed());
     }
 
     /// A turn was taken, and none of its actions performed yet.
@@ -183,6 +209,7 @@ impl Checks {
         self.elections.on_turn(moment, view, &self.logs, marks)?;
         for action in actions {
             if let Action::Write(write) = action {
+                self.elections.on_write(moment.place, write);
                 self.logs
                     .on_write(moment, write, &disks[moment.place], marks)?;
             }
@@ -195,6 +222,7 @@ impl Checks {
             self.history.on_committed(LogIndex(index), &self.logs);
         }
         self.queue.on_turn(moment.place, view, &self.logs, marks)?;
+        self.reads.on_turn(moment, view);
         for action in actions {
             match action {
                 Action::Say { to, message } => {
@@ -203,19 +231,34 @@ impl Checks {
                     self.logs
                         .on_say(moment.place, message, &disks[moment.place])?;
                 }
-                Action::Answer { reply, .. } => {
+                Action::Answer { ticket, reply } => {
                     self.history
                         .on_answer(reply, &self.logs, &self.queue, marks)?;
+                    let committed = self.logs.committed();
+                    self.reads
+                        .on_answer(moment, *ticket, reply, view, committed, marks)?;
                 }
                 Action::Audit(record) => self.queue.on_audit(record)?,
                 Action::Halt(violation) => on_halt(violation)?,
+                Action::SaveSnapshot(part) => {
+                    let disk = &disks[moment.place];
+                    self.snapshots
+                        .on_part(moment.place, part, disk, &self.queue, marks)?;
+                }
                 Action::Write(_)
                 | Action::ReadLog { .. }
                 | Action::PutBlob { .. }
-                | Action::SaveSnapshot(_)
-                | Action::CompactLog { .. } => {}
+                | Action::CompactLog { .. }
+                | Action::KeepPiece(_)
+                | Action::InstallSnapshot { .. }
+                | Action::ReadSnapshot { .. }
+                | Action::ReadBodies { .. }
+                | Action::FindLacking { .. } => {}
             }
         }
+        self.snapshots.on_turn(actions)?;
+        self.snapshots
+            .on_installed(moment.place, view, &disks[moment.place])?;
         Ok(())
     }
 }

@@ -44,6 +44,11 @@ impl Queue {
         self.granted.contains(&token)
     }
 
+    /// The state's hash at an index, as far as a replica was seen there.
+    pub(super) fn hash_at(&self, index: LogIndex) -> Option<StateHash> {
+        self.hashes.get(&index).copied()
+    }
+
     /// Does an item of the feed say what was seen before?
     pub(super) fn agrees(&self, finished: &Finished) -> Verdict {
         let known = self

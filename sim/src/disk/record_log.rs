@@ -1,19 +1,40 @@
 //! The log as the bytes that production lays down: every write goes through
 //! the real record format, a crash tears it in sectors of 512 bytes, and a
-//! restart reads it with the real recovery. Knows nothing of time.
+//! restart reads it with the real recovery. What was durable may rot. Knows
+//! nothing of time.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use precentor_core::entry::{HardState, LogEntry, WriteBatch};
-use precentor_core::ids::{ClusterId, LogIndex, NodeId};
+use precentor_core::ids::{ClusterId, LogIndex, NodeId, Term};
 use precentor_core::wire::log_writer::{LogWriter, SEGMENT_BYTES_MIN, Step};
-use precentor_core::wire::record::{Header, LogIdentity, read_entry};
-use precentor_core::wire::recover::{RecoverError, recover};
+use precentor_core::wire::record::{BLOCK_BYTES, Header, LogIdentity, read_entry};
+use precentor_core::wire::recover::{Damage, RecoverError, Recovered, recover};
 
 use crate::tape::Roll;
 
 /// What a disk writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
+
+/// What became of something durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Rotten {
+    /// One bit is another.
+    Bit,
+    /// A block is zeros, or another block.
+    Block,
+}
+
+/// What a restart reads.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) hard_state: HardState,
+    /// The entry before the first.
+    pub(super) base: LogIndex,
+    pub(super) entries: Vec<LogEntry>,
+    /// What was durable and is gone.
+    pub(super) damage: Option<Damage>,
+}
 
 /// A node's log files.
 #[derive(Clone, Debug)]
@@ -29,11 +50,11 @@ pub(super) struct RecordLog {
 }
 
 impl RecordLog {
-    pub(super) fn new(node: u32) -> RecordLog {
+    pub(super) fn new(node: u32, incarnation: u64) -> RecordLog {
         let identity = LogIdentity {
             cluster: ClusterId([7; 16]),
             node: NodeId(u64::from(node) + 1),
-            incarnation: 1,
+            incarnation,
         };
         RecordLog {
             identity,
@@ -44,20 +65,10 @@ impl RecordLog {
         }
     }
 
-    pub(super) fn write(
-        &mut self,
-        hard_state: Option<HardState>,
-        truncate_from: Option<LogIndex>,
-        entries: &[LogEntry],
-    ) {
-        let batch = WriteBatch {
-            hard_state,
-            truncate_from,
-            entries,
-        };
+    pub(super) fn write(&mut self, batch: &WriteBatch<'_>) {
         let steps = self
             .writer
-            .encode(&batch)
+            .encode(batch)
             .expect("the core writes what a log can take");
         self.pending.push_back((self.writer.last_record(), steps));
     }
@@ -106,35 +117,93 @@ impl RecordLog {
         reached > 0
     }
 
-    /// Reads the files back, and goes on from there.
-    pub(super) fn recover(&mut self) -> Result<(HardState, Vec<LogEntry>), RecoverError> {
+    /// Damages what is durable: flips a bit, or writes zeros or another block
+    /// over one. Says what it was. It spares what no log can tell
+    /// from a torn tail, and does not take the node all that it has: if the
+    /// damage would be either, nothing happens to the files.
+    pub(super) fn rot(&mut self, mut roll: Roll) -> Option<Rotten> {
+        let block = BLOCK_BYTES as usize;
+        let used: Vec<(u64, usize)> = self
+            .files
+            .iter()
+            .flat_map(|(number, bytes)| {
+                let blocks = bytes.chunks(block).enumerate();
+                blocks
+                    .filter(|(_, bytes)| bytes.iter().any(|byte| *byte != 0))
+                    .map(move |(at, _)| (*number, at * block))
+            })
+            .collect();
+        if used.is_empty() {
+            return None;
+        }
+        let before = self.clone();
+        let last_record = self.read().ok().map(|found| found.writer.last_record());
+        let (number, at) = *roll.pick(&used);
+        let (other, other_at) = *roll.pick(&used);
+        let (how, place) = (roll.below(3), roll.below(u64::from(BLOCK_BYTES)) as usize);
+        let bit = 1 << roll.below(8);
+        let misdirected = self.files[&other][other_at..][..block].to_vec();
+        let bytes = &mut self.file(number)[at..][..block];
+        match how {
+            0 => {
+                // Where something is: padding says nothing.
+                let end = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0);
+                bytes[place % (end + 1)] ^= bit;
+            }
+            1 => bytes.fill(0),
+            _ => bytes.copy_from_slice(&misdirected),
+        }
+        let is_fair = self.read().is_ok_and(|found| {
+            found.damage.is_some() || Some(found.writer.last_record()) == last_record
+        });
+        if !is_fair {
+            *self = before;
+            return None;
+        }
+        let changed = self.files != before.files;
+        changed.then_some(if how == 0 { Rotten::Bit } else { Rotten::Block })
+    }
+
+    fn read(&self) -> Result<Recovered, RecoverError> {
         let segments = self.files.iter().map(|(&n, bytes)| (n, bytes.as_slice()));
-        let found = match recover(self.identity, SEGMENT_BYTES_MIN, segments) {
+        recover(self.identity, SEGMENT_BYTES_MIN, segments)
+    }
+
+    /// Reads the files back, and goes on from there.
+    pub(super) fn recover(&mut self, snapshot: (LogIndex, Term)) -> Result<Found, RecoverError> {
+        let found = match self.read() {
             Ok(found) => found,
             Err(RecoverError::NoSegments) => {
                 self.writer = LogWriter::create(self.identity, SEGMENT_BYTES_MIN);
-                return Ok((HardState::default(), Vec::new()));
+                return Ok(Found::default());
             }
             Err(error) => return Err(error),
         };
-        self.writer = found.writer;
+        let mut found = found.beside_snapshot(snapshot.0, snapshot.1);
         self.was_torn = found.torn.is_some();
-        self.writer.mark_durable(self.writer.last_record());
-        if self.was_torn {
-            for step in self.writer.encode_roll() {
-                self.perform(&step);
-            }
-            self.writer.mark_durable(self.writer.last_record());
+        found.writer.mark_durable(found.writer.last_record());
+        let steps = found.restart();
+        self.writer = found.writer;
+        for step in &steps {
+            self.perform(step);
         }
+        self.writer.mark_durable(self.writer.last_record());
+        let useless = [found.void_segments, found.damaged_segments].concat();
+        self.files.retain(|number, _| !useless.contains(number));
         let map = self.writer.map();
-        let (base, last) = (map.base_index().0, map.last_index().0);
-        let entries = (base + 1..=last).filter_map(|index| {
+        let (base, last) = (map.base_index(), map.last_index());
+        let entries = (base.0 + 1..=last.0).filter_map(|index| {
             let place = map.get(LogIndex(index))?;
             let bytes = &self.files.get(&place.segment)?[place.offset as usize..];
             let (header, _) = Header::read(self.identity.salt(), bytes).ok()?;
             read_entry(&header, header.body(bytes)?)
         });
-        Ok((self.writer.hard_state(), entries.collect()))
+        Ok(Found {
+            hard_state: self.writer.hard_state(),
+            base,
+            entries: entries.collect(),
+            damage: found.damage,
+        })
     }
 
     fn perform(&mut self, step: &Step) {
@@ -191,6 +260,8 @@ mod tests {
 
     use super::*;
 
+    const NO_SNAPSHOT: (LogIndex, Term) = (LogIndex(0), Term(0));
+
     fn entries(from: u64, to: u64) -> Vec<LogEntry> {
         let entry = |index| LogEntry {
             index: LogIndex(index),
@@ -207,17 +278,30 @@ mod tests {
             term: Term(1),
             vote: Some(NodeId(1)),
             commit: LogIndex(commit),
+            repairing: None,
         }
     }
 
     /// Three writes, of which two are synced.
     fn written() -> RecordLog {
-        let mut log = RecordLog::new(0);
-        log.write(Some(state(0)), None, &entries(1, 3));
+        let mut log = RecordLog::new(0, 1);
+        log.write(&WriteBatch {
+            hard_state: Some(state(0)),
+            entries: &entries(1, 3),
+            ..WriteBatch::default()
+        });
         log.sync();
-        log.write(Some(state(3)), None, &entries(4, 4));
+        log.write(&WriteBatch {
+            hard_state: Some(state(3)),
+            entries: &entries(4, 4),
+            ..WriteBatch::default()
+        });
         log.sync();
-        log.write(None, None, &entries(5, 9));
+        log.write(&WriteBatch {
+            hard_state: None,
+            entries: &entries(5, 9),
+            ..WriteBatch::default()
+        });
         log
     }
 
@@ -228,15 +312,25 @@ mod tests {
         for seed in 0..200 {
             let mut log = written();
             log.crash(Some(Roll::new(seed)));
-            let (hard_state, found) = log.recover().expect("a torn tail is no damage");
-            assert_eq!(hard_state, state(3), "seed {seed}");
+            let found = log.recover(NO_SNAPSHOT).expect("a torn tail is no damage");
+            assert_eq!(
+                (found.hard_state, found.damage),
+                (state(3), None),
+                "seed {seed}"
+            );
+            let found = found.entries;
             assert!(found.len() >= 4 && entries(1, 9).starts_with(&found));
             torn += u32::from(log.was_torn);
             lengths.insert(found.len());
-            log.write(None, None, &entries(found.len() as u64 + 1, 12));
+            log.write(&WriteBatch {
+                hard_state: None,
+                entries: &entries(found.len() as u64 + 1, 12),
+                ..WriteBatch::default()
+            });
             log.sync();
-            let (_, again) = log.recover().expect("the log goes on behind a torn tail");
-            assert_eq!(again, entries(1, 12), "seed {seed}");
+            let again = log.recover(NO_SNAPSHOT);
+            let again = again.expect("the log goes on behind a torn tail");
+            assert_eq!(again.entries, entries(1, 12), "seed {seed}");
         }
         assert!(torn > 20, "{torn} of 200");
         assert!(lengths.len() > 2, "{lengths:?}");
@@ -252,6 +346,44 @@ mod tests {
             .position(|window| window == [2; 700])
             .expect("the second entry is there");
         file[body + 300] ^= 1;
-        assert!(log.recover().is_err());
+        let found = log.recover(NO_SNAPSHOT).expect("the vote is whole");
+        assert_eq!(found.entries, entries(1, 1));
+        assert_eq!(
+            found.damage.map(|damage| damage.must_cover),
+            Some(LogIndex(4))
+        );
+        let again = log.recover(NO_SNAPSHOT).expect("the repair was begun");
+        assert_eq!(again.entries, entries(1, 1));
+        assert_eq!(again.hard_state.repairing, Some(LogIndex(4)));
+    }
+
+    #[test]
+    fn rot_is_reported_or_costs_nothing_and_is_never_taken_for_a_torn_tail() {
+        let (mut damaged, mut bits, mut blocks) = (0, 0, 0);
+        for seed in 0..300 {
+            let mut log = written();
+            log.crash(None);
+            match log.rot(Roll::new(seed)) {
+                None => {}
+                Some(Rotten::Bit) => bits += 1,
+                Some(Rotten::Block) => blocks += 1,
+            }
+            let found = log.recover(NO_SNAPSHOT).expect("rot never takes all");
+            assert!(!log.was_torn, "seed {seed}");
+            match found.damage {
+                None => assert_eq!(found.entries, entries(1, 4), "seed {seed}"),
+                Some(damage) => {
+                    damaged += 1;
+                    assert!(damage.must_cover >= LogIndex(4), "seed {seed}");
+                    let repairing = Some(damage.must_cover);
+                    assert_eq!(found.hard_state.repairing, repairing, "seed {seed}");
+                    assert!(entries(1, 4).starts_with(&found.entries), "seed {seed}");
+                }
+            }
+        }
+        assert!(
+            damaged > 60 && bits > 30 && blocks > 30,
+            "{damaged} damaged, {bits} bits, {blocks} blocks"
+        );
     }
 }

@@ -7,8 +7,9 @@ use precentor_core::ids::NodeId;
 
 use super::{Happening, Stage};
 use crate::check::{Checker, Failure, Verdict};
-use crate::network::{Place, Shape, lane, partition};
-use crate::tape::Domain;
+use crate::network::{Place, lane};
+use crate::tape::{Domain, Roll};
+use crate::topology::Shape;
 
 /// Something that comes again and again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,6 +22,18 @@ pub(super) enum Kind {
     HandOver,
     Snapshot,
     Hang,
+}
+
+/// Walls that go up or down.
+#[derive(Clone, Debug)]
+pub(super) struct Walls {
+    cuts: Vec<(Place, Place)>,
+    up: bool,
+    /// So often they still change before they go down for good.
+    changes: u64,
+    half_us: u64,
+    /// When the world heals a new era begins, and these walls are gone.
+    era: u32,
 }
 
 const KINDS: [Kind; 8] = [
@@ -41,6 +54,10 @@ impl Stage {
     pub(super) fn summon_nemesis(&mut self) {
         for kind in KINDS {
             self.summon(kind);
+        }
+        if let Some(topology) = self.scenario.topology {
+            let begin = Happening::Topology(super::topology::Act::Lull);
+            self.agenda.put(topology.at_us, begin);
         }
     }
 
@@ -71,6 +88,9 @@ impl Stage {
             return Ok(());
         }
         self.summon(kind);
+        if self.standing.is_quiet() {
+            return Ok(());
+        }
         let (nemesis, count) = (self.scenario.nemesis, self.scenario.nodes);
         let certain = 1_000_000;
         match kind {
@@ -155,72 +175,107 @@ impl Stage {
     }
 
     fn wall_up(&mut self) {
-        const SHAPES: [(Shape, Domain); 5] = [
-            (Shape::Halves, Domain::Partition),
-            (Shape::Leader, Domain::IsolateLeader),
-            (Shape::Bridge, Domain::Bridge),
-            (Shape::OneWay, Domain::OneWayCut),
-            (Shape::OneLink, Domain::Flap),
-        ];
-        let count = self.scenario.nodes;
-        let nth = self
-            .tape
-            .roll(Domain::Nemesis, 32)
-            .below(SHAPES.len() as u64) as usize;
-        let (shape, domain) = SHAPES[nth];
-        let Some(mut roll) = self.tape.fault(domain, 0, 1_000_000) else {
+        let nemesis = self.scenario.nemesis;
+        let known = if nemesis.all_shapes {
+            Shape::ALL.len()
+        } else {
+            5
+        };
+        let mut nth = self.tape.roll(Domain::Nemesis, 32);
+        let shape = Shape::ALL[nth.below(known as u64) as usize];
+        let Some(mut roll) = self.tape.fault(shape.domain(), 0, 1_000_000) else {
             return;
         };
-        let cuts = partition(shape, count, self.leader(), &mut roll);
-        let length_us = roll.between(20_000, self.scenario.nemesis.partition_us_max);
-        // A flapping link goes up and down several times; other walls stand once.
-        let rounds = if shape == Shape::OneLink {
-            1 + roll.below(5)
-        } else {
-            1
-        };
-        for &(from, to) in &cuts {
-            self.network.wall(from, to, true);
-        }
+        let cuts = shape.cuts(self.scenario.nodes, self.leader(), &mut roll);
+        let length_us = roll.between(20_000, nemesis.partition_us_max);
+        let flap = self.tape.fault(Domain::Flap, 0, nemesis.flap_ppm);
+        let flaps = flap.map_or(0, |mut roll| roll.between(1, 5));
         self.trace.tell(|| {
             format!(
-                "{:>10} wall {shape:?} {cuts:?} for {length_us} us",
+                "{:>10} wall {shape:?} {cuts:?} for {length_us} us, flaps {flaps}",
                 self.now_us
             )
         });
         // A connection that carries nothing for long breaks.
-        if length_us > 1_000_000 {
-            for &(from, to) in &cuts {
-                if roll.chance(500_000) && self.network.close(from, to) {
-                    for (node, peer) in [(from, to), (to, from)] {
-                        let life = self.machines[node].life;
-                        let at_us = self.now_us + roll.between(300_000, 1_000_000);
-                        self.agenda.put(
-                            at_us,
-                            Happening::Hangup {
-                                place: node,
-                                life,
-                                peer,
-                            },
-                        );
-                    }
+        if length_us > 1_000_000 && flaps == 0 {
+            self.break_connections(&cuts, 500_000, &mut roll);
+        }
+        let half_us = length_us / (2 * flaps + 1);
+        let era = self.era;
+        self.on_walls(Walls {
+            cuts,
+            up: true,
+            changes: 2 * flaps,
+            half_us,
+            era,
+        });
+    }
+
+    /// Connections over cut links break, and their ends hear of it at last.
+    pub(super) fn break_connections(
+        &mut self,
+        cuts: &[(Place, Place)],
+        close_ppm: u32,
+        roll: &mut Roll,
+    ) {
+        for &(from, to) in cuts {
+            if roll.chance(close_ppm) && self.network.close(from, to) {
+                for (node, peer) in [(from, to), (to, from)] {
+                    let life = self.machines[node].life;
+                    let at_us = self.now_us + roll.between(300_000, 1_000_000);
+                    self.agenda.put(
+                        at_us,
+                        Happening::Hangup {
+                            place: node,
+                            life,
+                            peer,
+                        },
+                    );
                 }
             }
         }
-        self.agenda
-            .put(self.now_us + length_us / rounds, Happening::Unwall { cuts });
+    }
+
+    /// Walls go up or down, unless the world healed since they were ordered.
+    pub(super) fn on_walls(&mut self, walls: Walls) {
+        if walls.era != self.era {
+            return;
+        }
+        if walls.up {
+            for &(from, to) in &walls.cuts {
+                self.network.wall(from, to, true);
+            }
+        } else {
+            self.unwall(&walls.cuts);
+        }
+        if walls.up || walls.changes > 0 {
+            let at_us = self.now_us + walls.half_us;
+            let next = Walls {
+                up: !walls.up,
+                changes: walls.changes.saturating_sub(1),
+                ..walls
+            };
+            self.agenda.put(at_us, Happening::Walls(next));
+        }
     }
 
     pub(super) fn unwall(&mut self, cuts: &[(Place, Place)]) {
-        if self.healed {
-            return;
-        }
         for &(from, to) in cuts {
             self.network.wall(from, to, false);
         }
         for &(from, to) in cuts {
             self.dial(from, to, 0);
         }
+    }
+
+    /// The fault budget: whatever is durable is damaged on a minority at most.
+    /// A damaged node counts until its log is whole again, as all that it held
+    /// behind the damage is missing until then.
+    fn may_rot(&self, place: Place) -> bool {
+        let damaged = (0..self.scenario.nodes)
+            .filter(|&other| other != place && self.disks[other].repairing().is_some())
+            .count();
+        damaged < (self.scenario.nodes - 1) / 2
     }
 
     /// A process ends without a warning; its machine starts it again later.
@@ -230,8 +285,10 @@ impl Stage {
         }
         self.trace
             .tell(|| format!("{:>10} n{} dies", self.now_us, place + 1));
+        self.disturb();
         self.machines[place].stop();
-        self.disks[place].crash(&mut self.tape);
+        let may_rot = self.may_rot(place);
+        self.disks[place].crash(may_rot, &mut self.tape);
         for peer in (0..self.scenario.nodes).filter(|&peer| peer != place) {
             // Its sockets close: peers that messages reach hear of it at once.
             if self.network.close(place, peer) && self.network.passes(place, peer) {
@@ -302,18 +359,31 @@ impl Stage {
     pub(super) fn heal(&mut self) {
         self.trace
             .tell(|| format!("{:>10} everything heals", self.now_us));
+        self.finish(None);
         self.healed = true;
         self.tape.calm_down();
-        self.network.heal();
         for client in &mut self.clients {
-            client.retire();
+            client.retire(self.scenario.nodes);
         }
         for place in 0..self.scenario.nodes {
             let life = self.machines[place].life;
             if self.machines[place].driver.is_none() {
                 self.agenda
                     .put(self.now_us + 1_000, Happening::Start { place, life });
-            } else if self.is_paused(place) {
+            }
+        }
+        self.clear_the_air();
+        self.agenda.put(self.now_us + LOOK_US, Happening::Judge);
+    }
+
+    /// All walls fall, what stood still wakes, and who is not connected dials.
+    pub(super) fn clear_the_air(&mut self) {
+        self.era += 1;
+        self.network.heal();
+        self.network.settle(self.now_us);
+        for place in 0..self.scenario.nodes {
+            let life = self.machines[place].life;
+            if self.machines[place].driver.is_some() && self.is_paused(place) {
                 self.machines[place].paused_until_us = self.now_us;
                 self.agenda
                     .put(self.now_us, Happening::Resume { place, life });
@@ -322,7 +392,6 @@ impl Stage {
                 self.dial(place, peer, 0);
             }
         }
-        self.agenda.put(self.now_us + LOOK_US, Happening::Judge);
     }
 
     /// Has everything come to its end?

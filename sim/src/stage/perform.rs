@@ -17,6 +17,9 @@ use crate::tape::Domain;
 /// One message in so many goes through its bytes.
 const ENCODED_ONE_IN: u64 = 16;
 
+/// How long a read from the disk takes.
+const READ_US: u64 = 200;
+
 impl Stage {
     pub(super) fn perform(&mut self, place: Place, actions: &mut Vec<Action>) -> Verdict {
         let shuffle = self.scenario.shuffle_ppm;
@@ -26,7 +29,8 @@ impl Stage {
                 .fault(Domain::ActionsShuffled, place as u32, shuffle)
         {
             roll.shuffle(actions);
-            // Writes keep their order among themselves.
+            // Writes keep their order among themselves. So do the parts of a
+            // snapshot: a turn has one, which a judge has made sure of.
             let mut writes: Vec<Action> = Vec::new();
             actions.retain(|action| {
                 let is_write = matches!(action, Action::Write(_));
@@ -99,28 +103,89 @@ impl Stage {
                 bytes_max,
             } => {
                 let entries = self.disks[place].read(from, to, bytes_max);
-                self.agenda.put(
-                    now_us + 200,
-                    Happening::Read {
-                        place,
-                        life,
-                        read,
-                        entries,
-                    },
-                );
+                self.report(place, Event::LogRead { read, entries });
             }
-            Action::SaveSnapshot(snapshot) => {
-                let at_us = self.disks[place].save(snapshot, now_us, &mut self.tape);
-                self.agenda.put(at_us, Happening::Saved { place, life });
+            Action::SaveSnapshot(part) => {
+                let at_us = self.disks[place].save(part, now_us, &mut self.tape);
+                if let Some(at_us) = at_us {
+                    self.agenda.put(at_us, Happening::Saved { place, life });
+                }
             }
             Action::CompactLog { up_to } => {
                 self.marks.hit(Mark::LogCompacted);
                 self.disks[place].compact(up_to);
             }
-            // Bodies are in the log too; audit and halts were judged already.
-            Action::PutBlob { .. } | Action::Audit(_) | Action::Halt(_) => {}
+            Action::PutBlob { digest, body } => self.disks[place].shelf.put(digest, body),
+            Action::KeepPiece(part) => self.disks[place].shelf.keep_piece(part),
+            Action::InstallSnapshot { index } => {
+                let at_us = self.disks[place].install(index, now_us, &mut self.tape);
+                self.agenda.put(at_us, Happening::Installed { place, life });
+            }
+            Action::ReadSnapshot {
+                read,
+                index,
+                offset,
+                bytes_max,
+            } => {
+                let bytes_max = bytes_max.min(self.scenario.piece_bytes_max);
+                let piece = self.disks[place].shelf.read_image(index, offset, bytes_max);
+                self.report(place, Event::SnapshotRead { read, piece });
+            }
+            Action::ReadBodies {
+                read,
+                digests,
+                bytes_max,
+            } => {
+                let bytes_max = bytes_max.min(self.scenario.piece_bytes_max);
+                let bodies = self.disks[place].shelf.read_bodies(&digests, bytes_max);
+                self.report(place, Event::BodiesRead { read, bodies });
+            }
+            Action::FindLacking { digests } => {
+                let digests = self.disks[place].shelf.lacking(digests);
+                self.report(place, Event::BodiesLacking { digests });
+            }
+            // Audit and halts were judged already.
+            Action::Audit(_) | Action::Halt(_) => {}
         }
         Ok(())
+    }
+
+    /// A node's own snapshot is durable, unless it was stopped before.
+    pub(super) fn saved(&mut self, place: Place, life: u32) {
+        if self.machines[place].life == life
+            && let Some(index) = self.disks[place].shelf.saved()
+        {
+            self.marks.hit(Mark::SnapshotTaken);
+            self.deliver(place, Event::SnapshotSaved { index });
+        }
+    }
+
+    /// A leader's snapshot is in force, unless the node was stopped before.
+    pub(super) fn installed(&mut self, place: Place, life: u32) {
+        if self.machines[place].life == life
+            && let Some(index) = self.disks[place].shelf.installed()
+        {
+            self.marks.hit(Mark::SnapshotInstalled);
+            self.deliver(place, Event::SnapshotInstalled { index });
+        }
+    }
+
+    /// What was read from the disk is there.
+    pub(super) fn reported(&mut self, place: Place, life: u32, event: Event) {
+        if self.machines[place].life == life {
+            if matches!(event, Event::LogRead { .. }) {
+                self.marks.hit(Mark::OldEntriesRead);
+            }
+            self.deliver(place, event);
+        }
+    }
+
+    /// Something that was read from the disk comes a little later.
+    fn report(&mut self, place: Place, event: Event) {
+        let life = self.machines[place].life;
+        let at_us = self.now_us + READ_US;
+        self.agenda
+            .put(at_us, Happening::Report { place, life, event });
     }
 
     fn say(&mut self, from: Place, to: NodeId, message: Message) -> Verdict {
@@ -197,7 +262,12 @@ fn code(action: &Action) -> u64 {
         Action::Answer { ticket, .. } => 2 << 60 ^ ticket.0,
         Action::ReadLog { from, .. } => 3 << 60 | from.0,
         Action::PutBlob { .. } => 4 << 60,
-        Action::SaveSnapshot(snapshot) => 5 << 60 | snapshot.index.0,
+        Action::KeepPiece(part) => 9 << 60 ^ part.offset << 40 ^ part.meta.index.0,
+        Action::InstallSnapshot { index } => 10 << 60 | index.0,
+        Action::ReadSnapshot { index, offset, .. } => 11 << 60 ^ offset << 40 ^ index.0,
+        Action::ReadBodies { digests, .. } => 12 << 60 | digests.len() as u64,
+        Action::FindLacking { digests } => 13 << 60 | digests.len() as u64,
+        Action::SaveSnapshot(part) => 5 << 60 ^ part.offset << 40 ^ part.meta.index.0,
         Action::CompactLog { up_to } => 6 << 60 | up_to.0,
         Action::Audit(record) => 7 << 60 ^ u64::from(record.digest.0[0]) << 32 ^ record.index.0,
         Action::Halt(_) => 8 << 60,

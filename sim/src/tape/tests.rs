@@ -55,6 +55,15 @@ fn a_calm_world_has_no_faults() {
 }
 
 #[test]
+fn faults_rest_for_a_while_and_come_back() {
+    let mut tape = Tape::of_seed(2);
+    tape.rest(true);
+    assert!((0..100).all(|_| tape.fault(Domain::Crash, 0, 1_000_000).is_none()));
+    tape.rest(false);
+    assert!(tape.fault(Domain::Crash, 0, 1_000_000).is_some());
+}
+
+#[test]
 fn rolls_stay_in_their_range_and_near_their_mean() {
     let mut roll = Roll::new(3);
     assert!((0..1_000).all(|_| (5..=9).contains(&roll.between(5, 9))));

@@ -12,6 +12,7 @@ use precentor_core::ids::{ClusterId, LogIndex, NodeId, Term, WriteId};
 use precentor_core::message::Message;
 use precentor_node::blobstore::BlobStore;
 use precentor_node::disk::{Identity, OpenMode, Store};
+use precentor_node::fetcher::Fetcher;
 use precentor_node::host::NodeHost;
 use precentor_node::net::{AddressBook, Me, Net};
 use precentor_node::pilot::{Mail, Mailbox, Switch};
@@ -93,21 +94,34 @@ impl NodeRig {
         };
         let mut store =
             Store::open(&voter, &identity, OpenMode::Create).expect("the directory opens");
-        let found = recovered(&mut store, &voter).expect("the log is whole");
+        let mut found = recovered(&mut store, &voter).expect("the log is whole");
+        let (files, kept) = store.snapshot_files().expect("the snapshots are whole");
+        found.kept = kept;
         let bodies = BlobStore::open(&self.folder.path().join("bodies")).expect("bodies");
         let (mailbox, mail) = Mailbox::new(node);
         let switch = Switch::default();
         let (scribe, log) =
-            LogScribe::spawn(store, CLUSTER, mailbox.clone(), switch.clone()).expect("a thread");
+            LogScribe::spawn(store, mailbox.clone(), switch.clone()).expect("a thread");
         let audit = self.folder.path().join("audit.jsonl");
-        let (shelf, keeper) =
-            Shelf::spawn(node, bodies, &audit, scribe.clone(), switch.clone()).expect("a thread");
+        let (shelf, keeper) = Shelf::spawn(
+            node,
+            bodies,
+            &audit,
+            files.own,
+            files.incoming,
+            scribe.clone(),
+            switch.clone(),
+        )
+        .expect("a thread");
+        let (fetcher, reads) =
+            Fetcher::spawn(files.saved, shelf.reader(), mailbox.clone(), switch.clone())
+                .expect("a thread");
         let net = self.net(node, &mailbox);
         self.life = Some(Life {
-            host: NodeHost::new(node, net, scribe, shelf),
+            host: NodeHost::new(node, net, scribe, shelf, fetcher),
             mail,
             switch,
-            threads: vec![log, keeper],
+            threads: vec![log, keeper, reads],
         });
         found
     }
@@ -166,6 +180,7 @@ impl Rig for NodeRig {
             id,
             hard_state: None,
             truncate_from: None,
+            reset: None,
             entries: vec![LogEntry {
                 index: LogIndex(after.0 + 7),
                 term: Term(1),

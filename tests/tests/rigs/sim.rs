@@ -83,9 +83,11 @@ impl Rig for SimRig {
                 self.due
                     .push_back(Due::Now(Event::LogRead { read, entries }));
             }
-            Action::SaveSnapshot(snapshot) => {
-                self.disk.save(snapshot, self.now_us, &mut self.tape);
-                self.due.push_back(Due::Saved);
+            Action::SaveSnapshot(part) => {
+                let saved = self.disk.save(part, self.now_us, &mut self.tape);
+                if saved.is_some() {
+                    self.due.push_back(Due::Saved);
+                }
             }
             Action::CompactLog { up_to } => self.disk.compact(up_to),
             Action::Say { .. }
@@ -124,7 +126,7 @@ impl Rig for SimRig {
         self.broken = false;
         // Not calm: some of what was not synced survives.
         let mut luck = Tape::of_seed(self.now_us);
-        self.disk.crash(&mut luck);
+        self.disk.crash(false, &mut luck);
         self.disk.recover()
     }
 

@@ -8,6 +8,8 @@ fn streaming(durable: u64, in_flight: &[u64]) -> Progress {
         down: false,
         health: Health::Well,
         patience: Span::ZERO,
+        round: 0,
+        round_sent: 0,
         durable: LogIndex(durable),
         next: LogIndex(last + 1),
         flow: Flow::Stream {
@@ -26,7 +28,7 @@ fn streaming(durable: u64, in_flight: &[u64]) -> Progress {
 fn in_flight(progress: &Progress) -> usize {
     match &progress.flow {
         Flow::Stream { in_flight, .. } => in_flight.len(),
-        Flow::Probe { .. } => panic!("it does not stream: {progress:?}"),
+        Flow::Probe { .. } | Flow::Snapshot { .. } => panic!("it does not stream: {progress:?}"),
     }
 }
 
@@ -133,7 +135,7 @@ fn the_window_is_full_by_count_or_by_bytes_and_never_below_one_append() {
     };
     let room = |sent: &[u64], count, bytes| match &streaming(2, sent).flow {
         Flow::Stream { in_flight, .. } => Progress::has_room(in_flight, &knobs(count, bytes)),
-        Flow::Probe { .. } => panic!("it streams"),
+        Flow::Probe { .. } | Flow::Snapshot { .. } => panic!("it streams"),
     };
     assert!(room(&[], 1, 1), "one may always be on its way");
     assert!(room(&[4], 2, 11));

@@ -329,6 +329,39 @@ proptest! {
     }
 
     #[test]
+    fn an_image_in_parts_is_the_whole_one_of_the_moment_when_it_was_begun(
+        steps in steps(),
+        begin in 0..40usize,
+        budget in 1..400u64,
+    ) {
+        let mut pair = Pair::new();
+        let (mut whole, mut parts) = (Vec::new(), Vec::new());
+        let mut hash = None;
+        for (number, step) in steps.into_iter().enumerate() {
+            if number == begin {
+                // One that takes no image: the world compares the two after every entry.
+                pair.world.twin = Some(pair.world.queue.clone());
+                whole = pair.world.queue.image();
+                hash = Some(pair.world.queue.begin_image());
+            }
+            pair.take(step);
+            if pair.world.queue.is_imaging() {
+                parts.push(pair.world.queue.image_part(budget));
+            }
+        }
+        while pair.world.queue.is_imaging() {
+            parts.push(pair.world.queue.image_part(budget));
+        }
+        let Some(hash) = hash else { return Ok(()) };
+        let (last, before) = parts.split_last().unwrap();
+        prop_assert!(last.last && before.iter().all(|part| !part.last));
+        prop_assert_eq!(last.kept_count, 0, "nothing stays behind");
+        let bytes: Vec<u8> = parts.into_iter().flat_map(|part| part.bytes).collect();
+        prop_assert!(bytes == whole, "the bytes differ");
+        prop_assert_eq!(QueueManager::from_image(&bytes).unwrap().state_hash(), hash);
+    }
+
+    #[test]
     fn arbitrary_bytes_are_no_image_and_no_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         if bytes.len() >= 4 {
             bytes[..4].copy_from_slice(&1u32.to_le_bytes());

@@ -125,6 +125,43 @@ fn an_image_restores_the_state_with_its_hash() {
 }
 
 #[test]
+fn parts_of_any_size_make_up_the_same_image() {
+    let world = a_full_world();
+    let image = world.queue.image();
+    for budget in [0, 1, 40, 1_000, u64::MAX] {
+        let mut queue = world.queue.clone();
+        assert_eq!(queue.begin_image(), world.queue.state_hash());
+        let mut bytes = Vec::new();
+        while queue.is_imaging() {
+            bytes.extend(queue.image_part(budget).bytes);
+        }
+        assert!(bytes == image, "with {budget} bytes a part");
+    }
+}
+
+#[test]
+fn a_copy_of_a_queue_goes_on_with_the_image_that_is_under_way() {
+    let mut world = a_full_world();
+    let image = world.queue.image();
+    world.queue.begin_image();
+    let mut bytes = world.queue.image_part(100).bytes;
+    let mut copy = world.queue.clone();
+    world.submit_one(spec("later", 1));
+    while copy.is_imaging() {
+        bytes.extend(copy.image_part(100).bytes);
+    }
+    assert!(bytes == image);
+}
+
+#[test]
+#[should_panic(expected = "one image is taken at a time")]
+fn a_second_image_is_not_begun_while_one_is_under_way() {
+    let mut queue = a_full_world().queue;
+    queue.begin_image();
+    queue.begin_image();
+}
+
+#[test]
 fn a_damaged_image_is_refused_and_never_panics() {
     let image = a_full_world().queue.image();
     assert!(matches!(

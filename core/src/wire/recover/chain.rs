@@ -5,10 +5,12 @@ use super::{Extent, RecoverError};
 use crate::entry::HardState;
 use crate::ids::{LogIndex, Term};
 use crate::wire::log_map::{LogMap, Place};
-use crate::wire::record::{HEADER_BYTES, Header, Kind, RECORD_MAGIC, block_up, read_hard_state};
+use crate::wire::record::{
+    BLOCK_BYTES, HEADER_BYTES, Header, Kind, RECORD_MAGIC, SegmentHeader, block_up, read_hard_state,
+};
 
 /// The log so far.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Chain {
     pub(super) map: LogMap,
     pub(super) hard_state: HardState,
@@ -22,6 +24,9 @@ pub(super) struct Chain {
     pub(super) offset: u32,
     /// Records that may turn out not to be durable: number and place.
     pub(super) recent: Vec<(u64, Extent)>,
+    /// Whether the last file's header made void what was before it, and alone
+    /// says what was promised there.
+    pub(super) bare: bool,
 }
 
 /// The next record of the chain, whole.
@@ -33,6 +38,22 @@ pub(super) struct Next<'a> {
 }
 
 impl Chain {
+    /// A log that begins with this file.
+    pub(super) fn begin(segment: u64, header: &SegmentHeader) -> Chain {
+        Chain {
+            map: LogMap::new(header.base_index, header.base_term),
+            hard_state: header.hard_state,
+            record: header.record,
+            previous: header.previous,
+            durable: header.durable.min(header.record),
+            segment,
+            segment_bytes: header.segment_bytes,
+            offset: BLOCK_BYTES,
+            recent: Vec::new(),
+            bare: false,
+        }
+    }
+
     /// The record with the next number, where the last one ends or at the next block.
     pub(super) fn next<'a>(&self, salt: u32, bytes: &'a [u8]) -> Option<Next<'a>> {
         let here = self.offset;
@@ -128,6 +149,8 @@ impl Chain {
                     return Err(impossible("a hard state that takes back a promise"));
                 }
                 self.hard_state = state;
+                // The copy is the last that a restart writes.
+                self.bare &= header.kind == Kind::HardState;
             }
             Kind::Truncate => {
                 if header.index > self.map.last_index() {

@@ -1,7 +1,57 @@
 //! Why a log cannot be used, said so that its owner knows what to do.
 
+use std::fmt;
+
+use super::Damage;
 use crate::ids::{ClusterId, LogIndex, NodeId, Term};
 use crate::wire::record::FORMAT_VERSION;
+
+/// In which way records that were durable are damaged or gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// A record does not fit its checksum, or is not where it should be.
+    Record,
+    /// The file that they were in is missing.
+    Missing,
+    /// The first block of their file cannot be read.
+    SegmentHeader,
+    /// Their file is shorter than it was made.
+    CutOff,
+    /// Neither the log nor a whole snapshot holds the beginning.
+    Beginning,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Fault::Record => "a record that was durable is damaged",
+            Fault::Missing => "a file with durable records is missing",
+            Fault::SegmentHeader => "the file's header is damaged",
+            Fault::CutOff => "the file's end was cut off",
+            Fault::Beginning => "no whole snapshot reaches to where the log begins",
+        })
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Damage {
+            fault,
+            segment,
+            offset,
+            record,
+            index,
+            term,
+            must_cover,
+            bytes: _,
+        } = self;
+        write!(
+            f,
+            "segment {segment}, offset {offset}: {fault} (record {record}{}); this node neither votes nor leads until its peers have given it again what is committed up to {must_cover}",
+            in_words(*index, *term)
+        )
+    }
+}
 
 /// Why a log cannot be used as it is. Nothing has changed on disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -11,30 +61,17 @@ pub enum RecoverError {
         "the log has no segment file, but this voter has one by its identity; restore the files, or remove the voter and add it anew"
     )]
     NoSegments,
-    /// The first block of a file that is needed cannot be read.
+    /// Term and vote may be among what is damaged: as good as no disk.
     #[error(
-        "segment {segment}: its header is damaged, so term and vote are unknown; restore the file, or remove the voter and add it anew"
+        "segment {segment}, offset {offset}: {fault}, and the last vote may have been there: this node must not go on with this log, as it could vote twice; set the directory aside and let the node join anew with an empty one, under a new incarnation"
     )]
-    SegmentHeader {
+    Lost {
+        /// How.
+        fault: Fault,
         /// The file.
         segment: u64,
-    },
-    /// A record that was durable is bad or gone.
-    #[error(
-        "segment {segment}, offset {offset}: record {record} was durable and is damaged or gone{}; this voter must not vote or lead until its log is repaired from its peers",
-        in_words(*.index, *.term)
-    )]
-    Damaged {
-        /// The file.
-        segment: u64,
-        /// Where the record should begin.
+        /// Where the damage begins.
         offset: u32,
-        /// Its number.
-        record: u64,
-        /// The entry, if the record's header can be read and it is one.
-        index: Option<LogIndex>,
-        /// Its term, likewise.
-        term: Option<Term>,
     },
     /// The log continues in a file, but not from where the file before it ends.
     #[error(
@@ -86,18 +123,6 @@ pub enum RecoverError {
         /// Which it should be from.
         expected: u64,
     },
-    /// The file is shorter than it was made, which no crash can do.
-    #[error(
-        "segment {segment} has {found} bytes; it was made with {expected}: its end was cut off, with whatever was in it; restore the file"
-    )]
-    Shrunk {
-        /// The file.
-        segment: u64,
-        /// Its length.
-        found: u64,
-        /// Its length when it was made.
-        expected: u64,
-    },
     /// Written by another version of the program.
     #[error(
         "segment {segment} has format version {found}; this program knows {FORMAT_VERSION}: use the version that wrote it"
@@ -127,9 +152,9 @@ pub enum RecoverError {
 /// Which entry a damaged record holds, as far as its header tells.
 fn in_words(index: Option<LogIndex>, term: Option<Term>) -> String {
     match (index, term) {
-        (Some(index), Some(term)) => format!(" (entry {index} of {term})"),
-        (Some(index), None) => format!(" (entry {index})"),
-        (None, Some(term)) => format!(" (of {term})"),
+        (Some(index), Some(term)) => format!(", entry {index} of {term}"),
+        (Some(index), None) => format!(", entry {index}"),
+        (None, Some(term)) => format!(", of {term}"),
         (None, None) => String::new(),
     }
 }

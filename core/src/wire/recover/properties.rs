@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::tests::{Disk, NODE, SEGMENT, voted};
 use super::*;
 use crate::entry::{ChainHash, EntryKind, LogEntry, WriteBatch};
+use crate::wire::log_map::LogMap;
 
 /// A log of a few writes, the last of which was never synced.
 fn any_log() -> impl Strategy<Value = (Disk, Disk)> {
@@ -28,11 +29,21 @@ fn any_log() -> impl Strategy<Value = (Disk, Disk)> {
             disk.append(&WriteBatch {
                 hard_state: vote.then(|| voted(term, 1)),
                 truncate_from: from,
+                reset: None,
                 entries: &batch,
             });
         }
         (before, disk)
     })
+}
+
+/// What stood in the log durably and still does.
+fn durable_last(before: &Disk, after: &Disk) -> LogIndex {
+    let (old, new) = (before.writer.map(), after.writer.map());
+    let kept = old
+        .iter()
+        .take_while(|(i, place)| new.get(*i) == Some(*place));
+    LogIndex(kept.count() as u64)
 }
 
 proptest! {
@@ -71,7 +82,7 @@ proptest! {
 
     #[test]
     fn arbitrary_damage_never_panics_and_never_invents(
-        (_, disk) in any_log(),
+        (before, disk) in any_log(),
         hits in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
         let mut damaged = disk.clone();
@@ -84,6 +95,14 @@ proptest! {
             let term = recovered.writer.hard_state().term;
             prop_assert!(term <= disk.writer.hard_state().term);
             prop_assert!(recovered.writer.last_record() <= disk.writer.last_record());
+            // Whatever is missing of what was durable must be repaired first.
+            let (found, whole) = (recovered.writer.map(), disk.writer.map());
+            let is_short = found.last_index() < durable_last(&before, &disk);
+            prop_assert!(!is_short || recovered.torn.is_some() || recovered.damage.is_some());
+            if let Some(damage) = recovered.damage {
+                prop_assert_eq!(recovered.writer.hard_state().repairing, Some(damage.must_cover));
+                prop_assert!(damage.must_cover.0 <= whole.last_index().0 + disk.writer.last_record());
+            }
         }
     }
 

@@ -1,8 +1,8 @@
 use super::*;
-use crate::entry::{ChainHash, EntryKind, LogEntry, WriteBatch};
+use crate::entry::{ChainHash, EntryKind, HardState, LogEntry, WriteBatch};
 use crate::ids::{ClusterId, NodeId};
 use crate::wire::log_writer::{SEGMENT_BYTES_MIN, Step};
-use crate::wire::record::ENTRY_PREFIX_BYTES;
+use crate::wire::record::{ENTRY_PREFIX_BYTES, HARD_STATE_BYTES, SEGMENT_BODY_BYTES};
 
 pub(super) const SEGMENT: u32 = SEGMENT_BYTES_MIN;
 pub(super) const NODE: LogIdentity = LogIdentity {
@@ -32,12 +32,12 @@ impl Disk {
         disk
     }
 
-    fn perform(&mut self, steps: Vec<Step>) {
+    pub(super) fn perform(&mut self, steps: Vec<Step>) {
         self.write(steps);
         self.writer.mark_durable(self.writer.last_record());
     }
 
-    fn write(&mut self, steps: Vec<Step>) {
+    pub(super) fn write(&mut self, steps: Vec<Step>) {
         for step in steps {
             match step {
                 Step::Begin {
@@ -64,7 +64,7 @@ impl Disk {
         }
     }
 
-    fn file(&mut self, segment: u64) -> &mut Vec<u8> {
+    pub(super) fn file(&mut self, segment: u64) -> &mut Vec<u8> {
         &mut self
             .files
             .iter_mut()
@@ -78,7 +78,7 @@ impl Disk {
         self.perform(steps);
     }
 
-    fn entries(&mut self, term: u64, indexes: std::ops::RangeInclusive<u64>) {
+    pub(super) fn entries(&mut self, term: u64, indexes: std::ops::RangeInclusive<u64>) {
         self.append(&WriteBatch {
             entries: &entries(term, indexes),
             ..WriteBatch::default()
@@ -96,7 +96,7 @@ impl Disk {
     }
 }
 
-fn entries(term: u64, indexes: std::ops::RangeInclusive<u64>) -> Vec<LogEntry> {
+pub(super) fn entries(term: u64, indexes: std::ops::RangeInclusive<u64>) -> Vec<LogEntry> {
     let entry = |index: u64| LogEntry {
         index: LogIndex(index),
         term: Term(term),
@@ -112,10 +112,11 @@ pub(super) fn voted(term: u64, node: u64) -> HardState {
         term: Term(term),
         vote: Some(NodeId(node)),
         commit: LogIndex(0),
+        repairing: None,
     }
 }
 
-fn last(recovered: &Recovered) -> (u64, u64) {
+pub(super) fn last(recovered: &Recovered) -> (u64, u64) {
     let map = recovered.writer.map();
     (map.last_index().0, map.last_term().0)
 }
@@ -170,7 +171,7 @@ fn every_flipped_bit_of_a_durable_record_is_damage() {
     disk.entries(1, 1..=2);
     let steps = disk.writer.encode_mark();
     disk.perform(steps);
-    let hard_state = 64 + 9;
+    let hard_state = 64 + HARD_STATE_BYTES as usize;
     let entry = 64 + 17;
     let block = BLOCK_BYTES as usize;
     // Vote, its copy, two entries: as they were written.
@@ -182,11 +183,15 @@ fn every_flipped_bit_of_a_durable_record_is_damage() {
         for bit in start * 8..(start + len) * 8 {
             let mut damaged = disk.clone();
             damaged.file(1)[bit / 8] ^= 1 << (bit % 8);
-            let outcome = damaged.recover().map(|recovered| last(&recovered));
-            assert!(
-                matches!(outcome, Err(RecoverError::Damaged { segment: 1, .. })),
-                "bit {bit} gave {outcome:?}"
-            );
+            let found = damaged.recover().unwrap();
+            let cover = found.damage.map(|damage| damage.must_cover);
+            assert_eq!(cover, Some(LogIndex(2)), "bit {bit}");
+            let promised = HardState {
+                repairing: cover,
+                ..voted(1, 1)
+            };
+            let state = found.writer.hard_state();
+            assert_eq!((state, found.torn), (promised, None), "bit {bit}");
         }
     }
 }
@@ -195,12 +200,17 @@ fn every_flipped_bit_of_a_durable_record_is_damage() {
 fn every_flipped_bit_of_a_segment_header_is_noticed() {
     let mut disk = Disk::new();
     disk.entries(1, 1..=1);
-    for bit in 0..(64 + 62) * 8 {
+    for bit in 0..(HEADER_BYTES + SEGMENT_BODY_BYTES) * 8 {
         let mut damaged = disk.clone();
-        damaged.file(1)[bit / 8] ^= 1 << (bit % 8);
+        damaged.file(1)[bit as usize / 8] ^= 1 << (bit % 8);
+        // Nothing else in the log says what was promised.
         assert_eq!(
             damaged.recover().unwrap_err(),
-            RecoverError::SegmentHeader { segment: 1 }
+            RecoverError::Lost {
+                fault: Fault::SegmentHeader,
+                segment: 1,
+                offset: 0
+            }
         );
     }
 }
@@ -211,9 +221,9 @@ fn a_flipped_bit_of_the_padding_behind_a_segment_header_costs_nothing() {
     let mut disk = Disk::new();
     disk.entries(1, 1..=2);
     let whole = disk.recover().unwrap();
-    for at in 64 + 62..BLOCK_BYTES as usize {
+    for at in HEADER_BYTES + SEGMENT_BODY_BYTES..BLOCK_BYTES {
         let mut damaged = disk.clone();
-        damaged.file(1)[at] ^= 0xff;
+        damaged.file(1)[at as usize] ^= 0xff;
         let found = damaged.recover().unwrap();
         assert_eq!(last(&found), last(&whole), "byte {at}");
         assert!(found.torn.is_none(), "byte {at}");
@@ -227,14 +237,31 @@ fn damage_names_the_entry_when_only_its_body_is_bad() {
     disk.entries(3, 3..=3);
     let place = *disk.writer.map().get(LogIndex(2)).unwrap();
     disk.file(1)[(place.offset + HEADER_BYTES) as usize] ^= 1;
-    let expected = RecoverError::Damaged {
+    let expected = Damage {
+        fault: Fault::Record,
         segment: 1,
         offset: BLOCK_BYTES + HEADER_BYTES + ENTRY_PREFIX_BYTES + 17,
+        bytes: BLOCK_BYTES,
         record: 2,
         index: Some(LogIndex(2)),
         term: Some(Term(3)),
+        must_cover: LogIndex(3),
     };
-    assert_eq!(disk.recover().unwrap_err(), expected);
+    let found = disk.recover().unwrap();
+    let damage = found.damage.unwrap();
+    assert_eq!(
+        Damage {
+            bytes: BLOCK_BYTES,
+            ..damage
+        },
+        expected
+    );
+    assert_eq!(last(&found), (1, 3));
+    let text = damage.to_string();
+    assert!(
+        text.contains("record 2, entry i2 of t3") && text.contains("up to i3"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -246,14 +273,11 @@ fn damage_in_an_older_file_is_damage() {
     disk.perform(steps);
     let place = *disk.writer.map().get(LogIndex(2)).unwrap();
     disk.file(1)[place.offset as usize..][..100].fill(0);
-    assert!(matches!(
-        disk.recover(),
-        Err(RecoverError::Damaged {
-            segment: 1,
-            record: 2,
-            ..
-        })
-    ));
+    let found = disk.recover().unwrap();
+    let damage = found.damage.unwrap();
+    assert_eq!((damage.segment, damage.record), (1, 2));
+    assert_eq!((last(&found), damage.must_cover), ((1, 1), LogIndex(2)));
+    assert_eq!(found.damaged_segments, [2]);
 }
 
 #[test]
@@ -374,6 +398,7 @@ fn a_truncation_replaces_the_suffix_for_good() {
     let batch = entries(2, 3..=3);
     disk.append(&WriteBatch {
         truncate_from: Some(LogIndex(3)),
+        reset: None,
         entries: &batch,
         ..WriteBatch::default()
     });
@@ -391,6 +416,7 @@ fn a_truncation_to_before_the_oldest_kept_file_is_understood() {
     let batch = entries(2, 3..=4);
     disk.append(&WriteBatch {
         truncate_from: Some(LogIndex(3)),
+        reset: None,
         entries: &batch,
         ..WriteBatch::default()
     });
@@ -492,22 +518,22 @@ fn a_missing_file_in_the_middle_is_damage() {
         disk.entries(1, next..=next);
     }
     disk.files.remove(1);
-    assert!(matches!(
-        disk.recover(),
-        Err(RecoverError::Damaged { record: 2, .. })
-    ));
+    let found = disk.recover().unwrap();
+    let damage = found.damage.unwrap();
+    assert_eq!((damage.fault, damage.record), (Fault::Missing, 2));
+    assert_eq!((last(&found), damage.must_cover), ((1, 1), LogIndex(3)));
 }
 
 #[test]
-fn a_file_whose_end_was_cut_off_is_refused() {
+fn a_last_file_whose_end_was_cut_off_is_lost() {
     let mut disk = Disk::new();
     disk.entries(1, 1..=1);
     disk.file(1).truncate(2 * BLOCK_BYTES as usize);
     assert!(matches!(
         disk.recover(),
-        Err(RecoverError::Shrunk {
+        Err(RecoverError::Lost {
+            fault: Fault::CutOff,
             segment: 1,
-            found: 8_192,
             ..
         })
     ));
@@ -564,9 +590,11 @@ fn a_batch_that_contradicts_the_log_is_refused_and_changes_nothing() {
 fn a_reset_begins_the_log_after_a_snapshot() {
     let mut disk = Disk::new();
     disk.entries(1, 1..=3);
-    let steps = disk.writer.encode_reset(LogIndex(90), Term(4));
-    disk.perform(steps);
-    disk.entries(4, 91..=92);
+    disk.append(&WriteBatch {
+        reset: Some((LogIndex(90), Term(4))),
+        entries: &entries(4, 91..=92),
+        ..WriteBatch::default()
+    });
     let recovered = disk.recover().unwrap();
     assert_eq!(recovered.writer.map().base_index(), LogIndex(90));
     assert_eq!(last(&recovered), (92, 4));

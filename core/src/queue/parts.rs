@@ -1,0 +1,114 @@
+//! An image in parts: the state of one moment, given out over many turns while
+//! commands go on being applied. The bytes are those of the whole image at that
+//! moment (see [`super::image`]). Knows no budget but the one it is given.
+
+use crate::digest::StateHash;
+
+use super::QueueManager;
+use super::frozen::write;
+use super::image::VERSION;
+use super::table::Imaged;
+
+/// An image under way.
+#[derive(Clone, Debug)]
+pub(super) struct Imaging {
+    /// What stands before the tables, until it is given out.
+    head: Vec<u8>,
+    /// Which table is next.
+    table: usize,
+    /// The state's hash when the image was begun.
+    hash: StateHash,
+}
+
+/// Some bytes of an image.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ImagePart {
+    /// The bytes that follow those of the part before.
+    pub bytes: Vec<u8>,
+    /// With these the image is whole.
+    pub last: bool,
+    /// Rows that changed since the image was begun and are kept aside for it.
+    pub kept_count: u64,
+}
+
+impl QueueManager {
+    /// Begins an image of the state as it is now, and returns its hash. Costs
+    /// the same whatever is in the state.
+    ///
+    /// # Panics
+    /// If an image is under way.
+    pub fn begin_image(&mut self) -> StateHash {
+        assert!(!self.is_imaging(), "one image is taken at a time");
+        let hash = self.state_hash();
+        let mut head = VERSION.to_le_bytes().to_vec();
+        write(&mut head, &self.rules);
+        write(&mut head, &self.head);
+        #[cfg(feature = "planted-bugs")]
+        let forgets = self.is_planted(crate::planted::Bug::ImageSeesLaterChange);
+        for table in self.tables() {
+            table.freeze();
+            #[cfg(feature = "planted-bugs")]
+            table.forget_changes(forgets);
+        }
+        self.imaging = Some(Imaging {
+            head,
+            table: 0,
+            hash,
+        });
+        hash
+    }
+
+    /// Is an image under way?
+    #[must_use]
+    pub fn is_imaging(&self) -> bool {
+        self.imaging.is_some()
+    }
+
+    /// The next part of the image under way: as many rows as use up
+    /// `budget_bytes`, and at least one.
+    ///
+    /// # Panics
+    /// If no image is under way.
+    pub fn image_part(&mut self, budget_bytes: u64) -> ImagePart {
+        let imaging = self.imaging.take();
+        let mut imaging = imaging.expect("a part is asked for after an image was begun");
+        let mut bytes = std::mem::take(&mut imaging.head);
+        let mut budget = budget_bytes.max(1);
+        let mut tables = self.tables();
+        let mut last = true;
+        while let Some(table) = tables.get_mut(imaging.table) {
+            last = table.give_out(&mut bytes, &mut budget);
+            if !last {
+                break;
+            }
+            imaging.table += 1;
+        }
+        let kept_count = tables.iter().map(|table| table.kept_count()).sum();
+        if last {
+            write(&mut bytes, &imaging.hash);
+        } else {
+            self.imaging = Some(imaging);
+        }
+        ImagePart {
+            bytes,
+            last,
+            kept_count,
+        }
+    }
+
+    /// The tables in the order in which an image holds them.
+    fn tables(&mut self) -> [&mut dyn Imaged; 10] {
+        [
+            &mut self.jobs.rows,
+            &mut self.finished.rows,
+            &mut self.places.addresses,
+            &mut self.places.contexts,
+            &mut self.edges.rows,
+            &mut self.edges.ended,
+            &mut self.edges.dropped,
+            &mut self.sessions.sessions,
+            &mut self.sessions.replies,
+            &mut self.workers,
+        ]
+    }
+}

@@ -1,0 +1,89 @@
+//! A process starts: with the clocks and the disk of its machine, and with
+//! connections to make.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use precentor_core::config::Config;
+use precentor_core::driver::Driver;
+use precentor_core::event::Event;
+use precentor_core::ids::{ClusterId, NodeId};
+
+use super::{Happening, Stage, panic_text};
+use crate::check::{Checker, Failure, Verdict};
+use crate::clock::Clock;
+use crate::marks::Mark;
+use crate::network::Place;
+use crate::tape::Domain;
+
+impl Stage {
+    pub(super) fn start(&mut self, place: Place) -> Verdict {
+        let mut roll = self.tape.roll(Domain::Clock, place as u32);
+        let drift = self.scenario.drift;
+        let rate = 1_000_000 - drift + roll.below(2 * drift + 1);
+        if drift > 0 && !self.healed {
+            self.tape.count(Domain::ClockDrift);
+        }
+        let wall_ms = roll.below(self.scenario.wall_ms_max + 1);
+        let clock = Clock::start(self.now_us, roll.below(1_000_000_000), rate, wall_ms);
+        let life = self.machines[place].life;
+        let seed = self.tape.roll(Domain::Seed, place as u32).bits();
+        let voters = (1..=self.scenario.nodes as u64).map(NodeId).collect();
+        #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
+        let mut config = Config::new(ClusterId([7; 16]), NodeId(place as u64 + 1), voters, seed);
+        config.knobs = self.scenario.knobs;
+        #[cfg(feature = "planted-bugs")]
+        {
+            config.planted = self.planted;
+        }
+        if let Some(damage) = self.disks[place].damage() {
+            return Err(Failure {
+                checker: Checker::RecordFormat,
+                text: format!("n{}: {damage}", place + 1),
+            });
+        }
+        let recovered = self.disks[place].recover();
+        if recovered.snapshot.is_some() {
+            self.marks.hit(Mark::RecoveredFromSnapshot);
+        }
+        self.trace
+            .tell(|| format!("{:>10} n{} starts", self.now_us, place + 1));
+        let now = clock.now(self.now_us);
+        let started = catch_unwind(AssertUnwindSafe(|| Driver::recover(config, recovered, now)));
+        let driver = match started {
+            Ok(Ok(driver)) => driver,
+            Ok(Err(error)) => {
+                return Err(Failure {
+                    checker: Checker::CoreAssertion,
+                    text: format!("n{} cannot start: {error}", place + 1),
+                });
+            }
+            Err(panic) => {
+                return Err(Failure {
+                    checker: Checker::CoreAssertion,
+                    text: format!(
+                        "n{} panicked at its start: {}",
+                        place + 1,
+                        panic_text(&*panic)
+                    ),
+                });
+            }
+        };
+        self.checks
+            .on_recovered(place, &driver.view(), &self.disks)?;
+        let machine = &mut self.machines[place];
+        machine.driver = Some(Box::new(driver));
+        machine.clock = clock;
+        debug_assert_eq!(machine.life, life);
+        machine.inbox.push(Event::Wake);
+        machine.turn_due = true;
+        self.agenda
+            .put(self.now_us, Happening::Turn { place, life });
+        for peer in 0..self.scenario.nodes {
+            self.network.tell(place, peer, false);
+            if peer != place {
+                self.dial(place, peer, 0);
+            }
+        }
+        Ok(())
+    }
+}

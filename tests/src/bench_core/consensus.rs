@@ -1,0 +1,282 @@
+//! Our consensus as the manager drives it, without the queue: the counterpart
+//! of the crate's `RawNode`. What is measured is the code that production runs;
+//! only the order of the calls is repeated here.
+
+use anyhow::{Result, anyhow};
+use precentor_core::action::{Action, Write};
+use precentor_core::bytes::Bytes;
+use precentor_core::cluster::{Change, ClusterCoordinator};
+use precentor_core::config::Config;
+use precentor_core::cx::Cx;
+use precentor_core::entry::{HardState, LogEntry};
+use precentor_core::event::Now;
+use precentor_core::ids::{ClusterId, LogIndex, NodeId, ReadId, WriteId};
+use precentor_core::log::{Log, TermAt};
+use precentor_core::marks::Marks;
+use precentor_core::message::{LogPosition, Message};
+use precentor_core::outbox::Outbox;
+use precentor_core::random::Random;
+use precentor_core::status::RoleName;
+use precentor_core::time::Span;
+
+use super::cluster::{
+    ELECTION_TICKS_MAX, ELECTION_TICKS_MIN, ENTRY_BYTES, Replica, TICK_MS, write_body,
+};
+
+/// Lends the node's tools to its consensus.
+macro_rules! cx {
+    ($node:ident) => {
+        Cx {
+            now: $node.now,
+            config: &$node.config,
+            random: &mut $node.random,
+            marks: &mut $node.marks,
+            log: &mut $node.log,
+            outbox: &mut $node.outbox,
+        }
+    };
+}
+
+/// One node's consensus, with a disk in memory.
+pub(super) struct Consensus {
+    config: Config,
+    now: Now,
+    random: Random,
+    marks: Marks,
+    log: Log,
+    outbox: Outbox,
+    cluster: ClusterCoordinator,
+    disk: Vec<LogEntry>,
+    /// Up to here what is committed was read.
+    read: LogIndex,
+    read_bytes: u64,
+    actions: Vec<Action>,
+}
+
+/// The node of a number.
+pub(super) fn node_id(number: usize) -> NodeId {
+    NodeId(number as u64 + 1)
+}
+
+/// The number of a node.
+pub(super) fn number_of(node: NodeId) -> usize {
+    usize::try_from(node.0 - 1).expect("a handful of nodes")
+}
+
+/// The configuration of a node, with the timeouts that both sides have.
+pub(super) fn config_of(number: usize, voters: usize) -> Config {
+    let node = node_id(number);
+    let voters = (0..voters).map(node_id).collect();
+    let mut config = Config::new(ClusterId([1; 16]), node, voters, node.0);
+    config.knobs.heartbeat_ms = TICK_MS;
+    config.knobs.election_timeout_ms_min = ELECTION_TICKS_MIN * TICK_MS;
+    config.knobs.election_timeout_ms_max = ELECTION_TICKS_MAX * TICK_MS;
+    config
+}
+
+/// Puts a write on a disk in memory.
+pub(super) fn write_to(disk: &mut Vec<LogEntry>, write: Write) -> WriteId {
+    if let Some(from) = write.truncate_from {
+        disk.truncate(position(from));
+    }
+    disk.extend(write.entries);
+    write.id
+}
+
+/// Reads entries from a disk in memory.
+pub(super) fn read_from(
+    disk: &[LogEntry],
+    from: LogIndex,
+    to: LogIndex,
+    bytes_max: u64,
+) -> Vec<LogEntry> {
+    let mut bytes = 0;
+    let fits = |entry: &&LogEntry| {
+        bytes += entry.body.count();
+        bytes <= bytes_max || entry.index == from
+    };
+    let asked = &disk[position(from)..=position(to)];
+    asked.iter().take_while(fits).cloned().collect()
+}
+
+/// The bodies up to an index, without those that a leader appends of itself.
+pub(super) fn bodies_of(
+    disk: &[LogEntry],
+    commit: LogIndex,
+) -> Box<dyn Iterator<Item = &[u8]> + '_> {
+    let bodies = disk[..position(commit.next())].iter();
+    Box::new(
+        bodies
+            .map(|entry| &entry.body[..])
+            .filter(|body| !body.is_empty()),
+    )
+}
+
+/// Where the entry of an index stands on a disk.
+fn position(index: LogIndex) -> usize {
+    usize::try_from(index.0 - 1).expect("a log that fits in memory")
+}
+
+impl Consensus {
+    fn keep_up(&mut self) {
+        for change in self.cluster.take_changes() {
+            match change {
+                // The barrier of the new term, as the manager's `TakeOver`.
+                Change::Elected { .. } => {
+                    self.cluster.append_own(Bytes::default(), &mut cx!(self));
+                }
+                Change::Deposed => {}
+                Change::Halt(violation) => panic!("halted: {violation}"),
+            }
+        }
+    }
+
+    /// Reads what is committed, as one who applies it would, and lets go of it.
+    fn read_committed(&mut self) {
+        while self.read < self.cluster.commit() {
+            self.read = self.read.next();
+            let entry = self
+                .log
+                .entry_at(self.read)
+                .expect("bodies stay in the window until they are read")
+                .clone();
+            self.read_bytes += entry.body.count();
+        }
+        self.log.trim(
+            self.read.min(self.outbox.durable()),
+            self.config.knobs.log_window_bytes_max,
+        );
+    }
+
+    /// One settling. What a disk would do is done at once, and to be reported.
+    fn settle(&mut self, out: &mut Vec<(usize, Message)>) -> Option<Done> {
+        self.cluster.on_turn(true, &mut cx!(self));
+        self.keep_up();
+        self.read_committed();
+        self.cluster.settle(&mut cx!(self));
+        self.outbox.set_commit(self.cluster.commit());
+        self.outbox.settle(&mut self.actions);
+        let mut done = None;
+        for action in self.actions.drain(..) {
+            match action {
+                Action::Write(write) => {
+                    let write = write_to(&mut self.disk, write);
+                    done.get_or_insert_with(Done::default).write = Some(write);
+                }
+                Action::Say { to, message } => out.push((number_of(to), message)),
+                Action::ReadLog {
+                    read,
+                    from,
+                    to,
+                    bytes_max,
+                } => {
+                    let entries = read_from(&self.disk, from, to, bytes_max);
+                    let reads = &mut done.get_or_insert_with(Done::default).reads;
+                    reads.push((read, entries));
+                }
+                Action::Answer { .. }
+                | Action::PutBlob { .. }
+                | Action::SaveSnapshot(_)
+                | Action::CompactLog { .. }
+                | Action::Audit(_)
+                | Action::Halt(_) => unreachable!("consensus alone asks for none of these"),
+            }
+        }
+        done
+    }
+}
+
+/// What the disk has done.
+#[derive(Default)]
+struct Done {
+    write: Option<WriteId>,
+    reads: Vec<(ReadId, Vec<LogEntry>)>,
+}
+
+impl Replica for Consensus {
+    type Message = Message;
+
+    fn new(number: usize, voters: usize) -> Consensus {
+        let config = config_of(number, voters);
+        let now = Now::default();
+        let mut random = Random::new(config.seed);
+        let mut marks = Marks::default();
+        let mut log = Log::new(LogPosition::default());
+        let mut outbox = Outbox::new(LogIndex(0), HardState::default());
+        let mut cx = Cx {
+            now,
+            config: &config,
+            random: &mut random,
+            marks: &mut marks,
+            log: &mut log,
+            outbox: &mut outbox,
+        };
+        let cluster = ClusterCoordinator::new(HardState::default(), LogIndex(0), &mut cx);
+        Consensus {
+            config,
+            now,
+            random,
+            marks,
+            log,
+            outbox,
+            cluster,
+            disk: Vec::new(),
+            read: LogIndex(0),
+            read_bytes: 0,
+            actions: Vec::new(),
+        }
+    }
+
+    fn propose(&mut self, first: u64, count: u64) -> Result<()> {
+        let mut body = [0; ENTRY_BYTES];
+        for number in first..first + count {
+            write_body(number, &mut body);
+            self.cluster
+                .propose(Bytes::from(&body[..]), &mut cx!(self))
+                .map_err(|error| anyhow!("entry {number} is not taken: {error:?}"))?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, from: usize, message: Message) {
+        self.cluster
+            .on_message(node_id(from), message, &mut cx!(self));
+        self.keep_up();
+    }
+
+    fn pass_time(&mut self) {
+        self.now.time = self.now.time + Span::from_ms(TICK_MS);
+    }
+
+    fn on_link(&mut self, peer: usize, is_up: bool) {
+        if is_up {
+            self.cluster.on_peer_up(node_id(peer));
+        } else {
+            self.cluster.on_peer_down(node_id(peer), &mut cx!(self));
+        }
+    }
+
+    fn turn(&mut self, out: &mut Vec<(usize, Message)>) {
+        while let Some(done) = self.settle(out) {
+            if let Some(write) = done.write {
+                self.outbox.on_durable(write);
+            }
+            for (read, entries) in done.reads {
+                self.cluster.on_log_read(read, entries, &mut cx!(self));
+            }
+        }
+    }
+
+    fn serves(&self) -> bool {
+        self.cluster.role() == RoleName::Leader
+            && self.log.term_at(self.cluster.commit()) == TermAt::Known(self.cluster.term())
+    }
+
+    fn commit(&self) -> u64 {
+        self.cluster.commit().0
+    }
+
+    fn committed(&self) -> Box<dyn Iterator<Item = &[u8]> + '_> {
+        bodies_of(&self.disk, self.cluster.commit())
+    }
+}
