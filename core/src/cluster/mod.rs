@@ -6,6 +6,7 @@
 //! ends, after everything that had already arrived was taken in: a node that
 //! was stalled reads its mail before it judges others.
 
+mod appends;
 mod candidate;
 mod follower;
 mod leader;
@@ -26,7 +27,7 @@ use crate::digest::Digest;
 use crate::entry::{EntryKind, HardState, LogEntry};
 use crate::ids::{LogIndex, NodeId, ReadId, Term};
 use crate::marks::Mark;
-use crate::message::{Append, Body, Message, StateHashAt};
+use crate::message::{Body, Message, StateHashAt};
 use crate::request::Refusal;
 use crate::snapshot::Snapshot;
 use crate::status::RoleName;
@@ -357,74 +358,6 @@ impl ClusterCoordinator {
             }
         };
         self.perform(next, cx);
-    }
-
-    fn on_append(&mut self, from: NodeId, term: Term, append: Append, cx: &mut Cx<'_>) -> Next {
-        if term < self.hard_state.term {
-            // An answer, so that the deposed leader learns of the term. It is
-            // no acknowledgement: its term is not the sender's.
-            cx.mark(Mark::StaleTermIgnored);
-            let refusal = cx.message(self.hard_state.term, Body::VoteReply { granted: false });
-            cx.outbox.say_durable(from, refusal);
-            return Next::Stay;
-        }
-        let fresh = self.heard_round < Some((term, append.round));
-        match &self.role {
-            Role::PreCandidate(_) | Role::Candidate(_) if !fresh => {
-                cx.mark(Mark::StaleRoundIgnored);
-                return Next::Stay;
-            }
-            Role::Leader(_) => {
-                let first = cx.config.node;
-                return Next::Halt(Violation::TwoLeaders {
-                    term,
-                    first,
-                    second: from,
-                });
-            }
-            Role::PreCandidate(_) | Role::Candidate(_) => {
-                self.perform(
-                    Next::Follow {
-                        term,
-                        leader: Some(from),
-                    },
-                    cx,
-                );
-            }
-            Role::Follower(_) => {}
-        }
-        self.heard_round = self.heard_round.max(Some((term, append.round)));
-        self.held_by_all = self.held_by_all.max(append.held_by_all);
-        self.peer_state_hash = append.state_hash.or(self.peer_state_hash);
-        let commit = self.commit;
-        let told = append.commit;
-        #[cfg(feature = "planted-bugs")]
-        let told = match cx.config.planted(crate::planted::Bug::AgeIgnoresApplied) {
-            true => LogIndex(0),
-            false => told,
-        };
-        self.heard.on_commit(told, cx.time());
-        let next = match &mut self.role {
-            Role::Follower(follower) => {
-                if fresh {
-                    follower.on_heard(cx);
-                }
-                follower.on_append(from, term, append, &mut self.commit, cx)
-            }
-            Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => {
-                unreachable!("it follows by now")
-            }
-        };
-        assert!(
-            self.commit >= commit,
-            "commit never falls: {} after {commit}",
-            self.commit
-        );
-        assert!(
-            self.commit <= cx.log.last().index,
-            "only what is in the log is committed"
-        );
-        next
     }
 
     /// The end of a turn's events: what the disk has confirmed counts, and what

@@ -315,7 +315,14 @@ impl Local {
                     effect.breaks(Rule::NoHalt, format!("{} halts: {violation}", self.node));
                 }
                 // All logs are short here.
-                Action::ReadLog { .. } | Action::SaveSnapshot(_) | Action::CompactLog { .. } => {
+                Action::ReadLog { .. }
+                | Action::SaveSnapshot(_)
+                | Action::CompactLog { .. }
+                | Action::KeepPiece(_)
+                | Action::InstallSnapshot { .. }
+                | Action::ReadSnapshot { .. }
+                | Action::ReadBodies { .. }
+                | Action::FindLacking { .. } => {
                     effect.breaks(
                         Rule::Covered,
                         format!(
@@ -349,7 +356,19 @@ impl Local {
             | Body::VoteReply { .. }
             | Body::PreVoteReply { granted: false }
             | Body::Append(_)
-            | Body::TimeoutNow => None,
+            | Body::Lend(_)
+            | Body::TimeoutNow
+            | Body::Removed { .. }
+            | Body::ReadIndex { .. }
+            | Body::ReadIndexReply { .. } => None,
+            Body::SnapshotOffer(_)
+            | Body::SnapshotFetch { .. }
+            | Body::SnapshotPiece { .. }
+            | Body::BodiesFetch { .. }
+            | Body::Bodies { .. } => {
+                let text = format!("{node} says what this search has not: {message:?}");
+                return effect.breaks(Rule::Covered, text);
+            }
         };
         let speaks_of_future = !matches!(
             message.body,

@@ -34,8 +34,16 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "which span is drawn makes no difference: see above",
     ),
     ("marks", "counters that are only looked at"),
+    (
+        "health",
+        "its verdicts are only looked at, and no worker waits",
+    ),
     ("generation", "no worker ever comes: see `Local::check`"),
 ];
+
+/// The field of the core's consensus that decides nothing: it dates answers to
+/// stale reads, and nobody reads here.
+const LEFT_OUT_OF_CLUSTER: &str = "heard";
 
 /// To so many microseconds moments are rounded: far more than all random parts
 /// of a run together, and far less than the least span between two that matter.
@@ -75,7 +83,23 @@ pub(super) fn name_of(local: &Local, bodies: &[u128]) -> Result<u128, String> {
             }
         }
         for (name, value) in manager {
-            if !LEFT_OUT.iter().any(|(left, _)| *left == name) {
+            if name == "cluster" {
+                let cluster = fields(value);
+                if !cluster
+                    .iter()
+                    .any(|(found, _)| *found == LEFT_OUT_OF_CLUSTER)
+                {
+                    return Err(format!(
+                        "the core's cluster has no field `{LEFT_OUT_OF_CLUSTER}` any more"
+                    ));
+                }
+                for (name, value) in cluster {
+                    if name != LEFT_OUT_OF_CLUSTER {
+                        text.push_str(name);
+                        text.push_str(value);
+                    }
+                }
+            } else if !LEFT_OUT.iter().any(|(left, _)| *left == name) {
                 text.push_str(name);
                 text.push_str(value);
             }

@@ -1,0 +1,87 @@
+//! A leader's word at this node, whatever its role: whether it counts, what
+//! role it asks for, and what it moves.
+
+use super::{ClusterCoordinator, Next, Role};
+use crate::action::Violation;
+use crate::cx::Cx;
+#[cfg(feature = "planted-bugs")]
+use crate::ids::LogIndex;
+use crate::ids::{NodeId, Term};
+use crate::marks::Mark;
+use crate::message::{Append, Body};
+
+impl ClusterCoordinator {
+    pub(super) fn on_append(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        append: Append,
+        cx: &mut Cx<'_>,
+    ) -> Next {
+        if term < self.hard_state.term {
+            // An answer, so that the deposed leader learns of the term. It is
+            // no acknowledgement: its term is not the sender's.
+            cx.mark(Mark::StaleTermIgnored);
+            let refusal = cx.message(self.hard_state.term, Body::VoteReply { granted: false });
+            cx.outbox.say_durable(from, refusal);
+            return Next::Stay;
+        }
+        let fresh = self.heard_round < Some((term, append.round));
+        match &self.role {
+            Role::PreCandidate(_) | Role::Candidate(_) if !fresh => {
+                cx.mark(Mark::StaleRoundIgnored);
+                return Next::Stay;
+            }
+            Role::Leader(_) => {
+                let first = cx.config.node;
+                return Next::Halt(Violation::TwoLeaders {
+                    term,
+                    first,
+                    second: from,
+                });
+            }
+            Role::PreCandidate(_) | Role::Candidate(_) => {
+                self.perform(
+                    Next::Follow {
+                        term,
+                        leader: Some(from),
+                    },
+                    cx,
+                );
+            }
+            Role::Follower(_) => {}
+        }
+        self.heard_round = self.heard_round.max(Some((term, append.round)));
+        self.held_by_all = self.held_by_all.max(append.held_by_all);
+        self.peer_state_hash = append.state_hash.or(self.peer_state_hash);
+        let commit = self.commit;
+        let told = append.commit;
+        #[cfg(feature = "planted-bugs")]
+        let told = match cx.config.planted(crate::planted::Bug::AgeIgnoresApplied) {
+            true => LogIndex(0),
+            false => told,
+        };
+        self.heard.on_commit(told, cx.time());
+        let next = match &mut self.role {
+            Role::Follower(follower) => {
+                if fresh {
+                    follower.on_heard(cx);
+                }
+                follower.on_append(from, term, append, &mut self.commit, cx)
+            }
+            Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => {
+                unreachable!("it follows by now")
+            }
+        };
+        assert!(
+            self.commit >= commit,
+            "commit never falls: {} after {commit}",
+            self.commit
+        );
+        assert!(
+            self.commit <= cx.log.last().index,
+            "only what is in the log is committed"
+        );
+        next
+    }
+}
