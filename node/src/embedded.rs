@@ -14,7 +14,7 @@ use precentor_core::config::{Config, Knobs};
 use precentor_core::digest::Digest;
 use precentor_core::driver::{Driver, RecoverError};
 use precentor_core::event::Now;
-use precentor_core::ids::{NodeId, Term};
+use precentor_core::ids::{LogIndex, NodeId, Term};
 use precentor_core::status::{RoleName, Status};
 
 use crate::blobstore::{BlobError, BlobStore};
@@ -176,6 +176,8 @@ pub struct EmbeddedCluster {
     library: Library,
     nodes: BTreeMap<NodeId, Node>,
     left_out: Vec<(NodeId, String)>,
+    /// Nodes that started with a damaged log, and up to where it must be repaired.
+    repairing: Vec<(NodeId, LogIndex)>,
 }
 
 /// Makes a voter's directory. Its log must exist before the cluster does.
@@ -225,6 +227,7 @@ impl EmbeddedCluster {
             library: Library::default(),
             nodes: BTreeMap::new(),
             left_out: Vec::new(),
+            repairing: Vec::new(),
         };
         let voters = cluster.identity.voters();
         for node in &voters {
@@ -232,8 +235,15 @@ impl EmbeddedCluster {
                 cluster.left_out.push((*node, error.to_string()));
             }
         }
-        if cluster.nodes.len() <= voters.len() / 2 {
-            let broken = std::mem::take(&mut cluster.left_out);
+        // Those that are to be repaired cannot elect the leader who repairs them.
+        let repairing = std::mem::take(&mut cluster.repairing);
+        if cluster.nodes.len() - repairing.len() <= voters.len() / 2 {
+            let mut broken = std::mem::take(&mut cluster.left_out);
+            broken.extend(
+                repairing
+                    .iter()
+                    .map(|(node, must_cover)| (*node, damaged(*must_cover))),
+            );
             return Err(ClusterError::NoMajority {
                 broken,
                 voters: voters.len(),
@@ -301,6 +311,9 @@ impl EmbeddedCluster {
         let mut recovered = scribe::recovered(&mut store, &voter)?;
         let (files, kept) = store.snapshot_files()?;
         recovered.kept = kept;
+        if let Some(must_cover) = recovered.hard_state.repairing {
+            self.repairing.push((node, must_cover));
+        }
         let cluster = self.identity.cluster_id()?;
         let voters = self.identity.voters();
         let mut config = Config::new(cluster, node, voters.clone(), seed::fresh());
@@ -470,4 +483,9 @@ impl Drop for EmbeddedCluster {
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // The data is whole between any two statements that could panic.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why a node with a damaged log is of no help by itself.
+pub(crate) fn damaged(must_cover: LogIndex) -> String {
+    format!("its log is damaged, and lacks entries up to {must_cover} at the most")
 }

@@ -28,6 +28,7 @@ use precentor_core::wire;
 use crate::blobstore::BlobStore;
 use crate::data_dir::{DataDir, DataDirError, Identity};
 use crate::disk::{OpenMode, Store};
+use crate::embedded::damaged;
 use crate::embedded::disk_identity;
 use crate::scribe;
 use crate::worker::record;
@@ -245,6 +246,9 @@ fn read_voter(
         Store::open(&path, &whose, OpenMode::ReadOnly).map_err(|error| error.to_string())?;
     let (term, index) = (store.log().last_term(), store.log().last_index());
     let recovered = scribe::recovered(&mut store, &path).map_err(|error| error.to_string())?;
+    if let Some(must_cover) = recovered.hard_state.repairing {
+        return Err(damaged(must_cover));
+    }
     Ok((term, index, recovered))
 }
 

@@ -19,7 +19,7 @@ use precentor_core::membership::Membership;
 use precentor_core::message::{Body, Message};
 use precentor_core::principal::Principal;
 use precentor_core::request::{Reply, Request};
-use precentor_core::snapshot::Snapshot;
+use precentor_core::snapshot::{Snapshot, SnapshotMeta, SnapshotPart};
 use precentor_core::time::Time;
 
 mod transfer;

@@ -139,6 +139,27 @@ impl Trace {
                     (_, true) => format!("{node} saves the last of a snapshot of {index}"),
                 });
             }
+            Action::KeepPiece(part) => {
+                let (from, index) = (part.offset, part.meta.index);
+                let to = from + part.bytes.count();
+                self.line(format!(
+                    "{node} keeps bytes {from} to {to} of snapshot {index}"
+                ));
+            }
+            Action::InstallSnapshot { index } => {
+                self.line(format!("{node} puts the snapshot of {index} in force"));
+            }
+            Action::ReadSnapshot { index, offset, .. } => {
+                self.line(format!(
+                    "{node} reads snapshot {index} from byte {offset} on"
+                ));
+            }
+            Action::ReadBodies { digests, .. } => {
+                self.line(format!("{node} reads {} bodies", digests.len()));
+            }
+            Action::FindLacking { digests } => {
+                self.line(format!("{node} looks for {} bodies", digests.len()));
+            }
             Action::CompactLog { up_to } => {
                 self.line(format!("{node} drops its log up to {up_to}"));
             }

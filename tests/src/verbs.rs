@@ -587,6 +587,7 @@ fn promises(world: &mut World, node: NodeId) -> Result<Vec<String>> {
         hard_state,
         snapshot,
         entries,
+        kept: _,
     } = disk.recovered();
     let vote = hard_state.vote.map_or("nobody".into(), |v| v.to_string());
     let log: Vec<_> = entries

@@ -6,9 +6,9 @@
 //! ends, after everything that had already arrived was taken in: a node that
 //! was stalled reads its mail before it judges others.
 
+mod appends;
 mod candidate;
 mod follower;
-mod following;
 mod hand_over;
 mod leader;
 mod loans;

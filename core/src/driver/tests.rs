@@ -74,12 +74,7 @@ impl Host for Desk {
             }
             Action::CompactLog { up_to } => self.entries.retain(|entry| entry.index > up_to),
             Action::PutBlob { .. } | Action::Audit(_) => {}
-            Action::KeepPiece(_)
-            | Action::InstallSnapshot { .. }
-            | Action::ReadSnapshot { .. }
-            | Action::ReadBodies { .. }
-            | Action::FindLacking { .. } => panic!("no snapshot is transferred here"),
-            Action::Halt(violation) => panic!("halted: {violation}"),
+            other => panic!("no snapshot is transferred here: {other:?}"),
         }
     }
 }

@@ -139,6 +139,7 @@ fn one_damaged_voter_is_repaired_and_two_of_three_stop_the_run() {
     assert_eq!(summary.nodes_left_out.len(), 0, "{summary}");
     Reader::open(data.path(), "").unwrap();
 
+    damage(data.path(), 2);
     damage(data.path(), 3);
     let error = run(&options, &AtomicBool::new(false)).unwrap_err();
     assert!(

@@ -2,6 +2,8 @@
 //! of the crate's `RawNode`. What is measured is the code that production runs;
 //! only the order of the calls is repeated here.
 
+use std::sync::Arc;
+
 use anyhow::{Result, anyhow};
 use precentor_core::action::{Action, Write};
 use precentor_core::bytes::Bytes;
@@ -11,12 +13,13 @@ use precentor_core::cx::Cx;
 use precentor_core::entry::{HardState, LogEntry};
 use precentor_core::event::Now;
 use precentor_core::ids::{ClusterId, LogIndex, NodeId, ReadId, WriteId};
-use precentor_core::log::{Log, TermAt};
+use precentor_core::log::{Log, LogStart, TermAt};
 use precentor_core::marks::Marks;
-use precentor_core::message::{LogPosition, Message};
+use precentor_core::membership::Membership;
+use precentor_core::message::Message;
 use precentor_core::outbox::Outbox;
 use precentor_core::random::Random;
-use precentor_core::status::RoleName;
+use precentor_core::status::{Condition, RoleName};
 use precentor_core::time::Span;
 
 use super::cluster::{
@@ -125,7 +128,10 @@ impl Consensus {
                 Change::Elected { .. } => {
                     self.cluster.append_own(Bytes::default(), &mut cx!(self));
                 }
-                Change::Deposed => {}
+                Change::Deposed | Change::HandOverEnded(_) => {}
+                Change::ImageReceived(_) | Change::BodiesReceived(_) => {
+                    unreachable!("no log is compacted here")
+                }
                 Change::Halt(violation) => panic!("halted: {violation}"),
             }
         }
@@ -150,12 +156,12 @@ impl Consensus {
 
     /// One settling. What a disk would do is done at once, and to be reported.
     fn settle(&mut self, out: &mut Vec<(usize, Message)>) -> Option<Done> {
-        self.cluster.on_turn(true, &mut cx!(self));
+        self.cluster.on_turn(Condition::default(), &mut cx!(self));
         self.keep_up();
         self.read_committed();
         self.cluster.settle(&mut cx!(self));
         self.outbox.set_commit(self.cluster.commit());
-        self.outbox.settle(&mut self.actions);
+        self.outbox.settle(self.now.time, &mut self.actions);
         let mut done = None;
         for action in self.actions.drain(..) {
             match action {
@@ -178,6 +184,11 @@ impl Consensus {
                 | Action::PutBlob { .. }
                 | Action::SaveSnapshot(_)
                 | Action::CompactLog { .. }
+                | Action::KeepPiece(_)
+                | Action::InstallSnapshot { .. }
+                | Action::ReadSnapshot { .. }
+                | Action::ReadBodies { .. }
+                | Action::FindLacking { .. }
                 | Action::Audit(_)
                 | Action::Halt(_) => unreachable!("consensus alone asks for none of these"),
             }
@@ -201,7 +212,9 @@ impl Replica for Consensus {
         let now = Now::default();
         let mut random = Random::new(config.seed);
         let mut marks = Marks::default();
-        let mut log = Log::new(LogPosition::default());
+        let mut log = Log::new(LogStart::founding(Arc::new(Membership::founding(
+            config.founders.iter().copied(),
+        ))));
         let mut outbox = Outbox::new(LogIndex(0), HardState::default());
         let mut cx = Cx {
             now,

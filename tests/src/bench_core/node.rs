@@ -60,10 +60,16 @@ impl Host for Desk {
                 let entries = read_from(&self.disk, from, to, bytes_max);
                 self.back.push(Event::LogRead { read, entries });
             }
-            Action::SaveSnapshot(snapshot) => {
-                let index = snapshot.index;
-                self.back.push(Event::SnapshotSaved { index });
+            Action::SaveSnapshot(part) => {
+                let index = part.meta.index;
+                self.back
+                    .extend(part.last.then_some(Event::SnapshotSaved { index }));
             }
+            Action::KeepPiece(_)
+            | Action::InstallSnapshot { .. }
+            | Action::ReadSnapshot { .. }
+            | Action::ReadBodies { .. }
+            | Action::FindLacking { .. } => unreachable!("nobody lags behind a snapshot here"),
             Action::CompactLog { .. } | Action::PutBlob { .. } | Action::Audit(_) => {}
             Action::Halt(violation) => panic!("halted: {violation}"),
         }

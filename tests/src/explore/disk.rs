@@ -91,6 +91,7 @@ impl Disk {
     pub(super) fn recovered(&self) -> Recovered {
         Recovered {
             hard_state: self.hard_state,
+            kept: None,
             snapshot: None,
             entries: self.entries.clone(),
         }

@@ -57,11 +57,20 @@ pub(super) fn place_of(node: NodeId) -> usize {
 /// What a message is known by.
 pub(super) fn name_of_flight(flight: &Flight) -> u128 {
     let Flight { from, to, message } = flight;
-    let Message { term, body } = message;
-    let mut bytes = format!("{from} {to} {term}").into_bytes();
+    let Message {
+        term,
+        incarnation,
+        body,
+    } = message;
+    let mut bytes = format!("{from} {to} {term} {incarnation}").into_bytes();
     // Debug leaves the bytes of entries out.
-    if let Body::Append(append) = body {
-        bytes.extend(to_vec(&append.entries).expect("entries are plain data"));
+    let entries = match body {
+        Body::Append(append) => &append.entries[..],
+        Body::Lend(loan) => &loan.entries[..],
+        _ => &[],
+    };
+    if !entries.is_empty() {
+        bytes.extend(to_vec(entries).expect("entries are plain data"));
     }
     bytes.extend(format!("{body:?}").into_bytes());
     number_of(Digest::of(&bytes))

@@ -27,7 +27,9 @@ pub(super) const ELECTION_MS_MIN: u64 = 1_000;
 /// The longest one.
 pub(super) const ELECTION_MS_MAX: u64 = 1_001;
 /// So long that a leader that nobody answers gives up at its second heartbeat.
-const HEARTBEAT_MS: u64 = 900;
+pub(super) const HEARTBEAT_MS: u64 = 900;
+/// Longer than all the time that passes in a search.
+const ABDICATE_AFTER_MS: u64 = 600_000;
 /// Draws of a node's randomness that are made sure of: more than a run takes.
 const DRAWS: u32 = 64;
 
@@ -141,6 +143,9 @@ impl Setup {
         knobs.election_timeout_ms_max = ELECTION_MS_MAX;
         knobs.heartbeat_ms = HEARTBEAT_MS;
         knobs.suspicion_ms_max = 0;
+        // Late words make nobody more patient, and no disk is taken for dead.
+        knobs.election_timeout_ms_ceiling = ELECTION_MS_MIN;
+        knobs.abdicate_after_ms = ABDICATE_AFTER_MS;
         knobs.state_hash_every_entries = 1;
         if self.short_appends {
             knobs.append_entries_max = 1;
@@ -231,7 +236,9 @@ impl Local {
                 };
                 self.turn(Some(event), effect);
             }
-            Stimulus::HandOver => self.turn(Some(Event::Order(Order::HandOver)), effect),
+            Stimulus::HandOver => {
+                self.turn(Some(Event::Order(Order::HandOver { to: None })), effect);
+            }
             Stimulus::PeerDown(peer) => {
                 let peer = NodeId(u64::from(peer) + 1);
                 self.turn(Some(Event::PeerDown { peer }), effect);
@@ -315,7 +322,14 @@ impl Local {
                     effect.breaks(Rule::NoHalt, format!("{} halts: {violation}", self.node));
                 }
                 // All logs are short here.
-                Action::ReadLog { .. } | Action::SaveSnapshot(_) | Action::CompactLog { .. } => {
+                Action::ReadLog { .. }
+                | Action::SaveSnapshot(_)
+                | Action::CompactLog { .. }
+                | Action::KeepPiece(_)
+                | Action::InstallSnapshot { .. }
+                | Action::ReadSnapshot { .. }
+                | Action::ReadBodies { .. }
+                | Action::FindLacking { .. } => {
                     effect.breaks(
                         Rule::Covered,
                         format!(
@@ -349,7 +363,19 @@ impl Local {
             | Body::VoteReply { .. }
             | Body::PreVoteReply { granted: false }
             | Body::Append(_)
-            | Body::TimeoutNow => None,
+            | Body::Lend(_)
+            | Body::TimeoutNow
+            | Body::Removed { .. }
+            | Body::ReadIndex { .. }
+            | Body::ReadIndexReply { .. } => None,
+            Body::SnapshotOffer(_)
+            | Body::SnapshotFetch { .. }
+            | Body::SnapshotPiece { .. }
+            | Body::BodiesFetch { .. }
+            | Body::Bodies { .. } => {
+                let text = format!("{node} says what this search has not: {message:?}");
+                return effect.breaks(Rule::Covered, text);
+            }
         };
         let speaks_of_future = !matches!(
             message.body,

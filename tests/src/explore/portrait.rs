@@ -24,7 +24,7 @@ use std::fmt::Write;
 use precentor_core::digest::Digest;
 use precentor_core::time::Time;
 
-use super::local::{ELECTION_MS_MAX, ELECTION_MS_MIN, Local};
+use super::local::{ELECTION_MS_MAX, ELECTION_MS_MIN, HEARTBEAT_MS, Local};
 
 /// Fields of the core's manager that decide nothing here.
 const LEFT_OUT: &[(&str, &str)] = &[
@@ -34,8 +34,24 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "which span is drawn makes no difference: see above",
     ),
     ("marks", "counters that are only looked at"),
+    (
+        "health",
+        "nobody wakes late and no write is slow on the average (see `check_health`): what is left is how long a write waits, and that is in the outbox",
+    ),
     ("generation", "no worker ever comes: see `Local::check`"),
 ];
+
+/// Fields of the core's consensus that decide nothing here.
+const LEFT_OUT_OF_CLUSTER: &[(&str, &str)] = &[
+    ("heard", "it dates answers to stale reads, and nobody reads"),
+    (
+        "timing",
+        "election timeouts cannot grow: their ceiling is where they begin",
+    ),
+];
+
+/// What looks like a moment in the core's `Debug`, and is a span.
+const SPANS: &[&str] = &["patience: "];
 
 /// To so many microseconds moments are rounded: far more than all random parts
 /// of a run together, and far less than the least span between two that matter.
@@ -75,7 +91,25 @@ pub(super) fn name_of(local: &Local, bodies: &[u128]) -> Result<u128, String> {
             }
         }
         for (name, value) in manager {
-            if !LEFT_OUT.iter().any(|(left, _)| *left == name) {
+            if name == "health" {
+                check_health(&fields(value))?;
+            }
+            if name == "cluster" {
+                let cluster = fields(value);
+                for (name, why) in LEFT_OUT_OF_CLUSTER {
+                    if !cluster.iter().any(|(found, _)| found == name) {
+                        return Err(format!(
+                            "the core's cluster has no field `{name}`, which was left out because {why}"
+                        ));
+                    }
+                }
+                for (name, value) in cluster {
+                    if !LEFT_OUT_OF_CLUSTER.iter().any(|(left, _)| *left == name) {
+                        text.push_str(name);
+                        text.push_str(value);
+                    }
+                }
+            } else if !LEFT_OUT.iter().any(|(left, _)| *left == name) {
                 text.push_str(name);
                 text.push_str(value);
             }
@@ -83,6 +117,24 @@ pub(super) fn name_of(local: &Local, bodies: &[u128]) -> Result<u128, String> {
     }
     let text = relative(&text, local.clock, disk.reported().0);
     Ok(number_of(Digest::of(text.as_bytes())))
+}
+
+/// Does a node's health depend on nothing but how long its oldest write waits?
+fn check_health(health: &[(&str, &str)]) -> Result<(), String> {
+    let value = |name: &str| {
+        let field = health.iter().find(|(found, _)| *found == name);
+        let none = || format!("the core's health has no field `{name}` any more");
+        field.map(|(_, value)| *value).ok_or_else(none)
+    };
+    let (stalls, latency) = (value("stalls")?, value("write_latency")?);
+    let latency_us = latency.strip_suffix("us").and_then(|us| us.parse().ok());
+    let is_short = latency_us.is_some_and(|us: u64| us <= HEARTBEAT_MS * 1_000);
+    if stalls != "[]" || !is_short {
+        return Err(format!(
+            "late turns {stalls} and writes of {latency} decide how well a node is: they must be part of its name"
+        ));
+    }
+    Ok(())
 }
 
 /// The fields of a struct's `Debug`, with their values.
@@ -131,8 +183,9 @@ fn relative(text: &str, clock: Time, reported: u64) -> String {
                 .take_while(|b| b.is_ascii_digit())
                 .count();
         let number: u64 = text[digits..end].parse().unwrap_or(u64::MAX);
-        let moment =
-            text[end..].starts_with("us") && bytes.get(end + 2).is_none_or(|byte| !in_word(*byte));
+        let moment = text[end..].starts_with("us")
+            && bytes.get(end + 2).is_none_or(|byte| !in_word(*byte))
+            && !SPANS.iter().any(|name| text[..at].ends_with(name));
         if write {
             out.push_str(&text[copied..at]);
             let _ = write!(out, "write+{}", number.saturating_sub(reported));
@@ -160,7 +213,15 @@ fn distance(moment: u64, clock: Time) -> String {
         i128::from(ELECTION_MS_MAX) * 1_000,
     );
     let rounded = (ahead + UNIT_US / 2).div_euclid(UNIT_US);
-    let sides = [ahead <= 0, ahead > least, -ahead < least, -ahead <= most];
+    let beat = i128::from(HEARTBEAT_MS) * 1_000;
+    let sides = [
+        ahead <= 0,
+        ahead > least,
+        -ahead < least,
+        -ahead <= most,
+        -ahead > beat,
+        -ahead > least,
+    ];
     format!(
         "now{rounded:+}{}",
         sides.map(u8::from).map(|s| s.to_string()).concat()
@@ -185,11 +246,11 @@ mod tests {
 
     #[test]
     fn only_moments_and_writes_are_made_relative() {
-        let text = "deadline: 1500000us, id: write7, i7, t1us, durable_write: write3, 12 bytes";
+        let text = "deadline: 1500000us, id: write7, i7, t1us, durable_write: write3, 12 bytes, patience: 5us";
         let seen = relative(text, Time(500_000), 3);
         assert_eq!(
             seen,
-            "deadline: now+100011, id: write+4, i7, t1us, durable_write: write+0, 12 bytes"
+            "deadline: now+10001100, id: write+4, i7, t1us, durable_write: write+0, 12 bytes, patience: 5us"
         );
     }
 

@@ -17,6 +17,8 @@ enum Due {
     Complete(u64),
     Failed(WriteId),
     Saved,
+    /// A leader's snapshot is in force.
+    Installed,
     Now(Event),
 }
 
@@ -90,11 +92,37 @@ impl Rig for SimRig {
                 }
             }
             Action::CompactLog { up_to } => self.disk.compact(up_to),
-            Action::Say { .. }
-            | Action::Answer { .. }
-            | Action::PutBlob { .. }
-            | Action::Audit(_)
-            | Action::Halt(_) => {}
+            Action::PutBlob { digest, body } => self.disk.shelf.put(digest, body),
+            Action::KeepPiece(part) => self.disk.shelf.keep_piece(part),
+            Action::InstallSnapshot { index } => {
+                self.disk.install(index, self.now_us, &mut self.tape);
+                self.due.push_back(Due::Installed);
+            }
+            Action::ReadSnapshot {
+                read,
+                index,
+                offset,
+                bytes_max,
+            } => {
+                let piece = self.disk.shelf.read_image(index, offset, bytes_max);
+                self.due
+                    .push_back(Due::Now(Event::SnapshotRead { read, piece }));
+            }
+            Action::ReadBodies {
+                read,
+                digests,
+                bytes_max,
+            } => {
+                let bodies = self.disk.shelf.read_bodies(&digests, bytes_max);
+                self.due
+                    .push_back(Due::Now(Event::BodiesRead { read, bodies }));
+            }
+            Action::FindLacking { digests } => {
+                let digests = self.disk.shelf.lacking(digests);
+                self.due
+                    .push_back(Due::Now(Event::BodiesLacking { digests }));
+            }
+            Action::Say { .. } | Action::Answer { .. } | Action::Audit(_) | Action::Halt(_) => {}
         }
     }
 
@@ -104,8 +132,13 @@ impl Rig for SimRig {
                 Due::Now(event) => return event,
                 Due::Failed(write) => return Event::WriteFailed { write },
                 Due::Saved => {
-                    let index = self.disk.saved().expect("one is being saved");
+                    let index = self.disk.shelf.saved().expect("one is being saved");
                     return Event::SnapshotSaved { index };
+                }
+                Due::Installed => {
+                    let index = self.disk.shelf.installed();
+                    let index = index.expect("one is being put in force");
+                    return Event::SnapshotInstalled { index };
                 }
                 Due::Complete(at_us) => {
                     self.now_us = self.now_us.max(at_us);
@@ -136,6 +169,7 @@ impl Rig for SimRig {
             id,
             hard_state: None,
             truncate_from: None,
+            reset: None,
             entries: Vec::new(),
         }
     }

@@ -11,7 +11,7 @@ pub(super) const NODE: LogIdentity = LogIdentity {
     incarnation: 11,
 };
 
-/// A disk that does what it is told, and keeps every file at full size.
+/// A disk that does as it is told.
 #[derive(Clone, Debug)]
 pub(super) struct Disk {
     pub(super) writer: LogWriter,
@@ -21,9 +21,8 @@ pub(super) struct Disk {
 
 impl Disk {
     pub(super) fn new() -> Disk {
-        let writer = LogWriter::create(NODE, SEGMENT);
         let mut disk = Disk {
-            writer,
+            writer: LogWriter::create(NODE, SEGMENT),
             files: Vec::new(),
             recycled: false,
         };
@@ -595,7 +594,7 @@ fn a_reset_begins_the_log_after_a_snapshot() {
         entries: &entries(4, 91..=92),
         ..WriteBatch::default()
     });
-    let recovered = disk.recover().unwrap();
-    assert_eq!(recovered.writer.map().base_index(), LogIndex(90));
-    assert_eq!(last(&recovered), (92, 4));
+    let found = disk.recover().unwrap();
+    assert_eq!(found.writer.map().base_index(), LogIndex(90));
+    assert_eq!(last(&found), (92, 4));
 }

@@ -1,10 +1,11 @@
-//! A leader's word as it reaches a node, whatever its role: what is late, what
-//! is a sign of life, and what it says besides entries. Terms that rise with
-//! it were adopted before.
+//! A leader's word at this node, whatever its role: whether it counts, what
+//! role it asks for, and what it moves.
 
 use super::{ClusterCoordinator, Next, Role};
 use crate::action::Violation;
 use crate::cx::Cx;
+#[cfg(feature = "planted-bugs")]
+use crate::ids::LogIndex;
 use crate::ids::{NodeId, Term};
 use crate::marks::Mark;
 use crate::message::{Append, Body};
@@ -54,19 +55,17 @@ impl ClusterCoordinator {
         self.held_by_all = self.held_by_all.max(append.held_by_all);
         self.peer_state_hash = append.state_hash.or(self.peer_state_hash);
         let commit = self.commit;
-        if fresh {
-            self.timing.on_heard(term, from, cx);
-        }
         let told = append.commit;
         #[cfg(feature = "planted-bugs")]
         let told = match cx.config.planted(crate::planted::Bug::AgeIgnoresApplied) {
-            true => crate::ids::LogIndex(0),
+            true => LogIndex(0),
             false => told,
         };
         self.heard.on_commit(told, cx.time());
         let next = match &mut self.role {
             Role::Follower(follower) => {
                 if fresh {
+                    self.timing.on_heard(term, from, cx);
                     follower.on_heard(&self.timing, cx);
                 }
                 follower.on_append(from, term, append, &mut self.commit, cx)
