@@ -41,10 +41,6 @@ pub enum Bug {
     ExpireAtTakeover,
     /// A request is answered before its entry is committed. Found by accepted never lost.
     AnswerBeforeCommit,
-    /// A reply of a former life of a member's disk counts. Found by committed never lost.
-    StaleIncarnationCounts,
-    /// An installed snapshot throws away the log behind it. Found by committed never lost.
-    InstallDropsTail,
     /// A node with a damaged log votes. Found by repair before vote.
     RepairingVotes,
     /// A snapshot is put in force without the bodies that it speaks of. Found by snapshot is the state.
@@ -84,8 +80,6 @@ impl Bug {
         Bug::DivergeOnNode,
         Bug::ExpireAtTakeover,
         Bug::AnswerBeforeCommit,
-        Bug::StaleIncarnationCounts,
-        Bug::InstallDropsTail,
         Bug::RepairingVotes,
         Bug::InstallWithoutBodies,
         Bug::ImageSeesLaterChange,

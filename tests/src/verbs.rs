@@ -2,7 +2,7 @@
 //! happens is in the trace.
 //!
 //! ```text
-//! knob [n1] NAME VALUE      given n1 log 1 1 2 [term 3] [vote n2] [commit 2]      nodes 3
+//! knob [n1] NAME VALUE    given n1 log 1 1 2 [term 3] [vote n2] [commit 2] [repairing 3]   nodes 3
 //! tick n1 20ms   stall n1 10s   elapse 30ms          one clock; one clock, asleep; all, with mail
 //! deliver | drop [n1->n2 [COUNT] | to n1 | from n1]  deliver last n1->n2      wires
 //! copy n1->n2 NAME   replay NAME                     cut n1 n2 | n1->n2   heal   down|up n1 peer n2
@@ -181,6 +181,7 @@ fn given(world: &mut World, words: &mut Words<'_>) -> Result<()> {
             "term" => hard_state.term = Term(words.number("")?),
             "vote" => hard_state.vote = Some(words.node()?),
             "commit" => hard_state.commit = LogIndex(words.number("")?),
+            "repairing" => hard_state.repairing = Some(LogIndex(words.number("")?)),
             term if in_log => {
                 let term = Term(term.parse().with_context(|| format!("{term:?} no term"))?);
                 let index = LogIndex(recovered.entries.len() as u64 + 1);
