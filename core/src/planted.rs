@@ -41,8 +41,6 @@ pub enum Bug {
     ExpireAtTakeover,
     /// A request is answered before its entry is committed. Found by accepted never lost.
     AnswerBeforeCommit,
-    /// A reply of a former life of a member's disk counts. Found by committed never lost.
-    StaleIncarnationCounts,
     /// A leader takes proposals while it hands over. Found by the hand-over checker.
     YieldingLeaderAppends,
     /// A successor is told to stand before it has everything. Found by the hand-over checker.
@@ -55,8 +53,6 @@ pub enum Bug {
     VoteRequestResetsTimer,
     /// A learner is told to stand, and does. Found by only voters stand.
     LearnerCampaigns,
-    /// An installed snapshot throws away the log behind it. Found by committed never lost.
-    InstallDropsTail,
     /// A node with a damaged log votes. Found by repair before vote.
     RepairingVotes,
     /// A snapshot is put in force without the bodies that it speaks of. Found by snapshot is the state.
@@ -96,14 +92,12 @@ impl Bug {
         Bug::DivergeOnNode,
         Bug::ExpireAtTakeover,
         Bug::AnswerBeforeCommit,
-        Bug::StaleIncarnationCounts,
         Bug::YieldingLeaderAppends,
         Bug::HandOverToLaggard,
         Bug::SickLeaderStays,
         Bug::PreVoteResetsTimer,
         Bug::VoteRequestResetsTimer,
         Bug::LearnerCampaigns,
-        Bug::InstallDropsTail,
         Bug::RepairingVotes,
         Bug::InstallWithoutBodies,
         Bug::ImageSeesLaterChange,

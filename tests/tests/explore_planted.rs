@@ -16,7 +16,7 @@ const BY_ANY_RULE: &[Row] = &[
     (
         Bug::VoteForStaleLog,
         "late-vote",
-        10,
+        9,
         Rule::LeaderCompleteness,
     ),
     (Bug::AckBeforeDurable, "election", 10, Rule::DurableFirst),
@@ -34,7 +34,7 @@ const BY_ANY_RULE: &[Row] = &[
         5,
         Rule::DurableFirst,
     ),
-    (Bug::SkipLogCheck, "figure-8", 3, Rule::LogMatching),
+    (Bug::SkipLogCheck, "figure-8", 3, Rule::NoHalt),
     (
         Bug::AnswerBeforeCommit,
         "replication",
@@ -52,7 +52,7 @@ const BY_OUTCOME: &[Row] = &[
     (
         Bug::VoteForStaleLog,
         "late-vote",
-        10,
+        9,
         Rule::LeaderCompleteness,
     ),
     (
@@ -74,7 +74,7 @@ const BY_OUTCOME: &[Row] = &[
         7,
         Rule::CommittedNeverChanges,
     ),
-    (Bug::SkipLogCheck, "figure-8", 3, Rule::LogMatching),
+    (Bug::SkipLogCheck, "figure-8", 3, Rule::NoHalt),
 ];
 
 fn hunt(bug: Bug, plan: &str, depth: usize, outcomes_only: bool) -> (Plan, Result<Report, Broken>) {

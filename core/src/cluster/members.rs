@@ -92,11 +92,6 @@ impl ClusterCoordinator {
                     membership.contains(from),
                     membership.counts(from, incarnation),
                 );
-                #[cfg(feature = "planted-bugs")]
-                let counts = counts
-                    || cx
-                        .config
-                        .planted(crate::planted::Bug::StaleIncarnationCounts);
                 if !member {
                     cx.mark(Mark::UnknownPeerIgnored);
                 } else if !counts {

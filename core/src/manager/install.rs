@@ -21,6 +21,9 @@ pub(super) struct Installing {
     queue: QueueManager,
     /// The bodies of contexts up to this place are here.
     complete: Option<BodyCursor>,
+    /// The host has answered since the last body was handed to it: everything of
+    /// earlier turns is performed, in whatever order.
+    performed: bool,
     /// The host was told to put it in force.
     ordered: bool,
 }
@@ -37,6 +40,7 @@ impl ContextManager {
                     meta,
                     queue,
                     complete: None,
+                    performed: false,
                     ordered: false,
                 });
                 self.look_for_bodies();
@@ -71,6 +75,11 @@ impl ContextManager {
                 installing.complete = Some(last);
                 self.outbox.act(Action::FindLacking { digests });
             }
+            None if !installing.performed => {
+                installing.performed = true;
+                let digests = Vec::new();
+                self.outbox.act(Action::FindLacking { digests });
+            }
             None => {
                 installing.ordered = true;
                 self.cluster.on_install_ordered();
@@ -92,6 +101,9 @@ impl ContextManager {
     }
 
     pub(super) fn on_bodies_received(&mut self, bodies: Vec<(Digest, Bytes)>) {
+        if let Some(installing) = &mut self.installing {
+            installing.performed = false;
+        }
         for (digest, body) in bodies {
             self.outbox.act(Action::PutBlob { digest, body });
         }

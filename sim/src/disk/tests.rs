@@ -188,7 +188,7 @@ fn a_durable_record_rots_only_if_asked_and_the_disk_says_what_is_missing() {
             rotten += fired;
         }
     }
-    assert!(repairs > 20 && repairs <= rotten, "{repairs} of {rotten}");
+    assert!(repairs > 10 && repairs <= rotten, "{repairs} of {rotten}");
 }
 
 #[test]

@@ -1,0 +1,182 @@
+//! The verbs with which a client, a worker or an operator asks a node.
+
+use anyhow::{Context, Result, bail};
+use precentor_core::bytes::Bytes;
+use precentor_core::command::Command;
+use precentor_core::digest::Digest;
+use precentor_core::ids::{
+    FinishNumber, Incarnation, RequestId, Sequence, SessionId, WorkerIncarnation,
+};
+use precentor_core::job::WorkerSpec;
+use precentor_core::membership::Change;
+use precentor_core::request::{Consistency, Poll, Query, Request};
+
+use crate::words::{Words, address, failure_class, items, token};
+use crate::world::World;
+
+/// Does what such a line says.
+pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
+    let mut words = Words::new(line);
+    let verb = words.need("a verb")?;
+    if verb == "session" {
+        world.session = Some(SessionId(words.number("s")?));
+        return words.end();
+    }
+    let node = words.node()?;
+    // The node is no part of what was asked: a resend has the same words.
+    let asked = format!("{verb} {}", words.clone().rest()).trim().to_owned();
+    let request = match verb {
+        "open" => propose(None, Sequence(0), Command::OpenSession),
+        "submit" => {
+            let session = world
+                .session
+                .context("no session is open: `open` one first")?;
+            let sequence = Sequence(words.number("q")?);
+            let acknowledged = match words.has("ack") {
+                true => Sequence(words.number("q")?),
+                false => Sequence(0),
+            };
+            let request = RequestId { session, sequence };
+            let items = items(&words.rest())?;
+            propose(Some(request), acknowledged, Command::Submit { items })
+        }
+        "register" => propose(None, Sequence(0), register(&mut words)?),
+        "poll" => {
+            let worker = words.worker()?;
+            let incarnation = incarnation(&mut words)?;
+            let slots_free = match words.has("free") {
+                true => u32::try_from(words.number("")?)?,
+                false => 1,
+            };
+            let mut held = Vec::new();
+            if words.has("holding") {
+                while let Some(word) = words.take() {
+                    held.push(token(word)?);
+                }
+            }
+            Request::Poll(Poll {
+                worker,
+                incarnation,
+                slots_free,
+                held,
+            })
+        }
+        "complete" => {
+            let (job, token) = (words.job()?, words.token()?);
+            let body = words.rest().into_bytes();
+            let result = Digest::of(&body);
+            let body = Bytes::from(body);
+            let command = Command::Complete {
+                job,
+                token,
+                result,
+                body,
+            };
+            propose(None, Sequence(0), command)
+        }
+        "fail" => {
+            let (job, token) = (words.job()?, words.token()?);
+            let command = Command::Fail {
+                job,
+                token,
+                class: failure_class(words.need("a failure's class")?)?,
+                retry_after_ms: None,
+                message: words.rest(),
+            };
+            propose(None, Sequence(0), command)
+        }
+        "release" => {
+            let (job, token) = (words.job()?, words.token()?);
+            propose(None, Sequence(0), Command::Release { job, token })
+        }
+        // What only a leader may propose.
+        "propose" => match words.need("a command")? {
+            "tick" => propose(None, Sequence(0), Command::Tick),
+            other => bail!("{other:?} cannot be proposed"),
+        },
+        "ask" => match words.need("a question")? {
+            "job" => stale(Query::Job(words.job()?)),
+            "context" => stale(Query::Context(address(words.need("an address")?)?)),
+            "feed" => Request::FinishedAfter {
+                after: FinishNumber(words.number("f")?),
+                count_max: 100,
+            },
+            "status" => Request::Status,
+            "handover" => Request::HandOver {
+                to: match words.clone().take() {
+                    Some(_) => Some(words.node()?),
+                    None => None,
+                },
+            },
+            other => bail!("{other:?} is no question"),
+        },
+        "read" => {
+            let query = match words.need("job or context")? {
+                "job" => Query::Job(words.job()?),
+                "context" => Query::Context(address(words.need("an address")?)?),
+                other => bail!("{other:?} cannot be read"),
+            };
+            Request::Read {
+                query,
+                consistency: Consistency::Linearizable,
+            }
+        }
+        "member" => Request::ChangeMembership(match words.need("remove or learner")? {
+            "remove" => Change::Remove {
+                node: words.node()?,
+            },
+            "learner" => Change::AddLearner {
+                node: words.node()?,
+                incarnation: Incarnation::UNTOLD,
+                promote: false,
+            },
+            other => bail!("{other:?} is no change of the membership"),
+        }),
+        other => bail!("{other:?} is no verb"),
+    };
+    words.end()?;
+    world.ask(node, asked, request)
+}
+
+fn stale(query: Query) -> Request {
+    Request::Read {
+        query,
+        consistency: Consistency::Stale,
+    }
+}
+
+fn propose(request: Option<RequestId>, acknowledged: Sequence, command: Command) -> Request {
+    Request::Propose {
+        request,
+        acknowledged,
+        command,
+    }
+}
+
+fn incarnation(words: &mut Words<'_>) -> Result<WorkerIncarnation> {
+    Ok(WorkerIncarnation(match words.has("inc") {
+        true => words.number("")?,
+        false => 1,
+    }))
+}
+
+fn register(words: &mut Words<'_>) -> Result<Command> {
+    let worker = words.worker()?;
+    let incarnation = incarnation(words)?;
+    let slots = match words.has("slots") {
+        true => u32::try_from(words.number("")?)?,
+        false => 1,
+    };
+    let engines = match words.has("engines") {
+        true => words.need("engines, with commas")?.split(','),
+        false => "outline".split(','),
+    };
+    Ok(Command::Register {
+        worker: WorkerSpec {
+            worker,
+            incarnation,
+            slots,
+            engines: engines.map(str::to_owned).collect(),
+        },
+    })
+}
