@@ -235,6 +235,8 @@ impl TopologyOptions {
 pub struct Bound {
     /// The longest election timeout, on the slowest clock, where words come in time.
     pub timeout_us: u64,
+    /// The longest that it may become where words come late.
+    pub timeout_us_max: u64,
     /// What disks and wires may add to the timeouts.
     pub allowance_us: u64,
     /// Are elections possible at all? Raft needs answers well within an
@@ -262,17 +264,23 @@ impl Bound {
         let slow = |ms: u64| scenario.on_slowest_clock(ms * 1_000);
         Bound {
             timeout_us: slow(knobs.election_timeout_ms_max),
+            timeout_us_max: slow(
+                knobs.election_timeout_ms_ceiling * knobs.election_timeout_ms_max
+                    / knobs.election_timeout_ms_min,
+            ),
             allowance_us: 3 * exchange_us + slow(knobs.heartbeat_ms),
             binding: 2 * exchange_us <= knobs.election_timeout_ms_min * 1_000,
         }
     }
 
-    /// The same where nodes wait longer for their leader by now, at the most so
-    /// long on the slowest clock: words that came late have made them patient.
+    /// The same where nodes wait longer for their leader by now, on the slowest
+    /// clock: words that came late have made them patient. They do not set
+    /// their own bound: it grows no further than the knobs allow.
     #[must_use]
     pub fn with_patience_us(self, timeout_us: u64) -> Bound {
+        let most_us = self.timeout_us_max.max(self.timeout_us);
         Bound {
-            timeout_us: self.timeout_us.max(timeout_us),
+            timeout_us: timeout_us.clamp(self.timeout_us, most_us),
             ..self
         }
     }

@@ -123,3 +123,13 @@ fn every_row_has_a_name_of_its_own() {
     }
     assert!(Row::of_name("torus").is_err_and(|message| message.contains("star")));
 }
+
+#[test]
+fn patient_nodes_move_the_bound_no_further_than_the_knobs_allow() {
+    let bound = Bound::of(&Scenario::reference());
+    let after = |ms: u64| bound.with_patience_us(ms * 1_000).timeout_us;
+    assert_eq!(after(1), bound.timeout_us, "it never shrinks");
+    assert_eq!(after(700), 700_000);
+    assert_eq!(after(30_000), bound.timeout_us_max);
+    assert!(bound.timeout_us_max < 30_000_000);
+}

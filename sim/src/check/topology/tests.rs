@@ -2,6 +2,7 @@ use super::*;
 
 const BOUND: Bound = Bound {
     timeout_us: 300_000,
+    timeout_us_max: 2_000_000,
     allowance_us: 50_000,
     binding: true,
 };
