@@ -51,7 +51,7 @@ pub enum Bug {
     PreVoteResetsTimer,
     /// A refused vote delays the voter's own candidacy. Found by the timer checker.
     VoteRequestResetsTimer,
-    /// A learner is told to stand, and does. Found by only voters stand.
+    /// A learner is told to stand, and does. Found by a script: only voters stand.
     LearnerCampaigns,
     /// A node with a damaged log votes. Found by repair before vote.
     RepairingVotes,

@@ -10,6 +10,12 @@ use crate::check::Failure;
 use crate::core_clock::CoreClock;
 use crate::trace::Trace;
 
+/// Bugs of what the simulator has not, and why that is: scripts find them.
+pub const BEYOND: &[(Bug, &str)] = &[(
+    Bug::LearnerCampaigns,
+    "for scripts: all nodes of the simulator vote",
+)];
+
 /// How a bug was found.
 #[derive(Clone, Debug)]
 pub struct Found {
