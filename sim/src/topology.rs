@@ -250,8 +250,9 @@ impl Bound {
     /// The bound of a scenario. A question and its answer take at most two
     /// delays, two turns, and on the way a write that waits for the one before
     /// it. The election that succeeds has two such exchanges, pre-vote and
-    /// vote; the first entry takes a third; and a leader looks whether it has a
-    /// quorum only when a heartbeat is due.
+    /// vote; the first entry takes a third; a candidate that is behind borrows
+    /// from the others, each time with an exchange more; and a leader looks
+    /// whether it has a quorum only when a heartbeat is due.
     #[must_use]
     pub fn of(scenario: &Scenario) -> Bound {
         let knobs = &scenario.knobs;
@@ -262,7 +263,7 @@ impl Bound {
         let slow = |ms: u64| ms * 1_000 * (1_000_000 + 2 * scenario.drift) / 1_000_000;
         Bound {
             timeout_us: slow(knobs.election_timeout_ms_max),
-            allowance_us: 3 * exchange_us + slow(knobs.heartbeat_ms),
+            allowance_us: (3 + scenario.nodes as u64 - 1) * exchange_us + slow(knobs.heartbeat_ms),
             binding: 2 * exchange_us <= knobs.election_timeout_ms_min * 1_000,
         }
     }
