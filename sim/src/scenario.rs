@@ -359,6 +359,11 @@ impl Scenario {
         Scenario {
             chaos_us: self.chaos_us + topology.length_us_max(),
             topology: Some(topology),
+            // A node under repair reaches others and is no help to them.
+            disk: DiskOptions {
+                rot_ppm: 0,
+                ..self.disk
+            },
             ..self
         }
     }
