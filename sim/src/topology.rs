@@ -2,8 +2,10 @@
 //! whether a leader is found in it. Knows which links a shape cuts, and who
 //! still reaches a majority; knows nothing of terms, votes or leaders' duties.
 
+use precentor_core::config::Knobs;
+
 use crate::network::Place;
-use crate::scenario::Scenario;
+use crate::scenario::{DiskOptions, Scenario};
 use crate::tape::{Domain, Roll};
 
 #[cfg(test)]
@@ -250,9 +252,8 @@ impl Bound {
     /// The bound of a scenario. A question and its answer take at most two
     /// delays, two turns, and on the way a write that waits for the one before
     /// it. The election that succeeds has two such exchanges, pre-vote and
-    /// vote; the first entry takes a third; a candidate that is behind borrows
-    /// from the others, each time with an exchange more; and a leader looks
-    /// whether it has a quorum only when a heartbeat is due.
+    /// vote; the first entry takes a third; and a leader looks whether it has a
+    /// quorum only when a heartbeat is due.
     #[must_use]
     pub fn of(scenario: &Scenario) -> Bound {
         let knobs = &scenario.knobs;
@@ -263,7 +264,7 @@ impl Bound {
         let slow = |ms: u64| ms * 1_000 * (1_000_000 + 2 * scenario.drift) / 1_000_000;
         Bound {
             timeout_us: slow(knobs.election_timeout_ms_max),
-            allowance_us: (3 + scenario.nodes as u64 - 1) * exchange_us + slow(knobs.heartbeat_ms),
+            allowance_us: 3 * exchange_us + slow(knobs.heartbeat_ms),
             binding: 2 * exchange_us <= knobs.election_timeout_ms_min * 1_000,
         }
     }
@@ -322,5 +323,27 @@ impl Row {
                 let names: Vec<&str> = rows.iter().map(|row| row.name()).collect();
                 format!("there is no shape {name}; there are {}", names.join(", "))
             })
+    }
+}
+
+impl Scenario {
+    /// With a shape that is put up in the chaos, which lasts so much longer, and
+    /// in which nothing else keeps a leader from being found.
+    pub(crate) fn with(mut self, topology: TopologyOptions) -> Scenario {
+        // Voters lend what their memory holds of the log: where a candidate lacks
+        // what is on their disks or in snapshots only, nobody can be elected.
+        let usual = Knobs::default();
+        self.knobs.log_slack_bytes = usual.log_slack_bytes;
+        self.knobs.log_window_bytes_max = usual.log_window_bytes_max;
+        Scenario {
+            chaos_us: self.chaos_us + topology.length_us_max(),
+            topology: Some(topology),
+            // A node under repair reaches others and is no help to them.
+            disk: DiskOptions {
+                rot_ppm: 0,
+                ..self.disk
+            },
+            ..self
+        }
     }
 }
