@@ -435,9 +435,13 @@ impl Disk {
         // A log that was begun anew begins after the snapshot.
         let first = self.first.max(base.next());
         entries.retain(|entry| entry.index >= first);
+        // What a snapshot has may be damaged in the log: then it begins behind that.
+        let skipped = (first.0 - self.first.0) as usize;
+        let begins_well = skipped == 0 || first <= snapshot.0.next();
         let kept = (self.durable_last.0 + 1).saturating_sub(self.first.0) as usize;
+        let kept = kept.max(skipped);
         let is_kept = match damage {
-            None => entries.get(..kept) == self.entries.get(..kept),
+            None => begins_well && entries.get(..kept - skipped) == self.entries.get(skipped..kept),
             Some(damage) => damage.must_cover >= self.durable_last,
         };
         if !is_kept || !self.durable_state.is_kept_by(&hard_state) {

@@ -394,15 +394,6 @@ impl Scenario {
         scenario.with(topology)
     }
 
-    /// With a shape that is put up in the chaos, which lasts so much longer.
-    fn with(self, topology: TopologyOptions) -> Scenario {
-        Scenario {
-            chaos_us: self.chaos_us + topology.length_us_max(),
-            topology: Some(topology),
-            ..self
-        }
-    }
-
     /// Makes disks, and then wires, so fast that a vote can be had within an
     /// election timeout.
     fn let_elections_be(&mut self) {

@@ -2,8 +2,10 @@
 //! whether a leader is found in it. Knows which links a shape cuts, and who
 //! still reaches a majority; knows nothing of terms, votes or leaders' duties.
 
+use precentor_core::config::Knobs;
+
 use crate::network::Place;
-use crate::scenario::Scenario;
+use crate::scenario::{DiskOptions, Scenario};
 use crate::tape::{Domain, Roll};
 
 #[cfg(test)]
@@ -339,5 +341,27 @@ impl Row {
                 let names: Vec<&str> = rows.iter().map(|row| row.name()).collect();
                 format!("there is no shape {name}; there are {}", names.join(", "))
             })
+    }
+}
+
+impl Scenario {
+    /// With a shape that is put up in the chaos, which lasts so much longer, and
+    /// in which nothing else keeps a leader from being found.
+    pub(crate) fn with(mut self, topology: TopologyOptions) -> Scenario {
+        // Voters lend what their memory holds of the log: where a candidate lacks
+        // what is on their disks or in snapshots only, nobody can be elected.
+        let usual = Knobs::default();
+        self.knobs.log_slack_bytes = usual.log_slack_bytes;
+        self.knobs.log_window_bytes_max = usual.log_window_bytes_max;
+        Scenario {
+            chaos_us: self.chaos_us + topology.length_us_max(),
+            topology: Some(topology),
+            // A node under repair reaches others and is no help to them.
+            disk: DiskOptions {
+                rot_ppm: 0,
+                ..self.disk
+            },
+            ..self
+        }
     }
 }

@@ -57,3 +57,12 @@ fn seeds_that_failed_once_pass() {
 fn a_leader_elected_behind_the_times_need_not_have_what_a_later_one_committed() {
     passes(304_634_760, &[Mark::BarrierOfOldEntries]);
 }
+
+/// A checker's fault: a damaged record that a snapshot has is no loss, and the
+/// log that is read back may begin behind it.
+#[test]
+fn a_damaged_record_that_a_snapshot_has_costs_nothing() {
+    for seed in [1_170_205_386, 1_170_206_106, 1_170_206_570] {
+        passes(seed, &[Mark::RecoveredFromSnapshot]);
+    }
+}

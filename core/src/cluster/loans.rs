@@ -10,6 +10,9 @@
 //! only if the borrower's log is ahead afterwards of what it was, so logs never
 //! go back; and when entries must make room, only in a new term, so that no
 //! leader still counts on what was acknowledged to it.
+//!
+//! Only what is in memory is lent. A candidate that lacks what voters have on
+//! disk or in snapshots alone stays behind until the network changes.
 
 use super::{ClusterCoordinator, Next, Role};
 use crate::cx::Cx;
