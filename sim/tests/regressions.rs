@@ -66,3 +66,10 @@ fn a_damaged_record_that_a_snapshot_has_costs_nothing() {
         passes(seed, &[Mark::RecoveredFromSnapshot]);
     }
 }
+
+/// A checker's fault: a vote that a crash took before it was durable is no
+/// measure of the vote that the next life gives, with a shorter log.
+#[test]
+fn a_vote_lost_in_a_crash_says_nothing_of_the_next() {
+    passes(1_695, &[Mark::Elected]);
+}

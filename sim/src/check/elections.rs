@@ -53,7 +53,7 @@ pub struct Elections {
     stood: BTreeMap<(NodeId, Term), LogPosition>,
     /// With which log each vote was given: it leaves when it is durable, and
     /// what is borrowed meanwhile does not make it wrong.
-    voted_with: BTreeMap<(Place, Term), LogPosition>,
+    voted_with: BTreeMap<(Place, Term), (NodeId, LogPosition)>,
     seen: Vec<Seen>,
     reasons: Vec<Reasons>,
 }
@@ -235,7 +235,7 @@ impl Elections {
     pub(super) fn on_write(&mut self, place: Place, write: &Write) {
         let Some(HardState {
             term,
-            vote: Some(_),
+            vote: Some(candidate),
             ..
         }) = write.hard_state
         else {
@@ -251,7 +251,14 @@ impl Elections {
         } else {
             last_before
         };
-        self.voted_with.entry((place, term)).or_insert(with);
+        let vote = self.voted_with.entry((place, term));
+        let (known, _) = *vote.or_insert((candidate, with));
+        // A vote that a crash took before it was durable was never told, and the
+        // next life may vote with a shorter log. That a vote which was told is
+        // not given twice is judged where it is told.
+        if known != candidate {
+            self.voted_with.insert((place, term), (candidate, with));
+        }
     }
 
     pub(super) fn on_say(
@@ -276,7 +283,8 @@ impl Elections {
                 self.stood.insert((NodeId(place as u64 + 1), term), last);
             }
             Body::VoteReply { granted: true } => {
-                let mine = self.voted_with.get(&(place, term)).copied().unwrap_or(mine);
+                let voted = self.voted_with.get(&(place, term));
+                let mine = voted.map_or(mine, |&(_, with)| with);
                 // Since the vote was given, a leader of that term may have added entries.
                 let theirs = self.stood.get(&(to, term)).filter(|_| mine.term < term);
                 ensure(
