@@ -73,3 +73,10 @@ fn a_damaged_record_that_a_snapshot_has_costs_nothing() {
 fn a_vote_lost_in_a_crash_says_nothing_of_the_next() {
     passes(1_695, &[Mark::Elected]);
 }
+
+/// A new leader that had committed nothing of its own told of less than its
+/// predecessor had committed, and a follower called its state fresh.
+#[test]
+fn a_new_leaders_word_makes_no_state_younger() {
+    passes(5_002_500, &[Mark::ReadStale]);
+}

@@ -55,13 +55,11 @@ impl ClusterCoordinator {
         self.held_by_all = self.held_by_all.max(append.held_by_all);
         self.peer_state_hash = append.state_hash.or(self.peer_state_hash);
         let commit = self.commit;
-        let told = append.commit;
+        self.heard.on_commit(append.commit, term, cx.time());
         #[cfg(feature = "planted-bugs")]
-        let told = match cx.config.planted(crate::planted::Bug::AgeIgnoresApplied) {
-            true => LogIndex(0),
-            false => told,
-        };
-        self.heard.on_commit(told, cx.time());
+        if cx.config.planted(crate::planted::Bug::AgeIgnoresApplied) {
+            self.heard.pretend_to_have_caught_up(cx.time());
+        }
         let next = match &mut self.role {
             Role::Follower(follower) => {
                 if fresh {

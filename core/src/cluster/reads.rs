@@ -22,6 +22,7 @@ use super::{ClusterCoordinator, Role, say_in_term};
 use crate::cx::Cx;
 use crate::ids::{LogIndex, NodeId, ReadNumber, Term};
 use crate::limits::{HEARD_COMMITS_MAX, ROUNDS_UNDER_WAY_MAX};
+use crate::log::{Log, TermAt};
 use crate::marks::Mark;
 use crate::message::Body;
 use crate::time::{Span, Time};
@@ -153,31 +154,57 @@ impl Asked {
 pub(super) struct Heard {
     /// The highest commit of which it heard.
     commit: LogIndex,
-    /// Commits that are not applied here yet, and when they were heard last: ascending in both.
-    ahead: VecDeque<(LogIndex, Time)>,
+    /// What it was told of commits that are not applied here yet: ascending in
+    /// index and moment.
+    ahead: VecDeque<Told>,
     /// When it was last told of nothing that is not applied by now.
     caught_up: Option<Time>,
 }
 
+/// What a leader said of its commit.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    commit: LogIndex,
+    /// The leader's term.
+    term: Term,
+    /// When.
+    then: Time,
+}
+
 impl Heard {
-    /// A leader's word of what was committed at `then`, or before.
-    pub(super) fn on_commit(&mut self, commit: LogIndex, then: Time) {
-        self.commit = self.commit.max(commit);
+    /// A leader's word of what was committed at `then`, or before. One that says
+    /// less than another before it is late, or new and does not know yet.
+    pub(super) fn on_commit(&mut self, commit: LogIndex, term: Term, then: Time) {
+        if commit < self.commit {
+            return;
+        }
+        self.commit = commit;
+        let told = Told { commit, term, then };
         let full = self.ahead.len() as u64 >= HEARD_COMMITS_MAX;
         match self.ahead.back_mut() {
             // A later moment for more: what falls between is not needed.
-            Some(last) if full || last.0 == self.commit => *last = (self.commit, then),
-            Some(_) | None => self.ahead.push_back((self.commit, then)),
+            Some(last) if full || last.commit == commit => *last = told,
+            Some(_) | None => self.ahead.push_back(told),
         }
     }
 
-    fn on_applied(&mut self, applied: LogIndex) {
-        while let Some((commit, then)) = self.ahead.front()
-            && *commit <= applied
+    /// All up to `applied` is applied. A leader knows what is committed only
+    /// when an entry of its own term is (§6.4): before that its predecessor may
+    /// have committed more, and its word makes nobody younger.
+    fn on_applied(&mut self, applied: LogIndex, log: &Log) {
+        while let Some(told) = self.ahead.front()
+            && told.commit <= applied
         {
-            self.caught_up = self.caught_up.max(Some(*then));
+            if log.term_at(told.commit) == TermAt::Known(told.term) {
+                self.caught_up = self.caught_up.max(Some(told.then));
+            }
             self.ahead.pop_front();
         }
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    pub(super) fn pretend_to_have_caught_up(&mut self, now: Time) {
+        self.caught_up = Some(now);
     }
 }
 
@@ -202,8 +229,8 @@ impl ClusterCoordinator {
     }
 
     /// This node has applied so far.
-    pub fn on_applied(&mut self, applied: LogIndex) {
-        self.heard.on_applied(applied);
+    pub fn on_applied(&mut self, applied: LogIndex, log: &Log) {
+        self.heard.on_applied(applied, log);
     }
 
     /// How long ago this node had applied all that leaders had told it; none if never.
@@ -238,7 +265,7 @@ impl ClusterCoordinator {
         leader.begin_read_round(term, commit, cx);
         for round in leader.confirmed_rounds(cx) {
             assert!(round.commit <= commit, "what was committed stays so");
-            self.heard.on_commit(round.commit, round.begun);
+            self.heard.on_commit(round.commit, term, round.begun);
             if !round.readers.is_empty() {
                 cx.mark(Mark::ReadsConfirmed);
             }

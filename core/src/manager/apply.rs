@@ -30,7 +30,7 @@ impl ContextManager {
         while self.applied < target && bytes < APPLY_BYTES_PER_TURN_MAX && self.halted.is_none() {
             bytes += self.apply_next(now);
         }
-        self.cluster.on_applied(self.applied);
+        self.cluster.on_applied(self.applied, &self.log);
         self.backlogged = self.applied < self.cluster.commit();
         if self.backlogged {
             self.marks.hit(Mark::AppliedBehind);

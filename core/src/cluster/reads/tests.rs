@@ -1,4 +1,9 @@
+use std::sync::Arc;
+
 use super::*;
+use crate::entry::EntryKind;
+use crate::log::LogStart;
+use crate::membership::Membership;
 
 fn number(life: u64, count: u64) -> ReadNumber {
     ReadNumber { life, count }
@@ -92,31 +97,54 @@ fn an_answer_to_an_earlier_question_leaves_the_later_ones_open() {
     assert_eq!(reads.confirmed.len(), 2, "nobody waited for a third");
 }
 
+/// A log of `count` entries, the last `new` of term 2 and those before of term 1.
+fn log(count: u64, new: u64) -> Log {
+    let founders = Arc::new(Membership::founding([1, 2, 3].map(NodeId)));
+    let mut log = Log::new(LogStart::founding(founders));
+    for index in 1..=count {
+        let term = Term(if index + new > count { 2 } else { 1 });
+        log.append(log.next_entry(term, EntryKind::Command, Vec::new().into()));
+    }
+    log
+}
+
 #[test]
 fn a_node_is_as_old_as_the_last_moment_at_which_it_had_all_it_was_told() {
-    let mut heard = Heard::default();
-    heard.on_commit(LogIndex(5), Time(10));
-    heard.on_commit(LogIndex(5), Time(20));
-    heard.on_commit(LogIndex(8), Time(30));
-    heard.on_applied(LogIndex(7));
+    let (mut heard, log) = (Heard::default(), log(8, 0));
+    heard.on_commit(LogIndex(5), Term(1), Time(10));
+    heard.on_commit(LogIndex(5), Term(1), Time(20));
+    heard.on_commit(LogIndex(8), Term(1), Time(30));
+    heard.on_applied(LogIndex(7), &log);
     assert_eq!(heard.caught_up, Some(Time(20)));
-    // An older leader's word does not make it younger than it is.
-    heard.on_commit(LogIndex(6), Time(40));
-    heard.on_applied(LogIndex(7));
+    // A late copy does not make it younger than it is.
+    heard.on_commit(LogIndex(6), Term(1), Time(40));
+    heard.on_applied(LogIndex(7), &log);
     assert_eq!(heard.caught_up, Some(Time(20)));
-    heard.on_applied(LogIndex(8));
-    assert_eq!(heard.caught_up, Some(Time(40)));
+    heard.on_applied(LogIndex(8), &log);
+    assert_eq!(heard.caught_up, Some(Time(30)));
+}
+
+#[test]
+fn a_new_leader_that_has_committed_nothing_of_its_own_makes_nobody_younger() {
+    let (mut heard, log) = (Heard::default(), log(6, 1));
+    heard.on_commit(LogIndex(5), Term(1), Time(10));
+    heard.on_commit(LogIndex(5), Term(2), Time(20));
+    heard.on_applied(LogIndex(5), &log);
+    assert_eq!(heard.caught_up, None, "the predecessor may have had more");
+    heard.on_commit(LogIndex(6), Term(2), Time(30));
+    heard.on_applied(LogIndex(6), &log);
+    assert_eq!(heard.caught_up, Some(Time(30)));
 }
 
 #[test]
 fn a_node_that_lags_for_long_remembers_a_bounded_part_of_what_it_heard() {
-    let mut heard = Heard::default();
+    let (mut heard, log) = (Heard::default(), log(10 * HEARD_COMMITS_MAX, 0));
     for moment in 1..=10 * HEARD_COMMITS_MAX {
-        heard.on_commit(LogIndex(moment), Time(moment));
+        heard.on_commit(LogIndex(moment), Term(1), Time(moment));
     }
     assert_eq!(heard.ahead.len() as u64, HEARD_COMMITS_MAX);
-    heard.on_applied(LogIndex(10 * HEARD_COMMITS_MAX - 1));
+    heard.on_applied(LogIndex(10 * HEARD_COMMITS_MAX - 1), &log);
     assert_eq!(heard.caught_up, Some(Time(HEARD_COMMITS_MAX - 1)));
-    heard.on_applied(LogIndex(10 * HEARD_COMMITS_MAX));
+    heard.on_applied(LogIndex(10 * HEARD_COMMITS_MAX), &log);
     assert_eq!(heard.caught_up, Some(Time(10 * HEARD_COMMITS_MAX)));
 }
