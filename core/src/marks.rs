@@ -39,6 +39,7 @@ marks! {
     AppendConflict: "a follower refused an append for what stands before it",
     ReadFromDisk: "a leader read old entries from disk for a follower",
     ReadFailed: "old entries could not be read from disk",
+    CandidateWaitsForItsVote: "a candidate's round was over before its own vote was written",
     CandidacyPostponed: "a node that was not well let others stand for election first",
     RepairingAbstained: "a node with a damaged log abstained from an election",
     FollowerRepaired: "a leader began to send a damaged follower again what it had confirmed",

@@ -322,15 +322,7 @@ impl Scenario {
             workers,
             knobs,
         };
-        // A node under repair has no vote, and a candidate does not wait for votes
-        // that take longer than its round to be written: with disks so slow, the
-        // rest might never elect anybody.
-        if scenario.slow_disk.is_some() || scenario.disk.sync_us_max > 20_000 {
-            scenario.disk.rot_ppm = 0;
-        }
-        // A lone voter whose disk is slower than its election timeout never leads.
-        let leads = nodes > 1 || scenario.slow_disk.is_none();
-        scenario.clients.last_reads = leads && scenario.knobs.wait_ms_max >= 300;
+        scenario.clients.last_reads = scenario.knobs.wait_ms_max >= 300;
         if nodes > 1 && hangs.chance(60_000) {
             return scenario.with_hangs_alone();
         }

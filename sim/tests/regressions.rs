@@ -80,3 +80,18 @@ fn a_vote_lost_in_a_crash_says_nothing_of_the_next() {
 fn a_new_leaders_word_makes_no_state_younger() {
     passes(5_002_500, &[Mark::ReadStale]);
 }
+
+/// With disks that need longer for a vote than an election timeout lasts, a
+/// candidate gave up before its votes could arrive, and nobody was ever elected.
+#[test]
+fn votes_may_take_longer_than_a_timeout_to_be_written() {
+    for seed in [426, 1_094] {
+        passes(seed, &[Mark::Elected]);
+    }
+}
+
+/// A judge's fault: whoever writes a vote may put its own candidacy off.
+#[test]
+fn who_writes_a_vote_may_wait_for_that() {
+    passes(1_520, &[Mark::Elected]);
+}

@@ -65,6 +65,7 @@ impl ClusterCoordinator {
                 if fresh {
                     self.timing.on_heard(term, from, cx);
                     follower.on_heard(&self.timing, cx);
+                    self.rounds_failed = 0;
                 }
                 follower.on_append(from, term, append, &mut self.commit, cx)
             }

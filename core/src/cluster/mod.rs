@@ -113,6 +113,8 @@ pub struct ClusterCoordinator {
     /// Since which entry others say that this node is no member.
     removed_since: Option<LogIndex>,
     timing: Timing,
+    /// How many rounds of votes failed since a leader was known.
+    rounds_failed: u32,
     /// What this node thinks of itself.
     own: Condition,
     /// It is about to end, and stands for nothing any more.
@@ -140,6 +142,7 @@ impl ClusterCoordinator {
             peer_state_hash: None,
             removed_since: None,
             timing,
+            rounds_failed: 0,
             own: Condition::default(),
             stopping: false,
             receiver: None,
@@ -522,6 +525,7 @@ impl ClusterCoordinator {
             "a candidate voted for itself"
         );
         cx.mark(Mark::ElectionWon);
+        self.rounds_failed = 0;
         self.role = Role::Leader(Box::new(Leader::new(self.commit, cx)));
         self.changes.push(Change::Elected {
             term: self.hard_state.term,

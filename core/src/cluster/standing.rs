@@ -1,20 +1,30 @@
 //! What time asks of each role: who stands for election, and when. A node that
 //! is not well lets others go first; a leader that is not well lets go.
+//!
+//! Votes are written before they are told, and a disk may take longer for that
+//! than a timeout lasts. Three rules let an election succeed all the same: nobody
+//! stands while its own vote is being written, a candidate does not give up
+//! before its own vote could count, and each round that failed makes the next
+//! one longer.
 
 use super::{ClusterCoordinator, Next, Role};
 use crate::cx::Cx;
 use crate::marks::Mark;
 use crate::time::Span;
 
+/// A round lasts at most `1 << ROUND_DOUBLINGS_MAX` times an election timeout.
+const ROUND_DOUBLINGS_MAX: u32 = 4;
+
 impl ClusterCoordinator {
     pub(super) fn next_by_time(&mut self, cx: &mut Cx<'_>) -> Next {
-        let own_vote_counts = cx.outbox.is_hard_state_durable();
+        let vote_is_durable = cx.outbox.is_hard_state_durable();
         let (node, due) = (cx.config.node, cx.time() >= self.role_deadline());
         let (votes, own, term) = (self.may_campaign(cx), self.own, self.hard_state.term);
         let step = self.step(cx);
         match &mut self.role {
-            // Without a vote there is nothing to stand for.
-            Role::Follower(follower) if due && !votes => {
+            // Without a vote there is nothing to stand for. While one is being
+            // written, whoever got it may win yet, and another could not be told.
+            Role::Follower(follower) if due && !(votes && vote_is_durable) => {
                 let wait = self.timing.draw(cx);
                 follower.wait_until(cx.time() + wait);
                 Next::Stay
@@ -25,6 +35,12 @@ impl ClusterCoordinator {
                 Next::Stay
             }
             Role::Follower(_) if due => Next::PreCampaign,
+            // Its own vote is not written, so nobody was asked yet.
+            Role::Candidate(candidate) if due && !vote_is_durable => {
+                candidate.deadline = cx.time() + self.timing.draw(cx);
+                cx.mark(Mark::CandidateWaitsForItsVote);
+                Next::Stay
+            }
             Role::PreCandidate(_) | Role::Candidate(_) if due && own.stays_back => {
                 Next::Follow { term, leader: None }
             }
@@ -37,13 +53,16 @@ impl ClusterCoordinator {
                 }
             }
             Role::Candidate(candidate) => {
-                if own_vote_counts {
+                if vote_is_durable {
                     candidate.on_granted(node);
                 }
                 match candidate.has_quorum(cx) {
                     true => Next::Lead,
                     // The pre-vote again: the world may have changed.
-                    false if due => Next::PreCampaign,
+                    false if due => {
+                        self.rounds_failed = self.rounds_failed.saturating_add(1);
+                        Next::PreCampaign
+                    }
                     false => Next::Stay,
                 }
             }
@@ -78,6 +97,7 @@ impl ClusterCoordinator {
     pub(super) fn round_length(&self, cx: &mut Cx<'_>) -> Span {
         // One that is not well asks again later than others do.
         let rest = Span(self.timing.base(&cx.config.knobs).0 * self.own.health as u64);
-        self.timing.draw(cx) + rest
+        let longer = 1 << self.rounds_failed.min(ROUND_DOUBLINGS_MAX);
+        Span(self.timing.draw(cx).0 * longer) + rest
     }
 }

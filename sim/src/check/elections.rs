@@ -100,7 +100,7 @@ impl Elections {
 
     /// Whoever asks in vain must not keep others from standing (dissertation
     /// §9.6: a pre-vote changes nothing at who is asked).
-    fn check_timer(&mut self, moment: Moment, view: &View<'_>) -> Verdict {
+    pub(super) fn check_timer(&mut self, moment: Moment, view: &View<'_>, disk: &Disk) -> Verdict {
         let next = Reasons {
             round: self.reasons[moment.place].round,
             ..Reasons::default()
@@ -114,8 +114,11 @@ impl Elections {
             .vote()
             .is_some_and(|vote| reasons.asked.contains(&vote));
         let due = before <= moment.now.time;
+        // Whoever writes a vote waits for that.
+        let durable = disk.durable_state();
+        let writes = (durable.term, durable.vote) != (view.term(), view.vote());
         ensure(
-            after <= before || reasons.heard || given || due,
+            after <= before || reasons.heard || given || due || writes,
             Checker::ElectionTimer,
             || {
                 format!(
@@ -157,7 +160,6 @@ impl Elections {
         logs: &Logs,
         marks: &mut Marks,
     ) -> Verdict {
-        self.check_timer(moment, view)?;
         let place = moment.place;
         let (term, role, commit, applied) =
             (view.term(), view.role(), view.commit(), view.applied());

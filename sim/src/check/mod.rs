@@ -206,12 +206,13 @@ impl Checks {
         disks: &[Disk],
         marks: &mut Marks,
     ) -> Verdict {
+        let disk = &disks[moment.place];
+        self.elections.check_timer(moment, view, disk)?;
         self.elections.on_turn(moment, view, &self.logs, marks)?;
         for action in actions {
             if let Action::Write(write) = action {
                 self.elections.on_write(moment.place, write);
-                self.logs
-                    .on_write(moment, write, &disks[moment.place], marks)?;
+                self.logs.on_write(moment, write, disk, marks)?;
             }
         }
         let before = self.logs.committed();
