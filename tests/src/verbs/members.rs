@@ -53,7 +53,9 @@ pub(super) fn words_of_members(view: View<'_>) -> String {
     let lives: Vec<_> = members
         .iter()
         .filter_map(|(node, member)| {
-            let life = member.incarnation.filter(|life| *life != Incarnation::UNTOLD);
+            let life = member
+                .incarnation
+                .filter(|life| *life != Incarnation::UNTOLD);
             life.map(|life| format!("{node} {life}"))
         })
         .collect();
