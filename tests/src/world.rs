@@ -375,9 +375,11 @@ impl World {
     pub fn deliver(&mut self, flight: Flight) -> Result<()> {
         let Flight { from, to, message } = flight;
         if self.machine(to)?.driver.is_none() {
-            let words = words_of_message(&message);
-            self.trace
-                .line(format!("{to} is down, and never hears {from}: {words}"));
+            if !self.trace.show.answers_only {
+                let words = words_of_message(&message);
+                self.trace
+                    .line(format!("{to} is down, and never hears {from}: {words}"));
+            }
             return Ok(());
         }
         self.turn(to, vec![Event::Peer { from, message }])
