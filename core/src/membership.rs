@@ -148,6 +148,14 @@ impl Membership {
             .is_some_and(|member| member.votes_in(Half::Old) || member.votes_in(Half::New))
     }
 
+    /// Does it vote when the joint phase is over too? One that goes would have to
+    /// give an office back at once.
+    #[must_use]
+    pub fn stays_voter(&self, node: NodeId) -> bool {
+        self.get(node)
+            .is_some_and(|member| member.votes_in(Half::New))
+    }
+
     /// Are two majorities needed?
     #[must_use]
     pub fn is_joint(&self) -> bool {

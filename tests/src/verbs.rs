@@ -17,12 +17,14 @@
 //! ask n1 job j1 | context PATH | feed f0 | status    what it has applied; how it is
 //! ask n1 handover [n2]                               another leader, says an operator
 //! together n1 read job j1 + read job j2             requests that arrive at once
-//! join n4   member n1 remove n3 | learner n4         a node with no vote; the leader is told
-//! status | log | queue | leases | promises | patience [n1]      same
+//! join n4 [life 2]   lives known   erase n3           no member yet; before `nodes`; its disk is lost
+//! member n1 learner n4 | voter n4 | promote n4 | remove n3 | replace n3 n4 [life 2]
+//! members | status | log | queue | leases | promises | patience [n1]      same
 //! show heartbeats|audit|answers|everything           quietly COMMAND
 //! ```
 
 mod asks;
+mod members;
 
 use anyhow::{Context, Result, anyhow, bail};
 use precentor_core::command::{Command, Entry};
@@ -148,7 +150,18 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
         }
         "join" => {
             let node = words.node()?;
-            world.join(node)?;
+            let life = members::life_of(world, node, &mut words)?;
+            world.join(node, life)?;
+        }
+        "lives" => {
+            words.need("known")?;
+            world.first_life = world.first_life.next();
+        }
+        "erase" => {
+            let node = words.node()?;
+            let life = world.erase(node)?;
+            let line = format!("{node} lost its disk, and has an empty one: {life}");
+            world.trace.line(line);
         }
         "snapshot" => {
             let node = words.node()?;
@@ -166,7 +179,7 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
         }
         "open" | "session" | "submit" | "register" | "poll" | "complete" | "fail" | "release"
         | "propose" | "ask" | "read" | "member" => return client(world, line),
-        "status" | "log" | "queue" | "promises" | "same" | "leases" | "patience" => {
+        "members" | "status" | "log" | "queue" | "promises" | "same" | "leases" | "patience" => {
             return report(world, line);
         }
         other => bail!("{other:?} is no verb"),
@@ -378,6 +391,7 @@ fn about(world: &mut World, verb: &str, node: NodeId) -> Result<Vec<String>> {
     };
     let view = driver.view();
     Ok(match verb {
+        "members" => vec![members::words_of_members(view)],
         "status" => {
             let leader = view.leader().map_or("nobody".into(), |l| l.to_string());
             vec![format!(

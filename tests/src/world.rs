@@ -9,7 +9,7 @@ use precentor_core::action::Action;
 use precentor_core::config::{Config, Knobs};
 use precentor_core::driver::{Driver, Host, Recovered};
 use precentor_core::event::{Event, Now};
-use precentor_core::ids::{ClusterId, NodeId, SessionId, Ticket};
+use precentor_core::ids::{ClusterId, Incarnation, NodeId, SessionId, Ticket};
 use precentor_core::message::Message;
 use precentor_core::principal::Principal;
 use precentor_core::request::{Reply, Request};
@@ -46,9 +46,11 @@ pub struct Machine {
     pub reads_by_hand: bool,
     /// Those that do.
     pub reads: VecDeque<Event>,
+    /// Which life of its disk this is.
+    pub incarnation: Incarnation,
     clock: Time,
     starts: u64,
-    /// It was not among those who founded the cluster.
+    /// It has nothing of the cluster's founding: it came later, or with a new disk.
     joined: bool,
     seen: Option<Seen>,
 }
@@ -83,9 +85,13 @@ pub struct World {
     pub own_knobs: Vec<(NodeId, String, u64)>,
     /// The seed.
     pub seed: u64,
+    /// The life of a disk that is new: untold, unless a script wants them known.
+    pub first_life: Incarnation,
     /// A rule that every node breaks.
     #[cfg(feature = "planted-bugs")]
     pub planted: Option<precentor_core::planted::Bug>,
+    /// Who founded the cluster.
+    pub founders: Vec<NodeId>,
     /// Requests that are to reach their node in one turn, while they are gathered.
     pub gathered: Option<Vec<Event>>,
     /// The client's session.
@@ -102,8 +108,9 @@ impl World {
         if !self.machines.is_empty() {
             bail!("the nodes are there already");
         }
+        self.founders = (1..=count).map(NodeId).collect();
         for node in (1..=count).map(NodeId) {
-            let machine = self.machine_of(node, false);
+            let machine = self.machine_of(node, self.first_life, false);
             self.machines.insert(node, machine);
         }
         for node in (1..=count).map(NodeId) {
@@ -116,17 +123,30 @@ impl World {
     }
 
     /// Starts one more node, which knows of no cluster yet.
-    pub fn join(&mut self, node: NodeId) -> Result<()> {
+    pub fn join(&mut self, node: NodeId, life: Incarnation) -> Result<()> {
         if self.machines.contains_key(&node) {
             bail!("{node} is there already");
         }
-        let machine = self.machine_of(node, true);
+        let machine = self.machine_of(node, life, true);
         self.machines.insert(node, machine);
         self.start(node)?;
         self.connect(node)
     }
 
-    fn machine_of(&mut self, node: NodeId, joined: bool) -> Machine {
+    /// The disk of a node that is down is lost, and an empty one takes its place:
+    /// another life of it, which knows of no cluster.
+    pub fn erase(&mut self, node: NodeId) -> Result<Incarnation> {
+        let machine = self.machine(node)?;
+        if machine.driver.is_some() {
+            bail!("{node} runs: a disk is changed while its node is down");
+        }
+        machine.disk = Disk::default();
+        machine.incarnation = machine.incarnation.next();
+        machine.joined = true;
+        Ok(machine.incarnation)
+    }
+
+    fn machine_of(&mut self, node: NodeId, incarnation: Incarnation, joined: bool) -> Machine {
         Machine {
             driver: None,
             disk: Disk::holding(self.given.remove(&node).unwrap_or_default()),
@@ -134,6 +154,7 @@ impl World {
             disk_unreadable: false,
             reads_by_hand: false,
             reads: VecDeque::new(),
+            incarnation,
             clock: Time(0),
             starts: 0,
             joined,
@@ -143,8 +164,7 @@ impl World {
 
     /// Starts a node with what its disk holds.
     pub fn start(&mut self, node: NodeId) -> Result<()> {
-        let founders = self.machines.iter().filter(|(_, machine)| !machine.joined);
-        let founders: Vec<_> = founders.map(|(node, _)| *node).collect();
+        let founders = self.founders.clone();
         let mut knobs = self.knobs;
         for (owner, name, value) in &self.own_knobs {
             if *owner == node {
@@ -164,6 +184,7 @@ impl World {
         let founders = if joined { Vec::new() } else { founders };
         let mut config = Config::new(ClusterId([7; 16]), node, founders, seed);
         config.knobs = knobs;
+        config.incarnation = machine.incarnation;
         #[cfg(feature = "planted-bugs")]
         {
             config.planted = planted;
@@ -354,9 +375,11 @@ impl World {
     pub fn deliver(&mut self, flight: Flight) -> Result<()> {
         let Flight { from, to, message } = flight;
         if self.machine(to)?.driver.is_none() {
-            let words = words_of_message(&message);
-            self.trace
-                .line(format!("{to} is down, and never hears {from}: {words}"));
+            if !self.trace.show.answers_only {
+                let words = words_of_message(&message);
+                self.trace
+                    .line(format!("{to} is down, and never hears {from}: {words}"));
+            }
             return Ok(());
         }
         self.turn(to, vec![Event::Peer { from, message }])

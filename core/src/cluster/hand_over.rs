@@ -122,7 +122,7 @@ impl Leader {
         if cx.config.planted(crate::planted::Bug::LearnerCampaigns) {
             return true;
         }
-        cx.log.membership().is_voter(node)
+        cx.log.membership().stays_voter(node)
     }
 
     /// The best successor: the well ones first, of these the one with the longest

@@ -95,12 +95,15 @@ impl Leader {
     }
 
     /// How many entries a member lacks, if too many for it to vote: it could
-    /// hold up every commit until it has them (dissertation §4.2.1).
+    /// hold up every commit until it has them (dissertation §4.2.1). One that has
+    /// never spoken in this term may not be there at all, however short the log is
+    /// (see scripts/membership/silent_learner_gets_no_vote.txt).
     pub(super) fn missing(&self, peer: NodeId, cx: &Cx<'_>) -> Option<u64> {
         let last = cx.log.last().index.0;
-        let durable = self.peers.get(&peer).map_or(0, |peer| peer.durable.0);
-        let missing = last.saturating_sub(durable);
-        (missing > cx.config.knobs.promotion_lag_entries_max).then_some(missing)
+        let spoken = self.peers.get(&peer).filter(|p| p.incarnation.is_some());
+        let missing = last.saturating_sub(spoken.map_or(0, |peer| peer.durable.0));
+        let too_many = missing > cx.config.knobs.promotion_lag_entries_max;
+        (too_many || spoken.is_none()).then_some(missing)
     }
 
     /// When it must act again.

@@ -134,6 +134,8 @@ impl ClusterCoordinator {
         if cx.log.membership_index() > self.commit {
             return Err(ChangeRefused::Change(ChangeError::InProgress));
         }
+        let next = cx.log.membership().after(change);
+        let next = next.map_err(ChangeRefused::Change)?;
         if let Change::Promote { node } = change
             && let Some(missing) = leader.missing(node, cx)
         {
@@ -142,8 +144,6 @@ impl ClusterCoordinator {
                 missing,
             }));
         }
-        let next = cx.log.membership().after(change);
-        let next = next.map_err(ChangeRefused::Change)?;
         Ok(self.append_membership(next, principal, Why::Asked(change), cx))
     }
 

@@ -41,7 +41,9 @@ impl ClusterCoordinator {
                 cx.mark(Mark::CandidateWaitsForItsVote);
                 Next::Stay
             }
-            Role::PreCandidate(_) | Role::Candidate(_) if due && own.stays_back => {
+            // Nor for one who was told meanwhile that it is removed, or is about to
+            // end.
+            Role::PreCandidate(_) | Role::Candidate(_) if due && (own.stays_back || !votes) => {
                 Next::Follow { term, leader: None }
             }
             Role::PreCandidate(candidate) => {

@@ -273,10 +273,11 @@ impl ContextManager {
         let writing = self.outbox.oldest_unconfirmed();
         let own = self.health.own(now.time, writing, self.backlogged);
         self.cluster.on_turn(own, &mut cx!(self, now));
+        // Before a leader whose own removal is committed leaves: that is known.
+        self.answer_change(now);
         self.take_changes(now);
         self.apply_committed(now);
         self.answer_reads(now);
-        self.answer_change(now);
         self.answer_hand_over(now);
         self.serve_waiting(now);
         self.lead(now);

@@ -184,3 +184,11 @@ fn a_promotion_under_way_can_only_be_cancelled() {
     assert_eq!(pending.after(remove(3)), Err(ChangeError::InProgress));
     assert_eq!(pending.after(remove(4)), Ok(founding(3)));
 }
+
+#[test]
+fn one_that_goes_votes_and_does_not_stay() {
+    let joint = founding(3).after(Change::Remove { node: node(3) }).unwrap();
+    assert!(joint.is_voter(node(3)) && !joint.stays_voter(node(3)));
+    assert!(joint.is_voter(node(1)) && joint.stays_voter(node(1)));
+    assert!(!joint.stays_voter(node(4)), "a stranger has no vote");
+}

@@ -4,13 +4,11 @@ use anyhow::{Context, Result, bail};
 use precentor_core::bytes::Bytes;
 use precentor_core::command::Command;
 use precentor_core::digest::Digest;
-use precentor_core::ids::{
-    FinishNumber, Incarnation, RequestId, Sequence, SessionId, WorkerIncarnation,
-};
+use precentor_core::ids::{FinishNumber, RequestId, Sequence, SessionId, WorkerIncarnation};
 use precentor_core::job::WorkerSpec;
-use precentor_core::membership::Change;
 use precentor_core::request::{Consistency, Poll, Query, Request};
 
+use super::members::change;
 use crate::words::{Words, address, failure_class, items, token};
 use crate::world::World;
 
@@ -121,17 +119,7 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
                 consistency: Consistency::Linearizable,
             }
         }
-        "member" => Request::ChangeMembership(match words.need("remove or learner")? {
-            "remove" => Change::Remove {
-                node: words.node()?,
-            },
-            "learner" => Change::AddLearner {
-                node: words.node()?,
-                incarnation: Incarnation::UNTOLD,
-                promote: false,
-            },
-            other => bail!("{other:?} is no change of the membership"),
-        }),
+        "member" => Request::ChangeMembership(change(world, &mut words)?),
         other => bail!("{other:?} is no verb"),
     };
     words.end()?;
