@@ -148,6 +148,12 @@ impl HealthMonitor {
         }
     }
 
+    /// The peers to which a connection is open.
+    pub fn connected(&self) -> impl Iterator<Item = NodeId> {
+        let open = self.peers.iter().filter(|(_, peer)| peer.connected);
+        open.map(|(node, _)| *node)
+    }
+
     /// Is a peer well, if a silence of `patience` is too long?
     #[must_use]
     pub fn verdict(&self, peer: NodeId, now: Time, patience: Span) -> Verdict {

@@ -7,6 +7,7 @@
 //! one of the new ones.
 
 mod change;
+mod survivors;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use self::change::{Change, ChangeError};
+pub use self::survivors::{Loss, RecoveryError, RecoveryReport};
 use crate::ids::{Incarnation, LogIndex, NodeId};
 use crate::limits::{MEMBERS_MAX, VOTERS_MAX};
 use crate::principal::Principal;
@@ -51,6 +53,13 @@ pub enum Why {
     JointLeft,
     /// The leader learned which life of its disk a founder has.
     LivesLearned,
+    /// An operator gave up all but the survivors, as a last resort.
+    UnsafeRecovery {
+        /// Those that were given up.
+        given_up: Vec<NodeId>,
+        /// What that may have cost.
+        loss: Loss,
+    },
 }
 
 impl fmt::Display for Why {
@@ -60,6 +69,13 @@ impl fmt::Display for Why {
             Why::CaughtUp => f.write_str("a learner has caught up"),
             Why::JointLeft => f.write_str("the joint phase ends"),
             Why::LivesLearned => f.write_str("the founders' disks are known"),
+            Why::UnsafeRecovery { given_up, loss } => {
+                f.write_str("unsafe recovery without")?;
+                for node in given_up {
+                    write!(f, " {node}")?;
+                }
+                write!(f, ": {loss}")
+            }
         }
     }
 }
@@ -120,7 +136,7 @@ impl Membership {
     }
 
     /// All members, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (NodeId, &Member)> {
+    pub fn iter(&self) -> impl Iterator<Item = (NodeId, &Member)> + Clone {
         self.members.iter().map(|(node, member)| (*node, member))
     }
 
@@ -369,26 +385,6 @@ impl Membership {
             member.incarnation = member.incarnation.or_else(|| told(*node));
         }
         (next != *self).then_some(next)
-    }
-
-    /// The voters that an operator leaves of this, as a last resort: all others
-    /// are gone, and no majority of them was asked.
-    #[must_use]
-    pub fn with_survivors_only(&self, survivors: &[NodeId]) -> Membership {
-        let members = self.iter().filter(|(node, _)| survivors.contains(node));
-        let voter = |(node, member): (NodeId, &Member)| {
-            let seat = Seat::Voter;
-            (
-                node,
-                Member {
-                    incarnation: member.incarnation,
-                    seat,
-                },
-            )
-        };
-        Membership {
-            members: members.map(voter).collect(),
-        }
     }
 
     /// Could this have come about? What comes from outside is checked by this.

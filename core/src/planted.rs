@@ -69,6 +69,10 @@ pub enum Bug {
     ReadIgnoresApplied,
     /// A stale answer's age counts from the leader's last word, whatever that was. Found by honest age.
     AgeIgnoresApplied,
+    /// An unsafe recovery is made although a majority is reachable. Found by honest recovery.
+    RecoveryDespiteMajority,
+    /// The report of an unsafe recovery says that nothing is lost. Found by honest recovery.
+    RecoveryHidesLoss,
 }
 
 impl Bug {
@@ -106,5 +110,7 @@ impl Bug {
         Bug::ReadConfirmedByOldRound,
         Bug::ReadIgnoresApplied,
         Bug::AgeIgnoresApplied,
+        Bug::RecoveryDespiteMajority,
+        Bug::RecoveryHidesLoss,
     ];
 }

@@ -10,7 +10,7 @@ use crate::ids::{
     WorkerIncarnation,
 };
 use crate::job::{Assignment, ContextView, Finished, JobView};
-use crate::membership::{Change, ChangeError, Membership};
+use crate::membership::{Change, ChangeError, Membership, RecoveryError, RecoveryReport};
 use crate::status::Status;
 
 /// A question or an order from a client of this node.
@@ -55,6 +55,14 @@ pub enum Request {
     HandOver {
         /// To whom.
         to: Option<NodeId>,
+    },
+    /// A majority is gone for good: go on with these members, this node among
+    /// them, and without all others. The last resort: what a majority had
+    /// confirmed may be lost, and the answer says what. Only a node without a
+    /// leader does, and not while a majority is reachable.
+    RecoverUnsafely {
+        /// Who is left.
+        survivors: Vec<NodeId>,
     },
 }
 
@@ -183,6 +191,10 @@ pub enum Reply {
     },
     /// The leadership was not handed over: this node goes on leading.
     HandOverFailed(HandOverError),
+    /// The survivors are the cluster, and have a leader.
+    Recovered(Box<RecoveryReport>),
+    /// An unsafe recovery was not made.
+    RecoveryFailed(RecoveryError),
 }
 
 /// Why a leader goes on leading although another was wanted.

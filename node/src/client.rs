@@ -211,7 +211,9 @@ impl Courier {
                 | Reply::Membership { .. }
                 | Reply::ChangeRefused(_)
                 | Reply::HandedOver { .. }
-                | Reply::HandOverFailed(_)),
+                | Reply::HandOverFailed(_)
+                | Reply::Recovered(_)
+                | Reply::RecoveryFailed(_)),
             ) => {
                 if matches!(reply, Reply::Applied { .. } | Reply::Work(_)) {
                     self.directory.suggest(node);

@@ -406,6 +406,18 @@ pub fn words_of_reply(reply: &Reply) -> String {
         Reply::ChangeRefused(error) => format!("not done, {error}"),
         Reply::HandedOver { to, term } => format!("{to} leads {term}"),
         Reply::HandOverFailed(error) => format!("not handed over, {error}"),
+        Reply::Recovered(report) => {
+            let given_up: Vec<String> = report.given_up.iter().map(NodeId::to_string).collect();
+            format!(
+                "{} in {}, without {}: all up to {} is kept, {}",
+                report.index,
+                report.term,
+                given_up.join(" "),
+                report.kept,
+                report.loss
+            )
+        }
+        Reply::RecoveryFailed(error) => format!("not recovered, {error}"),
         Reply::Status(status) => format!(
             "{:?}, {:?}, {}, leader {:?}",
             status.role, status.phase, status.term, status.leader

@@ -15,6 +15,7 @@
 //! complete n1 j1 5.0 TEXT   fail n1 j1 5.0 retryable|permanent|busy|drained TEXT   release n1 j1 5.0
 //! read n1 job j1 | context PATH                     what is committed by now
 //! ask n1 job j1 | context PATH | feed f0 | status    what it has applied; how it is
+//! ask n1 recovery n1 n2                              go on with these only, as a last resort
 //! ask n1 handover [n2]                               another leader, says an operator
 //! together n1 read job j1 + read job j2             requests that arrive at once
 //! join n4 [life 2]   lives known   erase n3           no member yet; before `nodes`; its disk is lost

@@ -11,6 +11,8 @@ use crate::time::{Span, Time};
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
     granted: BTreeSet<NodeId>,
+    /// Who must agree, all of them; none: a majority of those who vote.
+    survivors: Option<Vec<NodeId>>,
     /// When this round has failed.
     pub(super) deadline: Time,
 }
@@ -18,10 +20,11 @@ pub(super) struct Candidate {
 impl Candidate {
     /// A round that starts now and has failed after `wait`, with nobody's grant: a node's own vote counts
     /// like another's, when it is durable.
-    pub(super) fn new(wait: Span, cx: &Cx<'_>) -> Candidate {
+    pub(super) fn new(survivors: Option<Vec<NodeId>>, wait: Span, cx: &Cx<'_>) -> Candidate {
         let deadline = cx.time() + wait;
         Candidate {
             granted: BTreeSet::new(),
+            survivors,
             deadline,
         }
     }
@@ -31,10 +34,19 @@ impl Candidate {
         self.granted.insert(from);
     }
 
-    /// Is that a majority of those who vote?
+    /// Did this node grant it?
+    pub(super) fn was_granted_by(&self, node: NodeId) -> bool {
+        self.granted.contains(&node)
+    }
+
+    /// Is that enough?
     pub(super) fn has_quorum(&self, cx: &Cx<'_>) -> bool {
-        cx.log
-            .membership()
-            .has_quorum(|node| self.granted.contains(&node))
+        match &self.survivors {
+            Some(survivors) => survivors.iter().all(|node| self.was_granted_by(*node)),
+            None => cx
+                .log
+                .membership()
+                .has_quorum(|node| self.was_granted_by(node)),
+        }
     }
 }

@@ -71,7 +71,7 @@ impl ClusterCoordinator {
             cx.mark(Mark::LoanRefused);
             let last = cx.log.conflict_hint(previous);
             if previous.index <= mine.index && last.index < previous.index {
-                let term = self.hard_state.term.next();
+                let term = self.term_to_stand_in();
                 let message = cx.message(term, Body::PreVote { last });
                 cx.outbox.say_durable(from, message);
             }

@@ -197,7 +197,7 @@ impl ClusterCoordinator {
         }
     }
 
-    fn append_membership(
+    pub(super) fn append_membership(
         &mut self,
         membership: Membership,
         principal: Principal,

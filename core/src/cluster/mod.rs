@@ -21,6 +21,7 @@ mod sender;
 mod standing;
 mod timing;
 mod transfer;
+mod unsafe_recovery;
 mod votes;
 
 use crate::action::Violation;
@@ -31,6 +32,7 @@ use crate::digest::Digest;
 use crate::entry::{EntryKind, HardState, LogEntry};
 use crate::ids::{LogIndex, NodeId, ReadId, Term};
 use crate::marks::Mark;
+use crate::membership::{RecoveryError, RecoveryReport};
 use crate::message::{Body, Message, StateHashAt};
 use crate::request::{HandOverError, Refusal};
 use crate::snapshot::Snapshot;
@@ -44,6 +46,7 @@ pub use members::ChangeRefused;
 use reads::{Asked, Heard};
 use receiver::SnapshotReceiver;
 use timing::Timing;
+use unsafe_recovery::UnsafeRecovery;
 
 /// What a role wants to become.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -82,6 +85,10 @@ pub enum Change {
     Deposed,
     /// A hand-over came to nothing: this node goes on leading.
     HandOverEnded(HandOverError),
+    /// An unsafe recovery has begun to take effect: the survivors' membership is appended.
+    Recovered(RecoveryReport),
+    /// An unsafe recovery came to nothing.
+    RecoveryFailed(RecoveryError),
     /// The image of the leader's snapshot is whole.
     ImageReceived(Snapshot),
     /// Bodies that the snapshot speaks of came.
@@ -119,6 +126,8 @@ pub struct ClusterCoordinator {
     own: Condition,
     /// It is about to end, and stands for nothing any more.
     stopping: bool,
+    /// An operator wants this node to lead without a majority.
+    recovery: Option<UnsafeRecovery>,
     /// A snapshot that comes from the leader.
     receiver: Option<SnapshotReceiver>,
     /// What this node wants to know for its own readers: outlives every role.
@@ -145,6 +154,7 @@ impl ClusterCoordinator {
             rounds_failed: 0,
             own: Condition::default(),
             stopping: false,
+            recovery: None,
             receiver: None,
             asked: Asked::default(),
             heard: Heard::default(),
@@ -466,6 +476,7 @@ impl ClusterCoordinator {
         if matches!(self.role, Role::Leader(_)) {
             self.changes.push(Change::Deposed);
         }
+        self.give_recovery_up();
         // In the same term the vote stays: it was given.
         if term > self.hard_state.term {
             self.hard_state.term = term;
@@ -489,11 +500,11 @@ impl ClusterCoordinator {
         );
         cx.mark(Mark::PreVoteAsked);
         let wait = self.round_length(cx);
-        self.role = Role::PreCandidate(Candidate::new(wait, cx));
+        self.role = Role::PreCandidate(Candidate::new(self.survivors(), wait, cx));
         let body = Body::PreVote {
             last: cx.log.last(),
         };
-        self.ask_all(self.hard_state.term.next(), &body, cx);
+        self.ask_all(self.term_to_stand_in(), &body, cx);
     }
 
     fn become_candidate(&mut self, transfer: bool, cx: &mut Cx<'_>) {
@@ -502,11 +513,11 @@ impl ClusterCoordinator {
             "a leader does not stand for election"
         );
         cx.mark(Mark::ElectionStarted);
-        self.hard_state.term = self.hard_state.term.next();
+        self.hard_state.term = self.term_to_stand_in();
         self.hard_state.vote = Some(cx.config.node);
         self.save_hard_state(cx);
         let wait = self.round_length(cx);
-        self.role = Role::Candidate(Candidate::new(wait, cx));
+        self.role = Role::Candidate(Candidate::new(self.survivors(), wait, cx));
         let body = Body::Vote {
             last: cx.log.last(),
             transfer,
@@ -524,18 +535,31 @@ impl ClusterCoordinator {
             Some(cx.config.node),
             "a candidate voted for itself"
         );
+        if !self.is_recovery_possible(cx) {
+            let term = self.hard_state.term;
+            return self.become_follower(term, None, cx);
+        }
         cx.mark(Mark::ElectionWon);
         self.rounds_failed = 0;
         self.role = Role::Leader(Box::new(Leader::new(self.commit, cx)));
         self.changes.push(Change::Elected {
             term: self.hard_state.term,
         });
+        self.found_anew(cx);
+    }
+
+    fn survivors(&self) -> Option<Vec<NodeId>> {
+        self.recovery.as_ref().map(UnsafeRecovery::survivors)
     }
 
     fn ask_all(&self, term: Term, body: &Body, cx: &mut Cx<'_>) {
-        let membership = cx.log.membership().clone();
+        let (membership, survivors) = (cx.log.membership().clone(), self.survivors());
         for peer in membership.nodes() {
-            if peer != cx.config.node && membership.is_voter(peer) {
+            let asked = match &survivors {
+                Some(survivors) => survivors.contains(&peer),
+                None => membership.is_voter(peer),
+            };
+            if peer != cx.config.node && asked {
                 let message = cx.message(term, body.clone());
                 cx.outbox.say_durable(peer, message);
             }

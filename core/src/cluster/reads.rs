@@ -172,6 +172,11 @@ struct Told {
 }
 
 impl Heard {
+    /// The highest commit of which it heard.
+    pub(super) fn commit(&self) -> LogIndex {
+        self.commit
+    }
+
     /// A leader's word of what was committed at `then`, or before. One that says
     /// less than another before it is late, or new and does not know yet.
     pub(super) fn on_commit(&mut self, commit: LogIndex, term: Term, then: Time) {

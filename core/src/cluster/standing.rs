@@ -42,8 +42,10 @@ impl ClusterCoordinator {
                 Next::Stay
             }
             // Nor for one who was told meanwhile that it is removed, or is about to
-            // end.
-            Role::PreCandidate(_) | Role::Candidate(_) if due && (own.stays_back || !votes) => {
+            // end. And an operator waits to hear that a recovery came to nothing.
+            Role::PreCandidate(_) | Role::Candidate(_)
+                if due && (own.stays_back || !votes || self.recovery.is_some()) =>
+            {
                 Next::Follow { term, leader: None }
             }
             Role::PreCandidate(candidate) => {

@@ -127,8 +127,9 @@ impl ClusterCoordinator {
         granted: bool,
         cx: &mut Cx<'_>,
     ) -> Next {
+        let stands_in = self.term_to_stand_in();
         match &mut self.role {
-            Role::PreCandidate(candidate) if granted && term == self.hard_state.term.next() => {
+            Role::PreCandidate(candidate) if granted && term == stands_in => {
                 candidate.on_granted(from);
                 if candidate.has_quorum(cx) {
                     Next::Campaign { transfer: false }

@@ -10,6 +10,7 @@ mod reads;
 mod recover;
 mod serve;
 mod snapshots;
+mod unsafe_recovery;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -44,6 +45,7 @@ use install::Installing;
 use reads::Reads;
 pub use recover::{Kept, RecoverError, Recovered};
 use snapshots::Snapshots;
+use unsafe_recovery::Recovering;
 
 /// Lends the manager's tools to a component of it.
 macro_rules! cx {
@@ -88,6 +90,8 @@ pub(crate) struct ContextManager {
     /// Who waits for the end of the membership's change that is under way.
     changing: Option<Ticket>,
     handing_over: HandingOver,
+    /// Who waits for the outcome of an unsafe recovery.
+    recovering: Option<Recovering>,
     epoch: Option<Epoch>,
     /// A `Tick` that is proposed and not applied.
     tick: Option<LogIndex>,
@@ -188,6 +192,7 @@ impl ContextManager {
             pending: BTreeMap::new(),
             changing: None,
             handing_over: HandingOver::default(),
+            recovering: None,
             epoch: None,
             tick: None,
             feeds: Feeds::default(),
@@ -279,6 +284,7 @@ impl ContextManager {
         self.apply_committed(now);
         self.answer_reads(now);
         self.answer_hand_over(now);
+        self.answer_recovery();
         self.serve_waiting(now);
         self.lead(now);
         self.answer_feeds(now);
@@ -357,6 +363,8 @@ impl ContextManager {
                 }
                 Change::Deposed => self.on_deposed(),
                 Change::HandOverEnded(error) => self.on_hand_over_ended(error),
+                Change::Recovered(report) => self.on_recovered(report),
+                Change::RecoveryFailed(error) => self.on_recovery_failed(error),
                 Change::ImageReceived(snapshot) => self.on_image_received(now, &snapshot),
                 Change::BodiesReceived(bodies) => self.on_bodies_received(bodies),
             }
@@ -373,6 +381,9 @@ impl ContextManager {
         }
         if let Some(ticket) = self.changing.take() {
             self.outbox.answer(ticket, Reply::Unknown);
+        }
+        if let Some(recovering) = self.recovering.take() {
+            self.outbox.answer(recovering.ticket, Reply::Unknown);
         }
         for ticket in self.generation.on_step_down() {
             self.outbox

@@ -42,6 +42,9 @@ impl ContextManager {
                     self.refuse(ticket, Refusal::WaitingRequests);
                 }
             }
+            Request::RecoverUnsafely { survivors } => {
+                self.recover_unsafely(now, ticket, principal, &survivors);
+            }
             Request::Propose { .. }
             | Request::Poll(_)
             | Request::ChangeMembership(_)
@@ -95,7 +98,10 @@ impl ContextManager {
                     self.outbox.answer(ticket, Reply::Work(work));
                 }
             }
-            Request::Status | Request::Read { .. } | Request::FinishedAfter { .. } => {
+            Request::Status
+            | Request::Read { .. }
+            | Request::FinishedAfter { .. }
+            | Request::RecoverUnsafely { .. } => {
                 unreachable!("answered by any node")
             }
         }

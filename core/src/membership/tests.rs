@@ -192,3 +192,74 @@ fn one_that_goes_votes_and_does_not_stay() {
     assert!(joint.is_voter(node(1)) && joint.stays_voter(node(1)));
     assert!(!joint.stays_voter(node(4)), "a stranger has no vote");
 }
+
+#[test]
+fn survivors_with_a_part_in_every_majority_lose_nothing() {
+    let four = Membership::founding([1, 2, 3, 4].map(NodeId));
+    let loss = |survivors: &[u64]| {
+        let survivors: Vec<NodeId> = survivors.iter().copied().map(NodeId).collect();
+        four.loss_with(&survivors, LogIndex(7), LogIndex(5))
+    };
+    assert_eq!(loss(&[1, 2]), Loss::Nothing, "every three have one of them");
+    let possible = Loss::Possible {
+        from: LogIndex(8),
+        certain: None,
+    };
+    assert_eq!(loss(&[1]), possible);
+}
+
+#[test]
+fn what_a_leader_had_told_beyond_the_survivors_log_is_lost_for_certain() {
+    let three = Membership::founding([1, 2, 3].map(NodeId));
+    let loss = three.loss_with(&[NodeId(3)], LogIndex(7), LogIndex(9));
+    let gone = Loss::Possible {
+        from: LogIndex(8),
+        certain: Some(LogIndex(9)),
+    };
+    assert_eq!(loss, gone);
+    assert_eq!(
+        loss.to_string(),
+        "committed entries from i8 to i9 are gone, and more may be"
+    );
+}
+
+#[test]
+fn in_a_joint_phase_one_half_without_a_majority_is_enough_to_lose_nothing() {
+    let joint = Membership::founding([1, 2, 3].map(NodeId))
+        .after(Change::Replace {
+            old: NodeId(3),
+            new: NodeId(4),
+            incarnation: Incarnation(4),
+        })
+        .expect("a voter can be replaced")
+        .with_promotion_begun();
+    // The old voters are n1 n2 n3, the new ones n1 n2 n4.
+    let loss = |survivors: &[NodeId]| joint.loss_with(survivors, LogIndex(7), LogIndex(7));
+    assert_eq!(loss(&[NodeId(1), NodeId(4)]), Loss::Nothing);
+    assert_ne!(loss(&[NodeId(3), NodeId(4)]), Loss::Nothing);
+}
+
+#[test]
+fn only_members_survive_and_all_of_them_vote() {
+    let three = Membership::founding([1, 2, 3].map(NodeId));
+    let stranger = three.with_survivors_only(&[NodeId(1), NodeId(9)]);
+    assert!(matches!(
+        stranger,
+        Err(RecoveryError::NotMember {
+            node: NodeId(9),
+            ..
+        })
+    ));
+    let learner = three
+        .after(Change::AddLearner {
+            node: NodeId(4),
+            incarnation: Incarnation(4),
+            promote: false,
+        })
+        .expect("a learner can be added");
+    let left = learner
+        .with_survivors_only(&[NodeId(1), NodeId(4)])
+        .expect("both are members");
+    assert_eq!(left.to_string(), "n1 n4");
+    assert!(left.is_voter(NodeId(4)) && !left.is_joint());
+}

@@ -71,7 +71,9 @@ impl History {
             | Reply::Membership { .. }
             | Reply::ChangeRefused(_)
             | Reply::HandedOver { .. }
-            | Reply::HandOverFailed(_) => Ok(()),
+            | Reply::HandOverFailed(_)
+            | Reply::Recovered(_)
+            | Reply::RecoveryFailed(_) => Ok(()),
         }
     }
 

@@ -128,7 +128,10 @@ impl Consensus {
                 Change::Elected { .. } => {
                     self.cluster.append_own(Bytes::default(), &mut cx!(self));
                 }
-                Change::Deposed | Change::HandOverEnded(_) => {}
+                Change::Deposed
+                | Change::HandOverEnded(_)
+                | Change::Recovered(_)
+                | Change::RecoveryFailed(_) => {}
                 Change::ImageReceived(_) | Change::BodiesReceived(_) => {
                     unreachable!("no log is compacted here")
                 }

@@ -106,6 +106,13 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
                     None => None,
                 },
             },
+            "recovery" => {
+                let mut survivors = Vec::new();
+                while words.clone().take().is_some() {
+                    survivors.push(words.node()?);
+                }
+                Request::RecoverUnsafely { survivors }
+            }
             other => bail!("{other:?} is no question"),
         },
         "read" => {
