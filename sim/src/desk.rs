@@ -10,6 +10,8 @@ use crate::tape::Tape;
 
 /// Workers' lanes begin here; clients' at 0.
 pub const FIRST_WORKER: u32 = 32;
+/// The operator's lane.
+pub const OPERATOR: u32 = 62;
 
 /// Something that a client or worker wants of the stage.
 #[derive(Debug)]
@@ -41,7 +43,7 @@ pub enum Errand {
 pub struct Desk<'a> {
     /// Virtual time.
     pub now_us: u64,
-    /// How many nodes there are.
+    /// How many machines there are.
     pub nodes: usize,
     /// Chances.
     pub tape: &'a mut Tape,

@@ -122,6 +122,12 @@ impl Disk {
         };
     }
 
+    /// Is it the machine's first disk?
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.generation == 0
+    }
+
     /// A number that no other disk of the cluster has, or ever had.
     #[must_use]
     pub fn incarnation(&self) -> u64 {
