@@ -2,6 +2,7 @@
 //! a leader does to bring a change to its end, and how a node learns that it
 //! has been removed. What a change leads to is [`Membership`]'s.
 
+use super::leader::Leader;
 use super::{ClusterCoordinator, Next, ProposeError, Role};
 use crate::cx::Cx;
 use crate::entry::EntryKind;
@@ -135,7 +136,7 @@ impl ClusterCoordinator {
             return Err(ChangeRefused::Change(ChangeError::InProgress));
         }
         if let Change::Promote { node } = change
-            && let Some(missing) = leader.missing(node, cx)
+            && let Some(missing) = lacking(leader, node, cx)
         {
             return Err(ChangeRefused::Change(ChangeError::NotCaughtUp {
                 node,
@@ -178,7 +179,7 @@ impl ClusterCoordinator {
             Some((membership.with_joint_left(), Why::JointLeft))
         } else if membership
             .to_promote()
-            .is_some_and(|learner| leader.missing(learner, cx).is_none())
+            .is_some_and(|learner| lacking(leader, learner, cx).is_none())
         {
             cx.mark(Mark::LearnerPromoted);
             Some((membership.with_promotion_begun(), Why::CaughtUp))
@@ -234,4 +235,16 @@ impl ClusterCoordinator {
     pub(super) fn has_committed_own(&self, cx: &Cx<'_>) -> bool {
         cx.log.term_at(self.commit) == TermAt::Known(self.hard_state.term)
     }
+}
+
+/// How many entries a learner lacks, if too many for it to vote. Without the
+/// membership that names it, it would not vote either.
+fn lacking(leader: &Leader, learner: NodeId, cx: &Cx<'_>) -> Option<u64> {
+    let durable = leader.matched().find(|(peer, _)| *peer == learner);
+    let durable = durable.map_or(LogIndex(0), |(_, durable)| durable);
+    let missing = cx.log.last().index.0 - durable.0.min(cx.log.last().index.0);
+    let knows_itself = durable >= cx.log.membership_index();
+    leader
+        .missing(learner, cx)
+        .or((!knows_itself).then_some(missing))
 }
