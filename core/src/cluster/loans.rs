@@ -126,7 +126,14 @@ impl ClusterCoordinator {
             "no entry is of a term to come: {now:?} in {}",
             self.hard_state.term
         );
-        Next::PreCampaign
+        // What was borrowed may say that this node has no vote.
+        match self.may_campaign(cx) {
+            true => Next::PreCampaign,
+            false => Next::Follow {
+                term: self.hard_state.term,
+                leader: None,
+            },
+        }
     }
 }
 
