@@ -16,7 +16,7 @@ impl ClusterCoordinator {
             // Without a vote there is nothing to stand for.
             Role::Follower(follower) if due && !votes => {
                 let wait = self.timing.draw(cx);
-                follower.wait_until(cx.time() + wait);
+                follower.miss_leader(cx.time() + wait);
                 Next::Stay
             }
             Role::Follower(follower) if due && follower.lets_others_go_first(own) => {
