@@ -241,6 +241,7 @@ impl Stage {
     #[must_use]
     pub fn run(mut self) -> Ending {
         let failure = self.play().err();
+        (0..self.machines.len()).for_each(|place| self.mark_life(place));
         if let Some(failure) = &failure {
             self.trace
                 .tell(|| format!("{:>10} FAILURE {failure}", self.now_us));

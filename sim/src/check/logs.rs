@@ -179,7 +179,7 @@ impl Logs {
         &mut self,
         place: Place,
         view: &View<'_>,
-        membership: &Membership,
+        memberships: &[&Membership],
         disks: &[Disk],
         marks: &mut Marks,
     ) -> Verdict {
@@ -252,20 +252,19 @@ impl Logs {
             };
             disk.holds_durably(commit, tip.entry.term) || disk.repairing() >= Some(commit)
         };
-        ensure(
-            has_majorities(membership, holds),
-            Checker::CommittedNeverLost,
-            || {
-                let members = membership
-                    .iter()
-                    .filter(|(node, member)| holds(*node, member));
-                let holders: Vec<_> = members.map(|(node, _)| node).collect();
-                format!(
-                    "n{} calls {commit} committed, which {holders:?} of {membership} hold",
-                    place + 1
-                )
-            },
-        )
+        let is_held = memberships
+            .iter()
+            .any(|members| has_majorities(members, holds));
+        ensure(is_held, Checker::CommittedNeverLost, || {
+            let members = memberships[0].iter();
+            let holders = members.filter(|(node, member)| holds(*node, member));
+            let holders: Vec<_> = holders.map(|(node, _)| node).collect();
+            format!(
+                "n{} calls {commit} committed, which {holders:?} of [{}] hold",
+                place + 1,
+                memberships[0]
+            )
+        })
     }
 
     /// A follower's match must be on its disk.

@@ -167,20 +167,20 @@ impl Members {
         self.orders.iter().enumerate().find_map(first)
     }
 
-    /// By which membership a leader counted in this turn. What it appends of
-    /// itself follows from what was counted; what is ordered is in force before.
-    pub(super) fn counted_by<'a>(&'a self, place: Place, view: &View<'a>) -> &'a Membership {
+    /// By which memberships a leader may have counted in this turn: what it
+    /// appends of itself follows from what was counted before, what is ordered
+    /// may come before or after.
+    pub(super) fn counted_by<'a>(&'a self, place: Place, view: &View<'a>) -> Vec<&'a Membership> {
         let (index, now) = (view.membership_index(), view.membership());
         let is_own = view.term_at(index) == TermAt::Known(view.term());
         if self.seen[place].index == index || !is_own {
-            return now;
+            return vec![now];
         }
+        let before = self.expected(view, place, index.prev()).1;
         let entry = view.entry_at(index).map(|entry| decode(&entry.body));
         match entry {
-            Some(Ok(decoded)) if !matches!(decoded.why, Why::Asked(_)) => {
-                self.expected(view, place, index.prev()).1
-            }
-            Some(_) | None => now,
+            Some(Ok(decoded)) if !matches!(decoded.why, Why::Asked(_)) => vec![before],
+            Some(_) | None => vec![before, now],
         }
     }
 

@@ -242,7 +242,7 @@ impl Checks {
         let before = self.logs.committed();
         let members = self.members.counted_by(moment.place, view);
         self.logs
-            .on_commit(moment.place, view, members, disks, marks)?;
+            .on_commit(moment.place, view, &members, disks, marks)?;
         for index in before.0 + 1..=self.logs.committed().0 {
             self.leases
                 .on_committed(LogIndex(index), &self.logs, marks)?;

@@ -24,6 +24,7 @@ impl Stage {
         let mut desk = Desk {
             now_us: self.now_us,
             nodes: self.machines.len(),
+            has_strangers: self.scenario.operator.is_some(),
             tape: &mut self.tape,
             errands: &mut self.errands,
         };
@@ -48,6 +49,7 @@ impl Stage {
         let mut desk = Desk {
             now_us: self.now_us,
             nodes: self.machines.len(),
+            has_strangers: self.scenario.operator.is_some(),
             tape: &mut self.tape,
             errands: &mut self.errands,
         };

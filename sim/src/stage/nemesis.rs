@@ -276,6 +276,7 @@ impl Stage {
         self.trace
             .tell(|| format!("{:>10} n{} dies", self.now_us, place + 1));
         self.disturb();
+        self.mark_life(place);
         self.machines[place].stop();
         let may_rot = self.scenario.disk.rot_ppm > 0 && self.may_damage(place);
         self.disks[place].crash(may_rot, &mut self.tape);

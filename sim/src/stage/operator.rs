@@ -3,12 +3,13 @@
 //! will be by what was ordered, a minority of its voters.
 
 use precentor_core::ids::{Incarnation, NodeId, Ticket};
-use precentor_core::membership::Membership;
+use precentor_core::membership::{Membership, Seat};
 use precentor_core::request::Reply;
 
 use super::{Happening, Stage};
 use crate::check::members::{is_settled, smaller_half};
 use crate::desk::{Desk, OPERATOR};
+use crate::marks::Mark;
 use crate::network::Place;
 use crate::operator::{Sight, Situation, steps_of};
 use crate::tape::Domain;
@@ -57,6 +58,7 @@ impl Stage {
         let mut desk = Desk {
             now_us: self.now_us,
             nodes: self.machines.len(),
+            has_strangers: self.scenario.operator.is_some(),
             tape: &mut self.tape,
             errands: &mut self.errands,
         };
@@ -85,6 +87,7 @@ impl Stage {
         let mut desk = Desk {
             now_us: self.now_us,
             nodes: self.machines.len(),
+            has_strangers: self.scenario.operator.is_some(),
             tape: &mut self.tape,
             errands: &mut self.errands,
         };
@@ -140,6 +143,30 @@ impl Stage {
         self.checks.on_disk_lost(place, disk);
         self.trace
             .tell(|| format!("{:>10} n{} lost its disk", self.now_us, place + 1));
+    }
+
+    /// What a life saw, when it ends or the run does.
+    pub(super) fn mark_life(&mut self, place: Place) {
+        use precentor_core::marks::Mark as Seen;
+        let driver = self.machines[place].driver.as_ref();
+        let ignored =
+            driver.is_some_and(|d| d.view().marks().count(Seen::StaleIncarnationIgnored) > 0);
+        if ignored {
+            self.marks.hit(Mark::OldDiskIgnored);
+        }
+    }
+
+    /// A node stands on a leader's snapshot.
+    pub(super) fn mark_install(&mut self, place: Place) {
+        self.marks.hit(Mark::SnapshotInstalled);
+        let member = self
+            .checks
+            .members
+            .committed()
+            .get(NodeId(place as u64 + 1));
+        if member.is_some_and(|member| matches!(member.seat, Seat::Learner(_))) {
+            self.marks.hit(Mark::LearnerInstalled);
+        }
     }
 
     /// What the operator still waits for, or the cluster owes.
