@@ -198,7 +198,11 @@ impl Stage {
                     options.sync_us_min *= factor;
                     options.sync_us_max *= factor;
                 }
-                Disk::new(options, place as u32)
+                #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
+                let mut disk = Disk::new(options, place as u32);
+                #[cfg(feature = "planted-bugs")]
+                disk.plant(planted);
+                disk
             })
             .collect();
         let knobs = scenario.knobs;

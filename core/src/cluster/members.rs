@@ -93,6 +93,12 @@ impl ClusterCoordinator {
                     membership.contains(from),
                     membership.counts(from, incarnation),
                 );
+                #[cfg(feature = "planted-bugs")]
+                let (member, counts) = match cx.config.planted {
+                    Some(crate::planted::Bug::StaleIncarnationCounts) => (member, true),
+                    Some(crate::planted::Bug::RemovedVoteCounts) => (true, counts || !member),
+                    _ => (member, counts),
+                };
                 if !member {
                     cx.mark(Mark::UnknownPeerIgnored);
                 } else if !counts {
@@ -129,10 +135,13 @@ impl ClusterCoordinator {
             let refusal = crate::request::Refusal::Yielding;
             return Err(ChangeRefused::Propose(ProposeError::Refused(refusal)));
         }
-        if !self.has_committed_own(cx) {
+        if !self.may_follow_own(cx) {
             return Err(ChangeRefused::TooEarly);
         }
-        if cx.log.membership_index() > self.commit {
+        let is_busy = cx.log.membership_index() > self.commit;
+        #[cfg(feature = "planted-bugs")]
+        let is_busy = is_busy && !cx.config.planted(crate::planted::Bug::TwoChangesAtOnce);
+        if is_busy {
             return Err(ChangeRefused::Change(ChangeError::InProgress));
         }
         if let Change::Promote { node } = change
@@ -167,7 +176,7 @@ impl ClusterCoordinator {
             return;
         }
         // One at a time, and none beside a predecessor's that may be committed yet.
-        if cx.log.membership_index() > self.commit || !self.has_committed_own(cx) {
+        if cx.log.membership_index() > self.commit || !self.may_follow_own(cx) {
             return;
         }
         let membership = cx.log.membership().clone();
@@ -230,6 +239,17 @@ impl ClusterCoordinator {
             leader.say_farewell(term, self.commit, cx);
         }
         self.perform(Next::Follow { term, leader: None }, cx);
+    }
+
+    /// May a change follow, as far as this leader's own entries are concerned?
+    fn may_follow_own(&self, cx: &Cx<'_>) -> bool {
+        let own = self.has_committed_own(cx);
+        #[cfg(feature = "planted-bugs")]
+        let own = own
+            || cx
+                .config
+                .planted(crate::planted::Bug::ChangeBeforeOwnCommit);
+        own
     }
 
     pub(super) fn has_committed_own(&self, cx: &Cx<'_>) -> bool {
