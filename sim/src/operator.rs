@@ -9,7 +9,7 @@ use precentor_core::ids::{Incarnation, NodeId, Ticket};
 use precentor_core::membership::{Change, ChangeError, Member, Membership, Seat};
 use precentor_core::request::{Reply, Request};
 
-use crate::check::members::{has_come_true, is_settled};
+use crate::check::members::{has_come_true, is_settled, smaller_half};
 use crate::desk::{Caller, Desk, OPERATOR};
 use crate::marks::{Mark, Marks};
 use crate::network::Place;
@@ -76,6 +76,25 @@ impl Situation {
             .count()
     }
 
+    /// Is no more lost than a minority of the voters' number?
+    #[must_use]
+    pub fn is_bearable(&self, membership: &Membership) -> bool {
+        self.damaged(membership) <= (smaller_half(membership) - 1) / 2
+    }
+
+    /// The same of all that comes of a membership, and of an order that reaches
+    /// its leader at any time.
+    #[must_use]
+    pub fn bears(&self, membership: &Membership, order: Option<Change>) -> bool {
+        let ordered = |step: &Membership| match order {
+            Some(change) => steps_of(step, change),
+            None => Vec::new(),
+        };
+        follow_ups(membership.clone()).iter().all(|step| {
+            self.is_bearable(step) && ordered(step).iter().all(|after| self.is_bearable(after))
+        })
+    }
+
     /// What a lost disk asks for; none if nothing is lost, or if what is under
     /// way must end first.
     #[must_use]
@@ -99,7 +118,14 @@ impl Situation {
 /// The memberships through which a change leads.
 #[must_use]
 pub fn steps_of(membership: &Membership, change: Change) -> Vec<Membership> {
-    let mut steps: Vec<Membership> = membership.after(change).into_iter().collect();
+    membership
+        .after(change)
+        .map_or_else(|_| Vec::new(), follow_ups)
+}
+
+/// A membership, and what follows from it without an order.
+fn follow_ups(membership: Membership) -> Vec<Membership> {
+    let mut steps = vec![membership];
     while let Some(last) = steps.last() {
         let next = if last.is_joint() {
             last.with_joint_left()
@@ -205,6 +231,10 @@ impl Operator {
         let is_lost = member.is_some_and(|member| situation.is_lost(node, &member));
         let cancel = Change::Remove { node };
         if self.order() == Some(cancel) {
+            return;
+        }
+        // It may come too late, and remove a voter.
+        if !is_lost && !situation.bears(&situation.committed, Some(cancel)) {
             return;
         }
         let ppm = self.options.cancel_ppm;
@@ -377,9 +407,8 @@ fn wish(situation: &Situation, roll: &mut Roll) -> Option<Change> {
         }
     };
     let is_fair = |step: &Membership| {
-        let count = crate::check::members::smaller_half(step);
-        (situation.voters_min..=VOTERS_MAX).contains(&count)
-            && situation.damaged(step) <= (count - 1) / 2
+        let count = smaller_half(step);
+        (situation.voters_min..=VOTERS_MAX).contains(&count) && situation.is_bearable(step)
     };
     let steps = steps_of(committed, change);
     (!steps.is_empty() && steps.iter().all(is_fair)).then_some(change)

@@ -303,6 +303,8 @@ impl Scenario {
         if self.slow_disk.is_some() || self.disk.sync_us_max > 20_000 {
             operator.lose_us = 0;
         }
+        // The others may leave, until no majority is without the slow one.
+        self.slow_disk = None;
         self.knobs.promotion_lag_entries_max = operator.lag_entries_max;
         // A node that is no member confirms no read.
         self.clients.last_reads = false;

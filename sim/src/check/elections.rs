@@ -40,6 +40,8 @@ struct Seen {
 struct Reasons {
     /// A leader's word in a new round, or its successor's call.
     heard: bool,
+    /// A connection closed.
+    lost: bool,
     /// Who asked for a vote: one that got it is waited for.
     asked: Vec<NodeId>,
     /// The latest round of a leader that came, with its term.
@@ -107,6 +109,8 @@ impl Elections {
                 | Body::Bodies { .. } => {}
             }
         }
+        // Its time comes at once then, and one that cannot stand waits anew.
+        reasons.lost |= matches!(event, Event::PeerDown { .. });
     }
 
     /// Whoever asks in vain must not keep others from standing (dissertation
@@ -126,7 +130,7 @@ impl Elections {
             .is_some_and(|vote| reasons.asked.contains(&vote));
         let due = before <= moment.now.time;
         ensure(
-            after <= before || reasons.heard || given || due,
+            after <= before || reasons.heard || reasons.lost || given || due,
             Checker::ElectionTimer,
             || {
                 format!(

@@ -412,10 +412,9 @@ impl Stage {
         if let Some(reason) = self.unsettled_members() {
             return Some(reason);
         }
-        let members = self.checks.members.committed();
         let mut states = Vec::new();
         for (place, machine) in self.machines.iter().enumerate() {
-            if !members.contains(NodeId(place as u64 + 1)) {
+            if !self.is_member(place) {
                 continue;
             }
             let Some(driver) = &machine.driver else {

@@ -7,11 +7,11 @@ use precentor_core::membership::{Membership, Seat};
 use precentor_core::request::Reply;
 
 use super::{Happening, Stage};
-use crate::check::members::{is_settled, smaller_half};
+use crate::check::members::is_settled;
 use crate::desk::{Desk, OPERATOR};
 use crate::marks::Mark;
 use crate::network::Place;
-use crate::operator::{Sight, Situation, steps_of};
+use crate::operator::{Sight, Situation};
 use crate::tape::Domain;
 
 /// The operator comes when the founders had time to elect somebody.
@@ -103,15 +103,8 @@ impl Stage {
         let mut situation = self.situation();
         situation.sights[place].is_whole = false;
         let order = self.operator.as_ref().and_then(|o| o.order());
-        let bearable = |membership: &Membership| {
-            situation.damaged(membership) <= (smaller_half(membership) - 1) / 2
-        };
-        let leads_to = |membership: &Membership| match order {
-            Some(change) => steps_of(membership, change),
-            None => Vec::new(),
-        };
         let mut in_play = self.checks.members.in_play();
-        in_play.all(|membership| bearable(membership) && leads_to(membership).iter().all(bearable))
+        in_play.all(|membership| situation.bears(membership, order))
     }
 
     /// A machine dies, and its disk is lost.
@@ -143,6 +136,12 @@ impl Stage {
         self.checks.on_disk_lost(place, disk);
         self.trace
             .tell(|| format!("{:>10} n{} lost its disk", self.now_us, place + 1));
+    }
+
+    /// Does it belong to the cluster, by what is committed?
+    pub(super) fn is_member(&self, place: Place) -> bool {
+        let node = NodeId(place as u64 + 1);
+        self.checks.members.committed().contains(node)
     }
 
     /// What a life saw, when it ends or the run does.

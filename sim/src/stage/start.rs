@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use precentor_core::config::Config;
-use precentor_core::driver::Driver;
+use precentor_core::driver::{Driver, RecoverError};
 use precentor_core::event::Event;
 use precentor_core::ids::{ClusterId, Incarnation, NodeId};
 
@@ -57,6 +57,11 @@ impl Stage {
         let started = catch_unwind(AssertUnwindSafe(|| Driver::recover(config, recovered, now)));
         let driver = match started {
             Ok(Ok(driver)) => driver,
+            // Damage took it back to when it was alone. It is no member any more:
+            // whoever wants it again gives it another disk.
+            Ok(Err(RecoverError::NobodyToRepairFrom { .. })) if !self.is_member(place) => {
+                return Ok(());
+            }
             Ok(Err(error)) => {
                 return Err(Failure {
                     checker: Checker::CoreAssertion,
