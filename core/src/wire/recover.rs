@@ -201,17 +201,12 @@ pub struct Recovery {
     segments: Vec<u64>,
     void_segments: Vec<u64>,
     damaged_segments: Vec<u64>,
+    /// Which rule it breaks.
     #[cfg(feature = "planted-bugs")]
-    planted: Option<crate::planted::Bug>,
+    pub planted: Option<crate::planted::Bug>,
 }
 
 impl Recovery {
-    /// Breaks a rule.
-    #[cfg(feature = "planted-bugs")]
-    pub fn plant(&mut self, planted: Option<crate::planted::Bug>) {
-        self.planted = planted;
-    }
-
     /// Before the first segment.
     #[must_use]
     pub fn new(identity: LogIdentity) -> Recovery {

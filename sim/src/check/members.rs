@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use precentor_core::action::Write;
-use precentor_core::entry::EntryKind;
+use precentor_core::entry::{EntryKind, LogEntry};
 use precentor_core::event::Event;
-use precentor_core::ids::{LogIndex, NodeId, Term, Ticket};
+use precentor_core::ids::{Incarnation, LogIndex, NodeId, Term, Ticket};
 use precentor_core::log::TermAt;
 use precentor_core::membership::{Change, Member, Membership, Seat, Why};
 use precentor_core::message::LogPosition;
@@ -77,9 +77,9 @@ pub fn is_settled(membership: &Membership) -> bool {
 /// Does a membership have what a change was ordered for?
 #[must_use]
 pub fn has_come_true(change: Change, membership: &Membership) -> bool {
-    let seat = |node, life| {
+    let seat = |node, life: Option<Incarnation>| {
         let member = membership.get(node);
-        let counts = |member: &&Member| life == None || member.incarnation == life;
+        let counts = |member: &&Member| life.is_none() || member.incarnation == life;
         member.filter(counts).map(|member| member.seat)
     };
     match change {
@@ -207,10 +207,7 @@ impl Members {
     }
 
     pub(super) fn on_write(&mut self, write: &Write) -> Verdict {
-        let of_members = |entry: &&_| {
-            let precentor_core::entry::LogEntry { kind, .. } = entry;
-            *kind == EntryKind::Membership
-        };
+        let of_members = |entry: &&LogEntry| entry.kind == EntryKind::Membership;
         for entry in write.entries.iter().filter(of_members) {
             let decoded = decode(&entry.body).map_err(|error| Failure {
                 checker: Checker::Wire,

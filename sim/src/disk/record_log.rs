@@ -186,7 +186,9 @@ impl RecordLog {
         #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
         let mut recovery = Recovery::new(self.identity);
         #[cfg(feature = "planted-bugs")]
-        recovery.plant(self.planted);
+        {
+            recovery.planted = self.planted;
+        }
         self.read_with(recovery)
     }
 
