@@ -46,8 +46,16 @@ impl Cx<'_> {
     /// Removes entries from the log, in memory and on disk.
     pub fn truncate(&mut self, from: LogIndex) {
         let membership = self.log.membership_index();
+        #[cfg(feature = "planted-bugs")]
+        let undone = (membership, self.log.membership().clone());
         self.outbox.truncate(from);
         self.log.truncate(from);
+        #[cfg(feature = "planted-bugs")]
+        if self.log.membership_index() < membership
+            && self.config.planted(crate::planted::Bug::ConfigNotUndone)
+        {
+            self.log.keep_undone(undone);
+        }
         if self.log.membership_index() < membership {
             self.mark(Mark::MembershipUndone);
         }

@@ -67,6 +67,8 @@ pub struct Log {
     /// Never empty; each with the index of its entry, ascending. The first may
     /// be ahead of the log's beginning: then it is that of a snapshot.
     memberships: VecDeque<(LogIndex, Arc<Membership>)>,
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) in_force_up_to: Option<LogIndex>,
 }
 
 /// Where a log begins, and what is known of what was before.
@@ -132,6 +134,8 @@ impl Log {
             window: VecDeque::new(),
             window_bytes: 0,
             memberships: VecDeque::from([(membership_index, membership)]),
+            #[cfg(feature = "planted-bugs")]
+            in_force_up_to: None,
         }
     }
 
@@ -153,6 +157,10 @@ impl Log {
     /// The membership in force: that of the latest such entry, committed or not.
     #[must_use]
     pub fn membership(&self) -> &Arc<Membership> {
+        #[cfg(feature = "planted-bugs")]
+        if let Some(index) = self.in_force_up_to {
+            return self.membership_at(index).1;
+        }
         &self
             .memberships
             .back()
@@ -338,6 +346,11 @@ impl Log {
             self.runs.pop_back();
         }
         assert!(!self.runs.is_empty(), "the first run begins before {from}");
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) fn keep_undone(&mut self, undone: (LogIndex, Arc<Membership>)) {
+        self.memberships.push_back(undone);
     }
 
     /// Lets go of bodies up to `up_to` until at most `bytes_max` are in memory.

@@ -2,6 +2,12 @@
 //! find. Compiled only with the feature `planted-bugs`, which no release build
 //! has; chosen at run time, one at a time, by [`crate::config::Config::planted`].
 
+use std::collections::BTreeSet;
+
+use crate::config::Config;
+use crate::ids::{LogIndex, NodeId};
+use crate::membership::{Membership, Seat};
+
 /// One way to break a rule. The comment names the checker that must notice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Bug {
@@ -51,7 +57,7 @@ pub enum Bug {
     PreVoteResetsTimer,
     /// A refused vote delays the voter's own candidacy. Found by the timer checker.
     VoteRequestResetsTimer,
-    /// A learner is told to stand, and does. Found by a script: only voters stand.
+    /// A learner is told to stand, and does. Found by voters stand.
     LearnerCampaigns,
     /// A node with a damaged log votes. Found by repair before vote.
     RepairingVotes,
@@ -73,6 +79,32 @@ pub enum Bug {
     RecoveryDespiteMajority,
     /// The report of an unsafe recovery says that nothing is lost. Found by honest recovery.
     RecoveryHidesLoss,
+    /// The word of another life of a disk counts. Found by committed never lost.
+    StaleIncarnationCounts,
+    /// A learner's confirmation counts for a commit. Found by committed never lost.
+    LearnerCounted,
+    /// A membership stays in force when its entry is truncated. Found by membership in log.
+    ConfigNotUndone,
+    /// A joint phase needs a majority of all its voters together. Found by committed never lost.
+    JointOverUnion,
+    /// A membership is in force when its entry is committed, and not before. Found by membership in log.
+    ConfigOnCommit,
+    /// A leader that removes itself counts itself among those who stay. Found by committed never lost.
+    RemovedLeaderCounts,
+    /// A snapshot has the membership of the log's end. Found by membership in log.
+    SnapshotConfigAhead,
+    /// Votes of those who were removed count. Found by elected by members.
+    RemovedVoteCounts,
+    /// Damage at a log's end is taken for a tail that nobody was told of. Found by record format.
+    CorruptTailTreatedAsTorn,
+    /// What a voter lends is taken without a look at what stands before it. Found by the core's assertions.
+    LoanWithoutCheck,
+    /// A late copy of a leader's word proves that it lives. Found by the timer checker.
+    LateRoundsCountAsLife,
+    /// A leader changes the membership before an entry of its own is committed. Found by one change at a time.
+    ChangeBeforeOwnCommit,
+    /// A leader begins a change before the one before is committed. Found by one change at a time.
+    TwoChangesAtOnce,
 }
 
 impl Bug {
@@ -112,5 +144,88 @@ impl Bug {
         Bug::AgeIgnoresApplied,
         Bug::RecoveryDespiteMajority,
         Bug::RecoveryHidesLoss,
+        Bug::StaleIncarnationCounts,
+        Bug::LearnerCounted,
+        Bug::ConfigNotUndone,
+        Bug::JointOverUnion,
+        Bug::ConfigOnCommit,
+        Bug::RemovedLeaderCounts,
+        Bug::SnapshotConfigAhead,
+        Bug::RemovedVoteCounts,
+        Bug::CorruptTailTreatedAsTorn,
+        Bug::LoanWithoutCheck,
+        Bug::LateRoundsCountAsLife,
+        Bug::ChangeBeforeOwnCommit,
+        Bug::TwoChangesAtOnce,
     ];
+}
+
+/// The voters of one half, and whoever else a bug counts among them.
+fn half(membership: &Membership, is_in: impl Fn(NodeId, Seat) -> bool) -> Vec<NodeId> {
+    let members = membership.iter();
+    let counted = members.filter(|(node, member)| is_in(*node, member.seat));
+    counted.map(|(node, _)| node).collect()
+}
+
+fn is_old(seat: Seat) -> bool {
+    matches!(seat, Seat::Voter | Seat::Outgoing { .. })
+}
+
+fn is_new(seat: Seat) -> bool {
+    matches!(seat, Seat::Voter | Seat::Incoming)
+}
+
+/// How far a majority has come, if a bug counts it wrongly.
+pub(crate) fn reached(
+    config: &Config,
+    membership: &Membership,
+    durable: impl Fn(NodeId) -> LogIndex,
+) -> Option<LogIndex> {
+    // Of so many voters a majority, among those who are counted.
+    let at = |voters: usize, counted: Vec<NodeId>| {
+        let mut indexes: Vec<LogIndex> = counted.into_iter().map(&durable).collect();
+        indexes.sort_unstable();
+        indexes
+            .iter()
+            .rev()
+            .nth(voters / 2)
+            .copied()
+            .unwrap_or_default()
+    };
+    let halves = |also: &dyn Fn(NodeId, Seat) -> bool| {
+        [is_old, is_new].map(|is_in: fn(Seat) -> bool| {
+            let voters = half(membership, |_, seat| is_in(seat)).len();
+            at(
+                voters,
+                half(membership, |node, seat| is_in(seat) || also(node, seat)),
+            )
+        })
+    };
+    let [old, new] = match config.planted? {
+        Bug::LearnerCounted => halves(&|_, seat| matches!(seat, Seat::Learner(_))),
+        Bug::RemovedLeaderCounts => halves(&|node, _| node == config.node),
+        Bug::JointOverUnion => {
+            let union = half(membership, |_, seat| is_old(seat) || is_new(seat));
+            [at(union.len(), union); 2]
+        }
+        _ => return None,
+    };
+    Some(old.min(new))
+}
+
+/// Is a candidate elected, if a bug counts it wrongly?
+pub(crate) fn is_elected(
+    config: &Config,
+    membership: &Membership,
+    granted: &BTreeSet<NodeId>,
+) -> Option<bool> {
+    let union = half(membership, |_, seat| is_old(seat) || is_new(seat));
+    match config.planted? {
+        Bug::JointOverUnion => {
+            let given = union.iter().filter(|node| granted.contains(node));
+            Some(given.count() * 2 > union.len())
+        }
+        Bug::RemovedVoteCounts => Some(granted.len() * 2 > union.len()),
+        _ => None,
+    }
 }

@@ -21,6 +21,8 @@ pub enum Scenes {
     /// Anything.
     #[default]
     Any,
+    /// Founders who stay among themselves, with their disks.
+    Settled,
     /// Five nodes in a shape.
     Topology(Row),
 }
@@ -31,6 +33,7 @@ impl Scenes {
     pub fn of_seed(self, seed: u64) -> Scenario {
         match self {
             Scenes::Any => Scenario::of_seed(seed),
+            Scenes::Settled => Scenario::settled(seed),
             Scenes::Topology(row) => Scenario::of_topology(row, seed),
         }
     }

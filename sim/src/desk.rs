@@ -10,6 +10,8 @@ use crate::tape::Tape;
 
 /// Workers' lanes begin here; clients' at 0.
 pub const FIRST_WORKER: u32 = 32;
+/// The operator's lane.
+pub const OPERATOR: u32 = 62;
 
 /// Something that a client or worker wants of the stage.
 #[derive(Debug)]
@@ -41,8 +43,10 @@ pub enum Errand {
 pub struct Desk<'a> {
     /// Virtual time.
     pub now_us: u64,
-    /// How many nodes there are.
+    /// How many machines there are.
     pub nodes: usize,
+    /// Some machines belong to no cluster: they may refuse for ever.
+    pub has_strangers: bool,
     /// Chances.
     pub tape: &'a mut Tape,
     /// The errands so far.
@@ -59,6 +63,10 @@ pub struct Caller {
     /// Whom it asks next.
     pub place: Place,
     asked: u64,
+    /// How many it had asked when it turned away from a node last: refusals of
+    /// what was asked before that say nothing of the next one.
+    turned_at: Option<u64>,
+    heeds_first_only: bool,
 }
 
 impl Caller {
@@ -70,6 +78,8 @@ impl Caller {
             principal: Principal(format!("{name}{lane}")),
             place: 0,
             asked: 0,
+            turned_at: None,
+            heeds_first_only: false,
         }
     }
 
@@ -82,6 +92,7 @@ impl Caller {
     /// Asks a certain node.
     pub fn ask_at(&mut self, desk: &mut Desk<'_>, place: Place, request: Request) -> Ticket {
         self.asked += 1;
+        self.heeds_first_only = desk.has_strangers;
         let ticket = Ticket(u64::from(self.lane) << 48 | self.asked);
         desk.errands.push(Errand::Ask {
             place,
@@ -103,6 +114,12 @@ impl Caller {
 
     /// Believes a hint, or tries the next node.
     pub fn turn_to(&mut self, hint: Option<Place>, nodes: usize) {
+        if hint.is_none() && self.heeds_first_only {
+            if self.turned_at == Some(self.asked) {
+                return;
+            }
+            self.turned_at = Some(self.asked);
+        }
         self.place = hint
             .filter(|&place| place < nodes)
             .unwrap_or((self.place + 1) % nodes);

@@ -112,14 +112,26 @@ impl Disk {
     /// be another one.
     pub fn replace(&mut self) {
         let generation = self.generation + 1;
-        let records = &self.records;
+        let life = incarnation(self.lane, generation);
         *self = Disk {
             generation,
-            records: records
-                .as_ref()
-                .map(|_| RecordLog::new(self.lane, incarnation(self.lane, generation))),
+            records: self.records.as_ref().map(|records| records.anew(life)),
             ..Disk::new(self.options, self.lane)
         };
+    }
+
+    /// Reads what is durable as a planted bug would.
+    #[cfg(feature = "planted-bugs")]
+    pub fn plant(&mut self, planted: crate::stage::Planted) {
+        if let Some(records) = &mut self.records {
+            records.planted = planted;
+        }
+    }
+
+    /// Is it the machine's first disk?
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.generation == 0
     }
 
     /// A number that no other disk of the cluster has, or ever had.

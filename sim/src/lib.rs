@@ -13,6 +13,7 @@ pub mod disk;
 pub mod host;
 pub mod marks;
 pub mod network;
+pub mod operator;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;
 pub mod readings;

@@ -61,6 +61,17 @@ marks! {
     ReadRefused "a linearizable read was refused",
     ReadStale "a stale read was answered from a state that was behind",
     RequestUnknown "a request's outcome was unknown",
+    JointElection "a leader was elected in a joint phase",
+    MembershipUndone "a membership was undone with its entry",
+    RemovedLeaderLeft "a leader that was removed stepped down",
+    LearnerPromoted "a learner that had caught up got its vote",
+    ReplacedAfterLoss "a voter that lost its disk was replaced by its new life",
+    LearnerInstalled "a snapshot brought a learner up",
+    OldDiskIgnored "the word of another life of a disk was ignored",
+    ChangeRepeated "a change of the membership was found done when it was ordered again",
+    ChangeCancelled "a change of the membership was cancelled",
+    ChangeRefused "a change of the membership was refused beside another",
+    MemberAgain "a removed node belonged to the cluster again",
 }
 
 /// How often each mark was reached, in the order of [`Mark::ALL`].

@@ -6,15 +6,69 @@ use std::time::Duration;
 use precentor_core::planted::Bug;
 
 use crate::campaign::{Plan, Scenes, Summary, run, run_seed};
-use crate::check::Failure;
+use crate::check::{Checker, Failure};
 use crate::core_clock::CoreClock;
 use crate::trace::Trace;
 
-/// Bugs of what the simulator has not, and why that is: scripts find them.
-pub const BEYOND: &[(Bug, &str)] = &[(
-    Bug::LearnerCampaigns,
-    "for scripts: all nodes of the simulator vote",
-)];
+/// Which judges a bug's finder may be: what is found by another is found by
+/// accident, or shows that a judge is wrong.
+#[must_use]
+pub fn expected(bug: Bug) -> &'static [Checker] {
+    match bug {
+        Bug::VoteBeforeDurable => &[Checker::DurableFirst, Checker::ElectionSafety],
+        Bug::VoteTwice => &[Checker::ElectionSafety],
+        Bug::VoteForStaleLog => &[Checker::ElectionSafety, Checker::CommittedNeverLost],
+        Bug::AckBeforeDurable | Bug::LateCompletionCounts => {
+            &[Checker::DurableFirst, Checker::CommittedNeverLost]
+        }
+        Bug::QuorumOffByOne
+        | Bug::CommitOldTermByCounting
+        | Bug::LearnerCounted
+        | Bug::RemovedLeaderCounts => &[Checker::CommittedNeverLost],
+        Bug::TruncateAgreeing => &[
+            Checker::CommittedNeverLost,
+            Checker::DurableFirst,
+            Checker::CoreAssertion,
+        ],
+        Bug::SkipLogCheck => &[Checker::LogMatching, Checker::CommittedNeverLost],
+        Bug::DispatchBeforeCommit => &[Checker::DispatchAfterCommit],
+        Bug::IgnoreToken => &[Checker::Tokens],
+        Bug::CompleteTwice => &[Checker::OneTerminalState],
+        Bug::ForgetSession => &[Checker::OneEffectPerRequest],
+        Bug::IgnoreDependencies => &[Checker::Dependencies],
+        Bug::RunContextTwice => &[Checker::OneRunningPerContext],
+        Bug::DivergeOnNode => &[Checker::EqualState],
+        Bug::ExpireAtTakeover => &[Checker::Reattach],
+        Bug::AnswerBeforeCommit => &[Checker::AcceptedIsCommitted],
+        Bug::YieldingLeaderAppends | Bug::HandOverToLaggard => &[Checker::HandOver],
+        Bug::SickLeaderStays => &[Checker::SickLeader],
+        Bug::PreVoteResetsTimer | Bug::VoteRequestResetsTimer | Bug::LateRoundsCountAsLife => {
+            &[Checker::ElectionTimer]
+        }
+        Bug::LearnerCampaigns => &[Checker::VotersStand],
+        Bug::RepairingVotes => &[Checker::RepairBeforeVote],
+        Bug::InstallWithoutBodies | Bug::ImageSeesLaterChange => &[Checker::SnapshotIsState],
+        Bug::ReadBeforeOwnCommit
+        | Bug::ReadWithoutQuorum
+        | Bug::ReadConfirmedByOldRound
+        | Bug::ReadIgnoresApplied => &[Checker::FreshReads],
+        Bug::AgeIgnoresApplied => &[Checker::HonestAge],
+        Bug::StaleIncarnationCounts | Bug::JointOverUnion => {
+            &[Checker::CommittedNeverLost, Checker::ElectedByMembers]
+        }
+        Bug::ConfigNotUndone | Bug::ConfigOnCommit | Bug::SnapshotConfigAhead => {
+            &[Checker::MembershipInLog]
+        }
+        Bug::RemovedVoteCounts => &[Checker::ElectedByMembers],
+        Bug::CorruptTailTreatedAsTorn => &[Checker::RecordFormat],
+        Bug::LoanWithoutCheck => &[
+            Checker::LogMatching,
+            Checker::CoreAssertion,
+            Checker::CommittedNeverLost,
+        ],
+        Bug::ChangeBeforeOwnCommit | Bug::TwoChangesAtOnce => &[Checker::OneChangeAtATime],
+    }
+}
 
 /// How a bug was found.
 #[derive(Clone, Debug)]
@@ -27,6 +81,14 @@ pub struct Found {
     pub time: Duration,
     /// Who found it, and what was seen.
     pub failure: Failure,
+}
+
+impl Found {
+    /// Did a judge find it whose matter it is?
+    #[must_use]
+    pub fn is_by_expected(&self, bug: Bug) -> bool {
+        expected(bug).contains(&self.failure.checker)
+    }
 }
 
 /// Hunts one bug from a seed on; none if it was not found within the bounds.

@@ -4,6 +4,7 @@
 //! since faults hide each other. Printable, so that a run can be understood.
 
 mod draw;
+mod operator;
 
 use precentor_core::config::Knobs;
 
@@ -11,6 +12,7 @@ use crate::tape::{Domain, Roll, Tape};
 use crate::topology::{Bound, Row, TopologyOptions};
 
 use draw::{clients, disk, knobs, nemesis, network, some, workers};
+pub use operator::{MACHINES_MAX, OperatorOptions};
 
 /// How long a message is on its way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -244,8 +246,10 @@ pub struct WorkerOptions {
 /// Everything that a seed decides beforehand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Scenario {
-    /// Voters.
+    /// The founders.
     pub nodes: usize,
+    /// Who changes the membership, if it changes at all.
+    pub operator: Option<OperatorOptions>,
     /// How long the chaos lasts.
     pub chaos_us: u64,
     /// How long the healed cluster may take to finish everything.
@@ -282,6 +286,41 @@ impl Scenario {
     /// What a seed draws.
     #[must_use]
     pub fn of_seed(seed: u64) -> Scenario {
+        let settled = Scenario::settled(seed);
+        // Where it is said exactly how soon there must be a leader, nobody comes or goes.
+        if settled.topology.is_some() || settled.has_hangs_alone() {
+            return settled;
+        }
+        let mut roll = Tape::of_seed(seed).roll(Domain::Scenario, 20);
+        match OperatorOptions::draw(&mut roll, settled.nodes) {
+            None => settled,
+            Some(operator) => settled.with_operator(operator),
+        }
+    }
+
+    fn with_operator(mut self, mut operator: OperatorOptions) -> Scenario {
+        // As with damage: a voter less, and disks so slow, may mean no leader ever.
+        if self.slow_disk.is_some() || self.disk.sync_us_max > 20_000 {
+            operator.lose_us = 0;
+        }
+        // The others may leave, until no majority is without the slow one.
+        self.slow_disk = None;
+        self.knobs.promotion_lag_entries_max = operator.lag_entries_max;
+        // A node that is no member confirms no read.
+        self.clients.last_reads = false;
+        self.operator = Some(operator);
+        self
+    }
+
+    /// How many machines there are.
+    #[must_use]
+    pub fn machines(&self) -> usize {
+        self.nodes + self.operator.map_or(0, |operator| operator.spares)
+    }
+
+    /// What a seed draws for founders who stay among themselves, with their disks.
+    #[must_use]
+    pub fn settled(seed: u64) -> Scenario {
         let mut tape = Tape::of_seed(seed);
         let mut roll = tape.roll(Domain::Scenario, 0);
         let nodes = *roll.pick(&[3, 3, 3, 3, 5, 5, 5, 1]);
@@ -304,6 +343,7 @@ impl Scenario {
         nemesis.hang_us_max = hangs.between(300_000, 2_500_000);
         let mut scenario = Scenario {
             nodes,
+            operator: None,
             chaos_us: other.between(2_000_000, 8_000_000),
             heal_us_max: 60_000_000,
             service_us_max,
@@ -365,7 +405,7 @@ impl Scenario {
     /// with wires and disks on which elections are possible.
     #[must_use]
     pub fn of_topology(row: Row, seed: u64) -> Scenario {
-        let mut scenario = Scenario::of_seed(seed);
+        let mut scenario = Scenario::settled(seed);
         let mut tape = Tape::of_seed(seed);
         scenario.nodes = 5;
         let (all_shapes, flap_ppm) = (scenario.nemesis.all_shapes, scenario.nemesis.flap_ppm);
@@ -424,6 +464,7 @@ impl Scenario {
         workers.crash_us = 0;
         Scenario {
             nodes: 5,
+            operator: None,
             chaos_us: 20_000_000,
             heal_us_max: 60_000_000,
             service_us_max: 20,

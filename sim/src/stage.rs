@@ -19,6 +19,7 @@ use crate::disk::Disk;
 use crate::host::{Disks, Machine, Notebook};
 use crate::marks::Marks;
 use crate::network::{Network, Place};
+use crate::operator::Operator;
 use crate::scenario::Scenario;
 use crate::sightings::Sighting;
 use crate::tape::{Domain, Tape};
@@ -29,6 +30,7 @@ use crate::workload::{Client, Tree};
 mod actors;
 mod hangs;
 mod nemesis;
+mod operator;
 mod perform;
 mod start;
 mod topology;
@@ -114,6 +116,7 @@ enum Happening {
     Nemesis(nemesis::Kind),
     Walls(nemesis::Walls),
     Topology(topology::Act),
+    LoseDisk,
     Heal,
     Judge,
 }
@@ -155,6 +158,7 @@ pub struct Stage {
     clients: Vec<Client>,
     workers: Vec<Worker>,
     tree: Tree,
+    operator: Option<Operator>,
     tape: Tape,
     checks: Checks,
     marks: Marks,
@@ -183,7 +187,7 @@ impl Stage {
     /// A world as a seed draws it.
     #[must_use]
     pub fn new(scenario: Scenario, mut tape: Tape, planted: Planted, trace: Trace) -> Stage {
-        let count = scenario.nodes;
+        let count = scenario.machines();
         let network = Network::new(count, scenario.network, &mut tape);
         let disks = (0..count)
             .map(|place| {
@@ -194,7 +198,11 @@ impl Stage {
                     options.sync_us_min *= factor;
                     options.sync_us_max *= factor;
                 }
-                Disk::new(options, place as u32)
+                #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
+                let mut disk = Disk::new(options, place as u32);
+                #[cfg(feature = "planted-bugs")]
+                disk.plant(planted);
+                disk
             })
             .collect();
         let knobs = scenario.knobs;
@@ -212,8 +220,9 @@ impl Stage {
                 .map(|n| Worker::new(n as u64, scenario.workers, knobs.worker_poll_ms))
                 .collect(),
             tree: Tree::default(),
+            operator: scenario.operator.map(Operator::new),
             tape,
-            checks: Checks::new(count, &knobs),
+            checks: Checks::new(count, scenario.nodes, &knobs),
             marks: Marks::default(),
             trace,
             notebook: Notebook::default(),
@@ -236,6 +245,7 @@ impl Stage {
     #[must_use]
     pub fn run(mut self) -> Ending {
         let failure = self.play().err();
+        (0..self.machines.len()).for_each(|place| self.mark_life(place));
         if let Some(failure) = &failure {
             self.trace
                 .tell(|| format!("{:>10} FAILURE {failure}", self.now_us));
@@ -254,7 +264,7 @@ impl Stage {
     }
 
     fn play(&mut self) -> Verdict {
-        for place in 0..self.scenario.nodes {
+        for place in 0..self.machines.len() {
             self.agenda
                 .put(place as u64 * 1_000, Happening::Start { place, life: 0 });
         }
@@ -272,6 +282,7 @@ impl Stage {
             );
         }
         self.summon_nemesis();
+        self.summon_operator();
         self.agenda.put(self.scenario.chaos_us, Happening::Heal);
         while let Some((at_us, happening)) = self.agenda.pop() {
             self.now_us = at_us;
@@ -416,6 +427,10 @@ impl Stage {
                 Ok(())
             }
             Happening::Topology(act) => self.on_topology(act),
+            Happening::LoseDisk => {
+                self.lose_disk();
+                Ok(())
+            }
             Happening::Heal => {
                 self.heal_unless_watched();
                 Ok(())

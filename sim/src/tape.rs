@@ -111,6 +111,11 @@ domains! {
     Rot fault "damage to what is durable drawn",
     BitFlipped fault "bit of a durable record flipped",
     BlockLost fault "block of durable records zeroed or overwritten",
+    Operator plain "operator's decisions",
+    ChangeOrder fault "change of the membership ordered",
+    ChangeCancelled fault "change of the membership cancelled by another",
+    ChangesAtOnce fault "two changes of the membership ordered at once",
+    DiskLost fault "disk lost for good",
 }
 
 /// One fault that happened: the `nth` decision of a lane went the unusual way.

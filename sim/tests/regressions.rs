@@ -3,15 +3,27 @@
 //! the simulator changes, a seed means another run: each test also demands that
 //! the run still comes through the state in which the fault showed.
 
-use precentor_sim::campaign::run_seed;
+use precentor_sim::campaign::Scenes;
 use precentor_sim::marks::Mark;
 use precentor_sim::trace::Trace;
 
-/// Runs a seed, which must find nothing and reach these marks.
+/// Runs a seed among founders who stay among themselves, as the simulator was
+/// when it was found. It must find nothing and reach these marks.
 fn passes(seed: u64, through: &[Mark]) {
-    let ending = run_seed(seed, None, Trace::quiet());
+    passes_in(Scenes::Settled, seed, through);
+}
+
+/// The same with an operator, where the seed has one.
+fn passes_with_operator(seed: u64, through: &[Mark]) {
+    passes_in(Scenes::Any, seed, through);
+}
+
+fn passes_in(scenes: Scenes, seed: u64, through: &[Mark]) {
+    let ending = scenes.run(seed, None, Trace::quiet());
     if let Some(failure) = ending.failure {
-        panic!("{failure}\ncargo run --release -p precentor-sim -- run --seed {seed}");
+        panic!(
+            "{failure}\ncargo run --release -p precentor-sim -- run --seed {seed} (--settled if {scenes:?})"
+        );
     }
     for mark in through {
         assert!(
@@ -94,4 +106,33 @@ fn votes_may_take_longer_than_a_timeout_to_be_written() {
 #[test]
 fn who_writes_a_vote_may_wait_for_that() {
     passes(1_520, &[Mark::Elected]);
+}
+
+/// Its new disk voted for whoever asked, and who asked believed it to be the old one.
+#[test]
+fn a_node_that_lost_its_disk_elects_nobody_before_it_is_a_member_again() {
+    passes_with_operator(707, &[Mark::ReplacedAfterLoss]);
+    passes_with_operator(877, &[Mark::ReplacedAfterLoss]);
+}
+
+/// It borrowed the very entry that removes it, and asked for votes all the same.
+#[test]
+fn a_candidate_that_learns_by_a_loan_of_its_removal_does_not_stand() {
+    for seed in [190, 215] {
+        passes_with_operator(seed, &[Mark::Elected]);
+    }
+}
+
+/// Neither of them hears a leader any more, and each named the other.
+#[test]
+fn two_removed_nodes_do_not_send_clients_to_each_other_for_ever() {
+    for seed in [427, 688, 993] {
+        passes_with_operator(seed, &[Mark::RemovedLeaderLeft]);
+    }
+}
+
+/// A joined node has no founders: damage took it back to before it knew any member.
+#[test]
+fn a_joined_node_whose_log_is_damaged_before_its_first_membership_starts() {
+    passes_with_operator(228, &[Mark::Elected]);
 }

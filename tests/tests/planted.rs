@@ -10,6 +10,12 @@ use precentor_tests::project_root;
 use precentor_tests::script::{Script, find};
 use precentor_tests::world::World;
 
+/// Bugs of which no script tells yet, and why that is: the simulator finds them.
+const BEYOND: &[(Bug, &str)] = &[(
+    Bug::CorruptTailTreatedAsTorn,
+    "a script's disk keeps no bytes that could be damaged",
+)];
+
 #[test]
 fn every_planted_bug_changes_a_script() {
     let paths = find(&project_root().join("tests/scripts")).expect("the scripts can be listed");
@@ -20,6 +26,7 @@ fn every_planted_bug_changes_a_script() {
         .collect();
     let unnoticed: Vec<_> = Bug::ALL
         .iter()
+        .filter(|bug| !BEYOND.iter().any(|(beyond, _)| beyond == *bug))
         .filter(|bug| {
             !scripts.iter().any(|script| {
                 let mut world = World::default();

@@ -27,6 +27,11 @@ impl ClusterCoordinator {
             return Next::Stay;
         }
         let fresh = self.heard_round < Some((term, append.round));
+        #[cfg(feature = "planted-bugs")]
+        let fresh = fresh
+            || cx
+                .config
+                .planted(crate::planted::Bug::LateRoundsCountAsLife);
         match &self.role {
             Role::PreCandidate(_) | Role::Candidate(_) if !fresh => {
                 cx.mark(Mark::StaleRoundIgnored);

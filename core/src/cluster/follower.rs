@@ -21,7 +21,8 @@ pub(super) struct Follower {
     pub(super) leader: Option<NodeId>,
     /// When the leader was heard last.
     heard: Option<Time>,
-    /// The leader's connection closed, and nothing came from it since.
+    /// The leader's connection closed, or it was missed by one that cannot stand
+    /// itself, and nothing came from it since.
     suspicious: bool,
     /// When to ask for pre-votes.
     pub(super) deadline: Time,
@@ -86,6 +87,13 @@ impl Follower {
         self.deadline = cx.time() + step;
     }
 
+    /// It has no vote, and its leader is silent for so long that voters would
+    /// stand: it names it to nobody until it is heard again.
+    pub(super) fn miss_leader(&mut self, deadline: Time) {
+        self.suspicious = true;
+        self.wait_until(deadline);
+    }
+
     /// Is the leader believed to live? Then nobody else gets a vote
     /// (dissertation §4.2.3), unless its connection closed here too.
     pub(super) fn trusts_leader(&self, base: Span, cx: &Cx<'_>) -> bool {
@@ -93,7 +101,7 @@ impl Follower {
         self.leader.is_some() && !self.suspicious && self.heard.is_some_and(fresh)
     }
 
-    /// Has it lost a leader's connection?
+    /// Has it lost a leader's connection, or missed its word?
     pub(super) fn is_suspicious(&self) -> bool {
         self.suspicious
     }

@@ -149,7 +149,13 @@ impl Leader {
         let Some(progress) = self.peers.get_mut(&from) else {
             return;
         };
-        if *progress.incarnation.get_or_insert(incarnation) != incarnation {
+        let is_other = *progress.incarnation.get_or_insert(incarnation) != incarnation;
+        #[cfg(feature = "planted-bugs")]
+        let is_other = is_other
+            && !cx
+                .config
+                .planted(crate::planted::Bug::StaleIncarnationCounts);
+        if is_other {
             cx.mark(Mark::StaleIncarnationIgnored);
             return;
         }
@@ -213,6 +219,9 @@ impl Leader {
                 .map_or(LogIndex(0), |progress| progress.durable),
         };
         let reached = cx.log.membership().reached_by_quorum(durable);
+        #[cfg(feature = "planted-bugs")]
+        let reached =
+            crate::planted::reached(cx.config, cx.log.membership(), durable).unwrap_or(reached);
         #[cfg(feature = "planted-bugs")]
         let reached = match cx.config.planted(crate::planted::Bug::QuorumOffByOne) {
             true => reached.max(own),

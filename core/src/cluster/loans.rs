@@ -67,7 +67,12 @@ impl ClusterCoordinator {
         if !wanted || end.term > term || term > self.hard_state.term {
             return Next::Stay;
         }
-        if cx.log.term_at(previous.index) != TermAt::Known(previous.term) {
+        let fits = cx.log.term_at(previous.index) == TermAt::Known(previous.term);
+        #[cfg(feature = "planted-bugs")]
+        let fits = fits
+            || (cx.config.planted(crate::planted::Bug::LoanWithoutCheck)
+                && cx.log.term_at(previous.index) != TermAt::Beyond);
+        if !fits {
             cx.mark(Mark::LoanRefused);
             let last = cx.log.conflict_hint(previous);
             if previous.index <= mine.index && last.index < previous.index {
@@ -97,6 +102,8 @@ impl ClusterCoordinator {
             let before = chain.replace(entry.chain_after());
             before == Some(entry.chain)
         });
+        #[cfg(feature = "planted-bugs")]
+        let follows = follows || cx.config.planted(crate::planted::Bug::LoanWithoutCheck);
         if !follows || !new.clone().all(is_readable) {
             cx.mark(Mark::LoanRefused);
             return Next::Stay;
@@ -126,7 +133,14 @@ impl ClusterCoordinator {
             "no entry is of a term to come: {now:?} in {}",
             self.hard_state.term
         );
-        Next::PreCampaign
+        // What was borrowed may say that this node has no vote.
+        match self.may_campaign(cx) {
+            true => Next::PreCampaign,
+            false => Next::Follow {
+                term: self.hard_state.term,
+                leader: None,
+            },
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! a leader does to bring a change to its end, and how a node learns that it
 //! has been removed. What a change leads to is [`Membership`]'s.
 
+use super::leader::Leader;
 use super::{ClusterCoordinator, Next, ProposeError, Role};
 use crate::cx::Cx;
 use crate::entry::EntryKind;
@@ -92,6 +93,12 @@ impl ClusterCoordinator {
                     membership.contains(from),
                     membership.counts(from, incarnation),
                 );
+                #[cfg(feature = "planted-bugs")]
+                let (member, counts) = match cx.config.planted {
+                    Some(crate::planted::Bug::StaleIncarnationCounts) => (member, true),
+                    Some(crate::planted::Bug::RemovedVoteCounts) => (true, counts || !member),
+                    _ => (member, counts),
+                };
                 if !member {
                     cx.mark(Mark::UnknownPeerIgnored);
                 } else if !counts {
@@ -128,16 +135,19 @@ impl ClusterCoordinator {
             let refusal = crate::request::Refusal::Yielding;
             return Err(ChangeRefused::Propose(ProposeError::Refused(refusal)));
         }
-        if !self.has_committed_own(cx) {
+        if !self.may_follow_own(cx) {
             return Err(ChangeRefused::TooEarly);
         }
-        if cx.log.membership_index() > self.commit {
+        let is_busy = cx.log.membership_index() > self.commit;
+        #[cfg(feature = "planted-bugs")]
+        let is_busy = is_busy && !cx.config.planted(crate::planted::Bug::TwoChangesAtOnce);
+        if is_busy {
             return Err(ChangeRefused::Change(ChangeError::InProgress));
         }
         let next = cx.log.membership().after(change);
         let next = next.map_err(ChangeRefused::Change)?;
         if let Change::Promote { node } = change
-            && let Some(missing) = leader.missing(node, cx)
+            && let Some(missing) = lacking(leader, node, cx)
         {
             return Err(ChangeRefused::Change(ChangeError::NotCaughtUp {
                 node,
@@ -166,7 +176,7 @@ impl ClusterCoordinator {
             return;
         }
         // One at a time, and none beside a predecessor's that may be committed yet.
-        if cx.log.membership_index() > self.commit || !self.has_committed_own(cx) {
+        if cx.log.membership_index() > self.commit || !self.may_follow_own(cx) {
             return;
         }
         let membership = cx.log.membership().clone();
@@ -178,7 +188,7 @@ impl ClusterCoordinator {
             Some((membership.with_joint_left(), Why::JointLeft))
         } else if membership
             .to_promote()
-            .is_some_and(|learner| leader.missing(learner, cx).is_none())
+            .is_some_and(|learner| lacking(leader, learner, cx).is_none())
         {
             cx.mark(Mark::LearnerPromoted);
             Some((membership.with_promotion_begun(), Why::CaughtUp))
@@ -231,7 +241,30 @@ impl ClusterCoordinator {
         self.perform(Next::Follow { term, leader: None }, cx);
     }
 
+    /// May a change follow, as far as this leader's own entries are concerned?
+    fn may_follow_own(&self, cx: &Cx<'_>) -> bool {
+        let own = self.has_committed_own(cx);
+        #[cfg(feature = "planted-bugs")]
+        let own = own
+            || cx
+                .config
+                .planted(crate::planted::Bug::ChangeBeforeOwnCommit);
+        own
+    }
+
     pub(super) fn has_committed_own(&self, cx: &Cx<'_>) -> bool {
         cx.log.term_at(self.commit) == TermAt::Known(self.hard_state.term)
     }
+}
+
+/// How many entries a learner lacks, if too many for it to vote. Without the
+/// membership that names it, it would not vote either.
+fn lacking(leader: &Leader, learner: NodeId, cx: &Cx<'_>) -> Option<u64> {
+    let durable = leader.matched().find(|(peer, _)| *peer == learner);
+    let durable = durable.map_or(LogIndex(0), |(_, durable)| durable);
+    let missing = cx.log.last().index.0 - durable.0.min(cx.log.last().index.0);
+    let knows_itself = durable >= cx.log.membership_index();
+    leader
+        .missing(learner, cx)
+        .or((!knows_itself).then_some(missing))
 }

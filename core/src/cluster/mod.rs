@@ -412,6 +412,10 @@ impl ClusterCoordinator {
     /// time demands is done, as far as this node is well enough for it.
     pub fn on_turn(&mut self, own: Condition, cx: &mut Cx<'_>) {
         self.own = own;
+        #[cfg(feature = "planted-bugs")]
+        if cx.config.planted(crate::planted::Bug::ConfigOnCommit) {
+            cx.log.in_force_up_to = Some(self.commit);
+        }
         // A lone voter goes from follower to leader without another event.
         loop {
             let next = self.next_by_time(cx);
@@ -554,6 +558,14 @@ impl ClusterCoordinator {
 
     fn ask_all(&self, term: Term, body: &Body, cx: &mut Cx<'_>) {
         let (membership, survivors) = (cx.log.membership().clone(), self.survivors());
+        #[cfg(feature = "planted-bugs")]
+        if cx.config.planted(crate::planted::Bug::RemovedVoteCounts) {
+            let former = cx.log.membership_at(LogIndex(0)).1.clone();
+            for peer in former.nodes().filter(|peer| !membership.contains(*peer)) {
+                let message = cx.message(term, body.clone());
+                cx.outbox.say_durable(peer, message);
+            }
+        }
         for peer in membership.nodes() {
             let asked = match &survivors {
                 Some(survivors) => survivors.contains(&peer),

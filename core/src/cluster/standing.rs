@@ -26,7 +26,7 @@ impl ClusterCoordinator {
             // written, whoever got it may win yet, and another could not be told.
             Role::Follower(follower) if due && !(votes && vote_is_durable) => {
                 let wait = self.timing.draw(cx);
-                follower.wait_until(cx.time() + wait);
+                follower.miss_leader(cx.time() + wait);
                 Next::Stay
             }
             Role::Follower(follower) if due && follower.lets_others_go_first(own) => {

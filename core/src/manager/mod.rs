@@ -130,7 +130,8 @@ impl ContextManager {
         let (log, reset) = recover::log_of(start, entries)?;
         let last = log.last().index;
         let voters = log.membership();
-        let is_alone = voters.nodes().all(|node| node == config.node);
+        // One that does not know the members yet is none of them alone.
+        let is_alone = voters.nodes().eq([config.node]);
         if let Some(must_cover) = hard_state.repairing.filter(|_| is_alone) {
             return Err(RecoverError::NobodyToRepairFrom { must_cover });
         }

@@ -182,6 +182,14 @@ impl ContextManager {
             .chain_before(index.next())
             .expect("the last applied entry stays in the window");
         let membership = self.log.membership_at(index).1.clone();
+        #[cfg(feature = "planted-bugs")]
+        let membership = match self
+            .config
+            .planted(crate::planted::Bug::SnapshotConfigAhead)
+        {
+            true => self.log.membership().clone(),
+            false => membership,
+        };
         self.marks.hit(Mark::SnapshotTaken);
         self.snapshots.ordered = false;
         self.snapshots.bytes_since = 0;

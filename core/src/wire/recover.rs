@@ -201,6 +201,9 @@ pub struct Recovery {
     segments: Vec<u64>,
     void_segments: Vec<u64>,
     damaged_segments: Vec<u64>,
+    /// Which rule it breaks.
+    #[cfg(feature = "planted-bugs")]
+    pub planted: Option<crate::planted::Bug>,
 }
 
 impl Recovery {
@@ -218,6 +221,8 @@ impl Recovery {
             segments: Vec::new(),
             void_segments: Vec::new(),
             damaged_segments: Vec::new(),
+            #[cfg(feature = "planted-bugs")]
+            planted: None,
         }
     }
 
@@ -270,7 +275,11 @@ impl Recovery {
         if let Some(behind) = self.behind.take() {
             let known = self.chain.hard_state;
             self.chain.hard_state = behind.honour(known);
-            if behind.is_damage() {
+            let is_damage = behind.is_damage();
+            #[cfg(feature = "planted-bugs")]
+            let is_damage =
+                is_damage && self.planted != Some(crate::planted::Bug::CorruptTailTreatedAsTorn);
+            if is_damage {
                 let found = behind.damage(known);
                 if behind.is_promise_lost() {
                     return Err(RecoverError::Lost {

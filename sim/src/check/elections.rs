@@ -7,14 +7,16 @@ use std::collections::BTreeMap;
 use precentor_core::action::Write;
 use precentor_core::entry::HardState;
 use precentor_core::event::Event;
-use precentor_core::ids::{LogIndex, NodeId, Term};
+use precentor_core::ids::{Incarnation, LogIndex, NodeId, Term};
 use precentor_core::log::TermAt;
+use precentor_core::membership::Member;
 use precentor_core::message::{Body, LogPosition, Message};
 use precentor_core::status::{PhaseName, RoleName};
 use precentor_core::time::Time;
 use precentor_core::view::View;
 
 use super::logs::Logs;
+use super::members::{has_majorities, votes};
 use super::{Checker, Moment, Verdict, ensure};
 use crate::disk::Disk;
 use crate::marks::{Mark, Marks};
@@ -38,6 +40,8 @@ struct Seen {
 struct Reasons {
     /// A leader's word in a new round, or its successor's call.
     heard: bool,
+    /// A connection closed.
+    lost: bool,
     /// Who asked for a vote: one that got it is waited for.
     asked: Vec<NodeId>,
     /// The latest round of a leader that came, with its term.
@@ -49,6 +53,8 @@ struct Reasons {
 pub struct Elections {
     leaders: BTreeMap<Term, Place>,
     votes: BTreeMap<(Place, Term), NodeId>,
+    /// Who gave a candidate its vote in a term, by which life of its disk.
+    given: BTreeMap<(NodeId, Term), Vec<(NodeId, Incarnation)>>,
     /// With which log each candidate stood.
     stood: BTreeMap<(NodeId, Term), LogPosition>,
     /// With which log each vote was given: it leaves when it is durable, and
@@ -63,11 +69,18 @@ impl Elections {
         Elections {
             leaders: BTreeMap::new(),
             votes: BTreeMap::new(),
+            given: BTreeMap::new(),
             stood: BTreeMap::new(),
             voted_with: BTreeMap::new(),
             seen: vec![Seen::default(); count],
             reasons: vec![Reasons::default(); count],
         }
+    }
+
+    /// Another life of the disk knows of no vote.
+    pub(super) fn on_disk_lost(&mut self, place: Place) {
+        self.votes.retain(|(voter, _), _| *voter != place);
+        self.voted_with.retain(|(voter, _), _| *voter != place);
     }
 
     pub(super) fn on_event(&mut self, place: Place, event: &Event) {
@@ -96,6 +109,8 @@ impl Elections {
                 | Body::Bodies { .. } => {}
             }
         }
+        // Its time comes at once then, and one that cannot stand waits anew.
+        reasons.lost |= matches!(event, Event::PeerDown { .. });
     }
 
     /// Whoever asks in vain must not keep others from standing (dissertation
@@ -118,7 +133,7 @@ impl Elections {
         let durable = disk.durable_state();
         let writes = (durable.term, durable.vote) != (view.term(), view.vote());
         ensure(
-            after <= before || reasons.heard || given || due || writes,
+            after <= before || reasons.heard || reasons.lost || given || due || writes,
             Checker::ElectionTimer,
             || {
                 format!(
@@ -214,6 +229,14 @@ impl Elections {
             }
             _ => {}
         }
+        if matches!(role, RoleName::Candidate | RoleName::Leader) {
+            ensure(votes(view.membership(), node), Checker::VotersStand, || {
+                format!(
+                    "{node} stands in {term}, and has no vote in [{}]",
+                    view.membership()
+                )
+            })?;
+        }
         if role != RoleName::Leader {
             return Ok(());
         }
@@ -222,6 +245,7 @@ impl Elections {
         ensure(first == place, Checker::ElectionSafety, || {
             format!("{node} leads in {term}, and so did n{}", first + 1)
         })?;
+        self.check_votes(view)?;
         let (tip, tip_term) = logs.tip_before(term);
         let found = view.term_at(tip);
         let holds =
@@ -231,6 +255,26 @@ impl Elections {
                 "{node} leads in {term} without committed entry {tip} of {tip_term}: it has {found:?}"
             )
         })
+    }
+
+    /// A new leader's votes must be a majority of each half, and of nobody else.
+    fn check_votes(&self, view: &View<'_>) -> Verdict {
+        let (node, term) = (view.node(), view.term());
+        let given = self.given.get(&(node, term)).map_or(&[][..], |given| given);
+        let has_vote = |voter: NodeId, member: &Member| {
+            let counts = |life| member.incarnation.is_none_or(|known| known == life);
+            voter == node || given.iter().any(|&(by, life)| by == voter && counts(life))
+        };
+        ensure(
+            has_majorities(view.membership(), has_vote),
+            Checker::ElectedByMembers,
+            || {
+                format!(
+                    "{node} leads in {term} by the votes of {given:?} and its own; the members are [{}]",
+                    view.membership()
+                )
+            },
+        )
     }
 
     /// A vote is written in the turn in which it is given.
@@ -274,14 +318,6 @@ impl Elections {
         let (term, mine) = (message.term, view.last());
         match message.body {
             Body::Vote { last, .. } => {
-                let votes = view.membership().is_voter(view.node());
-                ensure(votes, Checker::VotersStand, || {
-                    format!(
-                        "{} stands in {term}, and has no vote in {}",
-                        view.node(),
-                        view.membership()
-                    )
-                })?;
                 self.stood.insert((NodeId(place as u64 + 1), term), last);
             }
             Body::VoteReply { granted: true } => {
@@ -351,6 +387,10 @@ impl Elections {
             | Body::TimeoutNow
             | Body::Removed { .. } => return Ok(()),
         };
+        if let Body::VoteReply { granted: true } = message.body {
+            let given = self.given.entry((to, term)).or_default();
+            given.push((NodeId(place as u64 + 1), message.incarnation));
+        }
         if let Some(vote) = vote {
             let first = *self.votes.entry((place, term)).or_insert(vote);
             ensure(first == vote, Checker::ElectionSafety, || {

@@ -2,17 +2,21 @@
 //! called committed. Equal index and term must mean equal logs up to there;
 //! what was committed must be on a majority of disks, and never change.
 
+use std::collections::BTreeMap;
+
 use precentor_core::action::Write;
 use precentor_core::command::{Command, Entry};
 use precentor_core::entry::{EntryKind, LogEntry};
 use precentor_core::ids::{LogIndex, NodeId, Term};
 use precentor_core::log::TermAt;
+use precentor_core::membership::{Member, Membership};
 use precentor_core::message::{AppendResult, Body, Message};
 use precentor_core::status::RoleName;
 use precentor_core::time::Time;
 use precentor_core::view::View;
 use precentor_core::wire::command::decode;
 
+use super::members::has_majorities;
 use super::{Checker, Failure, Moment, Verdict, ensure};
 use crate::disk::Disk;
 use crate::marks::{Mark, Marks};
@@ -59,6 +63,9 @@ pub struct Logs {
     committed: Vec<Committed>,
     /// Up to here each node's commits were compared.
     compared: Vec<LogIndex>,
+    /// Disks that were lost, by the life that they were: what they held counts
+    /// as long as the membership names that life.
+    buried: BTreeMap<u64, Disk>,
 }
 
 impl Logs {
@@ -67,7 +74,12 @@ impl Logs {
             appended: Vec::new(),
             committed: Vec::new(),
             compared: vec![LogIndex(0); count],
+            buried: BTreeMap::new(),
         }
+    }
+
+    pub(super) fn bury(&mut self, disk: Disk) {
+        self.buried.insert(disk.incarnation(), disk);
     }
 
     /// The last entry that any node called committed.
@@ -167,6 +179,7 @@ impl Logs {
         &mut self,
         place: Place,
         view: &View<'_>,
+        memberships: &[&Membership],
         disks: &[Disk],
         marks: &mut Marks,
     ) -> Verdict {
@@ -225,22 +238,33 @@ impl Logs {
         }
         // A node that confirmed it, and lost it since, does not vote before it
         // has it again: that is as good.
-        let holds = |node: NodeId| {
-            let disk = &disks[node.0 as usize - 1];
+        let holds = |node: NodeId, member: &Member| {
+            let now = &disks[node.0 as usize - 1];
+            let disk = match member
+                .incarnation
+                .filter(|life| life.0 != now.incarnation())
+            {
+                Some(life) => match self.buried.get(&life.0) {
+                    Some(buried) => buried,
+                    None => return false,
+                },
+                None => now,
+            };
             disk.holds_durably(commit, tip.entry.term) || disk.repairing() >= Some(commit)
         };
-        let membership = view.membership();
-        ensure(
-            membership.has_quorum(holds),
-            Checker::CommittedNeverLost,
-            || {
-                let holders: Vec<_> = membership.nodes().filter(|node| holds(*node)).collect();
-                format!(
-                    "n{} calls {commit} committed, which {holders:?} of {membership} hold",
-                    place + 1
-                )
-            },
-        )
+        let is_held = memberships
+            .iter()
+            .any(|members| has_majorities(members, holds));
+        ensure(is_held, Checker::CommittedNeverLost, || {
+            let members = memberships[0].iter();
+            let holders = members.filter(|(node, member)| holds(*node, member));
+            let holders: Vec<_> = holders.map(|(node, _)| node).collect();
+            format!(
+                "n{} calls {commit} committed, which {holders:?} of [{}] hold",
+                place + 1,
+                memberships[0]
+            )
+        })
     }
 
     /// A follower's match must be on its disk.

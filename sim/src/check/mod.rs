@@ -6,6 +6,7 @@ pub mod elections;
 pub mod history;
 pub mod leases;
 pub mod logs;
+pub mod members;
 pub mod queue;
 pub mod reads;
 pub mod snapshots;
@@ -19,6 +20,7 @@ use precentor_core::event::{Event, Now};
 use precentor_core::ids::LogIndex;
 use precentor_core::view::View;
 
+use crate::desk::OPERATOR;
 use crate::disk::Disk;
 use crate::marks::Marks;
 use crate::network::Place;
@@ -78,8 +80,18 @@ pub enum Checker {
     HandOver,
     /// Only a leader's word or a vote given delays a node's candidacy.
     ElectionTimer,
-    /// Only voters stand for election.
+    /// Only voters stand for election and lead.
     VotersStand,
+    /// A leader has the votes of a majority of each half of the members, by the
+    /// lives of their disks that count.
+    ElectedByMembers,
+    /// The membership in force is that of the last such entry in the log.
+    MembershipInLog,
+    /// A change of the membership follows when the one before is committed, and
+    /// an entry of the leader's own term.
+    OneChangeAtATime,
+    /// An operator's order has one outcome, and what is called done is done.
+    OneOutcome,
     /// Where nothing is wrong but that disks hang, a leader whose disk is silent
     /// gives way, and the next one serves soon.
     SickLeader,
@@ -153,20 +165,23 @@ pub struct Checks {
     queue: queue::Queue,
     history: history::History,
     leases: leases::Leases,
+    /// Who belongs to the cluster.
+    pub members: members::Members,
     snapshots: snapshots::Snapshots,
     reads: reads::Reads,
 }
 
 impl Checks {
-    /// Judges of a cluster of `count` nodes.
+    /// Judges of a cluster of `count` machines, of which the first are the founders'.
     #[must_use]
-    pub fn new(count: usize, knobs: &Knobs) -> Checks {
+    pub fn new(count: usize, founders: usize, knobs: &Knobs) -> Checks {
         Checks {
             elections: elections::Elections::new(count),
             logs: logs::Logs::new(count),
             queue: queue::Queue::new(count),
             history: history::History::default(),
             leases: leases::Leases::new(knobs),
+            members: members::Members::new(count, founders),
             snapshots: snapshots::Snapshots::new(count),
             reads: reads::Reads::new(count),
         }
@@ -182,13 +197,22 @@ impl Checks {
         self.queue.on_recovered(place);
         self.snapshots.on_recovered(place);
         self.reads.on_recovered(place);
+        self.members.on_recovered(place, view)?;
         self.elections.on_recovered(place, view, &disks[place])
+    }
+
+    /// A node's disk is lost, and another one is in its place.
+    pub fn on_disk_lost(&mut self, place: Place, disk: Disk) {
+        self.elections.on_disk_lost(place);
+        self.members.on_disk_lost(place);
+        self.logs.bury(disk);
     }
 
     /// An event is about to be taken.
     pub fn on_event(&mut self, moment: Moment, event: &Event, view: &View<'_>) {
         self.elections.on_event(moment.place, event);
         self.leases.on_event(moment, event, view);
+        self.members.on_event(moment.place, event);
         self.snapshots.on_event(moment.place, event);
         self.reads
             .on_event(moment, event, view, self.logs.committed());
@@ -212,16 +236,22 @@ impl Checks {
         for action in actions {
             if let Action::Write(write) = action {
                 self.elections.on_write(moment.place, write);
+                self.members.on_write(write)?;
                 self.logs.on_write(moment, write, disk, marks)?;
             }
         }
         let before = self.logs.committed();
-        self.logs.on_commit(moment.place, view, disks, marks)?;
+        let members = self.members.counted_by(moment.place, view);
+        self.logs
+            .on_commit(moment.place, view, &members, disks, marks)?;
         for index in before.0 + 1..=self.logs.committed().0 {
             self.leases
                 .on_committed(LogIndex(index), &self.logs, marks)?;
             self.history.on_committed(LogIndex(index), &self.logs);
+            self.members
+                .on_committed(LogIndex(index), &self.logs, marks);
         }
+        self.members.on_turn(moment.place, view, marks)?;
         self.queue.on_turn(moment.place, view, &self.logs, marks)?;
         self.reads.on_turn(moment, view);
         for action in actions {
@@ -235,6 +265,9 @@ impl Checks {
                 Action::Answer { ticket, reply } => {
                     self.history
                         .on_answer(reply, &self.logs, &self.queue, marks)?;
+                    let is_operators = crate::desk::lane_of(*ticket) == OPERATOR;
+                    self.members
+                        .on_answer(moment.place, *ticket, reply, is_operators)?;
                     let committed = self.logs.committed();
                     self.reads
                         .on_answer(moment, *ticket, reply, view, committed, marks)?;
@@ -243,6 +276,7 @@ impl Checks {
                 Action::Halt(violation) => on_halt(violation)?,
                 Action::SaveSnapshot(part) => {
                     let disk = &disks[moment.place];
+                    self.members.on_snapshot(view, moment.place, &part.meta)?;
                     self.snapshots
                         .on_part(moment.place, part, disk, &self.queue, marks)?;
                 }

@@ -9,7 +9,7 @@ use precentor_core::entry::{HardState, LogEntry, WriteBatch};
 use precentor_core::ids::{ClusterId, LogIndex, NodeId, Term};
 use precentor_core::wire::log_writer::{LogWriter, SEGMENT_BYTES_MIN, Step};
 use precentor_core::wire::record::{BLOCK_BYTES, Header, LogIdentity, read_entry};
-use precentor_core::wire::recover::{Damage, RecoverError, Recovered, recover};
+use precentor_core::wire::recover::{Damage, RecoverError, Recovered, Recovery};
 
 use crate::tape::Roll;
 
@@ -47,6 +47,8 @@ pub(super) struct RecordLog {
     pending: VecDeque<(u64, Vec<Step>)>,
     /// Did the last recovery leave out a torn tail?
     pub(super) was_torn: bool,
+    #[cfg(feature = "planted-bugs")]
+    pub(super) planted: crate::stage::Planted,
 }
 
 impl RecordLog {
@@ -62,6 +64,17 @@ impl RecordLog {
             files: BTreeMap::new(),
             pending: VecDeque::new(),
             was_torn: false,
+            #[cfg(feature = "planted-bugs")]
+            planted: None,
+        }
+    }
+
+    /// That of another disk in this one's place.
+    pub(super) fn anew(&self, incarnation: u64) -> RecordLog {
+        RecordLog {
+            #[cfg(feature = "planted-bugs")]
+            planted: self.planted,
+            ..RecordLog::new(self.identity.node.0 as u32 - 1, incarnation)
         }
     }
 
@@ -165,13 +178,30 @@ impl RecordLog {
     }
 
     fn read(&self) -> Result<Recovered, RecoverError> {
-        let segments = self.files.iter().map(|(&n, bytes)| (n, bytes.as_slice()));
-        recover(self.identity, SEGMENT_BYTES_MIN, segments)
+        self.read_with(Recovery::new(self.identity))
+    }
+
+    /// As the restart of a core with a planted bug does.
+    fn read_as_planted(&self) -> Result<Recovered, RecoverError> {
+        #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
+        let mut recovery = Recovery::new(self.identity);
+        #[cfg(feature = "planted-bugs")]
+        {
+            recovery.planted = self.planted;
+        }
+        self.read_with(recovery)
+    }
+
+    fn read_with(&self, mut recovery: Recovery) -> Result<Recovered, RecoverError> {
+        for (&number, bytes) in &self.files {
+            recovery.segment(number, bytes)?;
+        }
+        recovery.finish(SEGMENT_BYTES_MIN)
     }
 
     /// Reads the files back, and goes on from there.
     pub(super) fn recover(&mut self, snapshot: (LogIndex, Term)) -> Result<Found, RecoverError> {
-        let found = match self.read() {
+        let found = match self.read_as_planted() {
             Ok(found) => found,
             Err(RecoverError::NoSegments) => {
                 self.writer = LogWriter::create(self.identity, SEGMENT_BYTES_MIN);

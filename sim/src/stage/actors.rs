@@ -6,7 +6,7 @@ use precentor_core::request::Reply;
 
 use super::{Happening, Stage};
 use crate::check::{Checker, Failure, Verdict};
-use crate::desk::{Desk, Errand, FIRST_WORKER};
+use crate::desk::{Desk, Errand, FIRST_WORKER, OPERATOR};
 use crate::tape::Domain;
 
 impl Stage {
@@ -16,9 +16,15 @@ impl Stage {
             // What it made the leader commit is its answer.
             return Ok(());
         }
+        if lane == OPERATOR {
+            self.on_operators_reply(ticket, &reply);
+            self.run_errands();
+            return Ok(());
+        }
         let mut desk = Desk {
             now_us: self.now_us,
-            nodes: self.scenario.nodes,
+            nodes: self.machines.len(),
+            has_strangers: self.scenario.operator.is_some(),
             tape: &mut self.tape,
             errands: &mut self.errands,
         };
@@ -36,9 +42,14 @@ impl Stage {
     }
 
     pub(super) fn on_alarm(&mut self, lane: u32, alarm: u64) {
+        if lane == OPERATOR {
+            self.on_operators_alarm();
+            return self.run_errands();
+        }
         let mut desk = Desk {
             now_us: self.now_us,
-            nodes: self.scenario.nodes,
+            nodes: self.machines.len(),
+            has_strangers: self.scenario.operator.is_some(),
             tape: &mut self.tape,
             errands: &mut self.errands,
         };

@@ -91,7 +91,7 @@ impl Stage {
         if self.standing.is_quiet() {
             return Ok(());
         }
-        let (nemesis, count) = (self.scenario.nemesis, self.scenario.nodes);
+        let (nemesis, count) = (self.scenario.nemesis, self.machines.len());
         let certain = 1_000_000;
         match kind {
             Kind::Crash => {
@@ -186,7 +186,7 @@ impl Stage {
         let Some(mut roll) = self.tape.fault(shape.domain(), 0, 1_000_000) else {
             return;
         };
-        let cuts = shape.cuts(self.scenario.nodes, self.leader(), &mut roll);
+        let cuts = shape.cuts(self.machines.len(), self.leader(), &mut roll);
         let length_us = roll.between(20_000, nemesis.partition_us_max);
         let flap = self.tape.fault(Domain::Flap, 0, nemesis.flap_ppm);
         let flaps = flap.map_or(0, |mut roll| roll.between(1, 5));
@@ -268,16 +268,6 @@ impl Stage {
         }
     }
 
-    /// The fault budget: whatever is durable is damaged on a minority at most.
-    /// A damaged node counts until its log is whole again, as all that it held
-    /// behind the damage is missing until then.
-    fn may_rot(&self, place: Place) -> bool {
-        let damaged = (0..self.scenario.nodes)
-            .filter(|&other| other != place && self.disks[other].repairing().is_some())
-            .count();
-        damaged < (self.scenario.nodes - 1) / 2
-    }
-
     /// A process ends without a warning; its machine starts it again later.
     pub(super) fn stop(&mut self, place: Place) {
         if self.machines[place].driver.is_none() {
@@ -286,10 +276,11 @@ impl Stage {
         self.trace
             .tell(|| format!("{:>10} n{} dies", self.now_us, place + 1));
         self.disturb();
+        self.mark_life(place);
         self.machines[place].stop();
-        let may_rot = self.may_rot(place);
+        let may_rot = self.scenario.disk.rot_ppm > 0 && self.may_damage(place);
         self.disks[place].crash(may_rot, &mut self.tape);
-        for peer in (0..self.scenario.nodes).filter(|&peer| peer != place) {
+        for peer in (0..self.machines.len()).filter(|&peer| peer != place) {
             // Its sockets close: peers that messages reach hear of it at once.
             if self.network.close(place, peer) && self.network.passes(place, peer) {
                 let life = self.machines[peer].life;
@@ -363,9 +354,9 @@ impl Stage {
         self.healed = true;
         self.tape.calm_down();
         for client in &mut self.clients {
-            client.retire(self.scenario.nodes);
+            client.retire(self.scenario.machines());
         }
-        for place in 0..self.scenario.nodes {
+        for place in 0..self.machines.len() {
             let life = self.machines[place].life;
             if self.machines[place].driver.is_none() {
                 self.agenda
@@ -381,14 +372,14 @@ impl Stage {
         self.era += 1;
         self.network.heal();
         self.network.settle(self.now_us);
-        for place in 0..self.scenario.nodes {
+        for place in 0..self.machines.len() {
             let life = self.machines[place].life;
             if self.machines[place].driver.is_some() && self.is_paused(place) {
                 self.machines[place].paused_until_us = self.now_us;
                 self.agenda
                     .put(self.now_us, Happening::Resume { place, life });
             }
-            for peer in place + 1..self.scenario.nodes {
+            for peer in place + 1..self.machines.len() {
                 self.dial(place, peer, 0);
             }
         }
@@ -418,8 +409,14 @@ impl Stage {
         if let Some(client) = self.clients.iter().find(|client| !client.is_content()) {
             return Some(client.wants());
         }
+        if let Some(reason) = self.unsettled_members() {
+            return Some(reason);
+        }
         let mut states = Vec::new();
         for (place, machine) in self.machines.iter().enumerate() {
+            if !self.is_member(place) {
+                continue;
+            }
             let Some(driver) = &machine.driver else {
                 return Some(format!("n{} is down", place + 1));
             };

@@ -165,7 +165,7 @@ impl Stage {
         if self.machines[place].life == life
             && let Some(index) = self.disks[place].shelf.installed()
         {
-            self.marks.hit(Mark::SnapshotInstalled);
+            self.mark_install(place);
             self.deliver(place, Event::SnapshotInstalled { index });
         }
     }

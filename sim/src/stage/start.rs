@@ -4,9 +4,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use precentor_core::config::Config;
-use precentor_core::driver::Driver;
+use precentor_core::driver::{Driver, RecoverError};
 use precentor_core::event::Event;
-use precentor_core::ids::{ClusterId, NodeId};
+use precentor_core::ids::{ClusterId, Incarnation, NodeId};
 
 use super::{Happening, Stage, panic_text};
 use crate::check::{Checker, Failure, Verdict};
@@ -27,9 +27,15 @@ impl Stage {
         let clock = Clock::start(self.now_us, roll.below(1_000_000_000), rate, wall_ms);
         let life = self.machines[place].life;
         let seed = self.tape.roll(Domain::Seed, place as u32).bits();
-        let voters = (1..=self.scenario.nodes as u64).map(NodeId).collect();
-        #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
-        let mut config = Config::new(ClusterId([7; 16]), NodeId(place as u64 + 1), voters, seed);
+        // Whoever was not there at the founding, or lost what it had, has to be told.
+        let founders = match place < self.scenario.nodes && self.disks[place].is_first() {
+            true => (1..=self.scenario.nodes as u64).map(NodeId).collect(),
+            false => Vec::new(),
+        };
+        let mut config = Config::new(ClusterId([7; 16]), NodeId(place as u64 + 1), founders, seed);
+        if self.operator.is_some() {
+            config.incarnation = Incarnation(self.disks[place].incarnation());
+        }
         config.knobs = self.scenario.knobs;
         #[cfg(feature = "planted-bugs")]
         {
@@ -51,6 +57,11 @@ impl Stage {
         let started = catch_unwind(AssertUnwindSafe(|| Driver::recover(config, recovered, now)));
         let driver = match started {
             Ok(Ok(driver)) => driver,
+            // Damage took it back to when it was alone. It is no member any more:
+            // whoever wants it again gives it another disk.
+            Ok(Err(RecoverError::NobodyToRepairFrom { .. })) if !self.is_member(place) => {
+                return Ok(());
+            }
             Ok(Err(error)) => {
                 return Err(Failure {
                     checker: Checker::CoreAssertion,
@@ -78,7 +89,7 @@ impl Stage {
         machine.turn_due = true;
         self.agenda
             .put(self.now_us, Happening::Turn { place, life });
-        for peer in 0..self.scenario.nodes {
+        for peer in 0..self.machines.len() {
             self.network.tell(place, peer, false);
             if peer != place {
                 self.dial(place, peer, 0);
