@@ -147,7 +147,7 @@ impl ClusterCoordinator {
         let given_up = old.nodes().filter(|node| !membership.contains(*node));
         let given_up: Vec<NodeId> = given_up.collect();
         let kept = cx.log.last().index;
-        let loss = old.loss_with(&survivors, kept, self.heard.commit());
+        let loss = old.loss_with(&survivors, self.commit, kept, self.heard.commit());
         #[cfg(feature = "planted-bugs")]
         let loss = match cx.config.planted(crate::planted::Bug::RecoveryHidesLoss) {
             true => crate::membership::Loss::Nothing,

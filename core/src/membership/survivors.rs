@@ -37,9 +37,12 @@ pub enum Loss {
     /// Those that were given up were a majority without the survivors, and may
     /// have committed more than these ever saw.
     Possible {
-        /// The first index that may be gone. How far it went nobody knows.
+        /// The first index that may be gone: up to the one before, the survivor knew
+        /// of the commit. Its log may go on with others than were committed
+        /// there, and how far those went nobody knows.
         from: LogIndex,
-        /// Up to here it is gone for certain: a leader had told so.
+        /// Up to here what lies behind the log's end is gone for certain: a
+        /// leader had told that it was committed.
         certain: Option<LogIndex>,
     },
 }
@@ -143,7 +146,7 @@ impl fmt::Display for Loss {
                 certain: Some(certain),
             } => write!(
                 f,
-                "committed entries from {from} to {certain} are gone, and more may be"
+                "committed entries from {from} on may be gone, and for certain those behind the log's end up to {certain}"
             ),
         }
     }
@@ -188,16 +191,23 @@ impl Membership {
         })
     }
 
-    /// What may be gone when only these survive, whose longest log ends at
-    /// `kept`, and who were told by leaders that all up to `told` is committed.
+    /// What may be gone when only these survive. The one with the longest log has it
+    /// up to `kept`, knows that its own entries up to `committed` are, and heard
+    /// from leaders that all up to `told` is.
     #[must_use]
-    pub fn loss_with(&self, survivors: &[NodeId], kept: LogIndex, told: LogIndex) -> Loss {
+    pub fn loss_with(
+        &self,
+        survivors: &[NodeId],
+        committed: LogIndex,
+        kept: LogIndex,
+        told: LogIndex,
+    ) -> Loss {
         let without = self.has_quorum(|node| !survivors.contains(&node));
         if !without {
             return Loss::Nothing;
         }
         Loss::Possible {
-            from: kept.next(),
+            from: committed.next(),
             certain: (told > kept).then_some(told),
         }
     }

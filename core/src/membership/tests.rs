@@ -198,11 +198,11 @@ fn survivors_with_a_part_in_every_majority_lose_nothing() {
     let four = Membership::founding([1, 2, 3, 4].map(NodeId));
     let loss = |survivors: &[u64]| {
         let survivors: Vec<NodeId> = survivors.iter().copied().map(NodeId).collect();
-        four.loss_with(&survivors, LogIndex(7), LogIndex(5))
+        four.loss_with(&survivors, LogIndex(6), LogIndex(8), LogIndex(6))
     };
     assert_eq!(loss(&[1, 2]), Loss::Nothing, "every three have one of them");
     let possible = Loss::Possible {
-        from: LogIndex(8),
+        from: LogIndex(7),
         certain: None,
     };
     assert_eq!(loss(&[1]), possible);
@@ -211,15 +211,15 @@ fn survivors_with_a_part_in_every_majority_lose_nothing() {
 #[test]
 fn what_a_leader_had_told_beyond_the_survivors_log_is_lost_for_certain() {
     let three = Membership::founding([1, 2, 3].map(NodeId));
-    let loss = three.loss_with(&[NodeId(3)], LogIndex(7), LogIndex(9));
+    let loss = three.loss_with(&[NodeId(3)], LogIndex(6), LogIndex(7), LogIndex(9));
     let gone = Loss::Possible {
-        from: LogIndex(8),
+        from: LogIndex(7),
         certain: Some(LogIndex(9)),
     };
     assert_eq!(loss, gone);
     assert_eq!(
         loss.to_string(),
-        "committed entries from i8 to i9 are gone, and more may be"
+        "committed entries from i7 on may be gone, and for certain those behind the log's end up to i9"
     );
 }
 
@@ -234,7 +234,8 @@ fn in_a_joint_phase_one_half_without_a_majority_is_enough_to_lose_nothing() {
         .expect("a voter can be replaced")
         .with_promotion_begun();
     // The old voters are n1 n2 n3, the new ones n1 n2 n4.
-    let loss = |survivors: &[NodeId]| joint.loss_with(survivors, LogIndex(7), LogIndex(7));
+    let loss =
+        |survivors: &[NodeId]| joint.loss_with(survivors, LogIndex(7), LogIndex(7), LogIndex(7));
     assert_eq!(loss(&[NodeId(1), NodeId(4)]), Loss::Nothing);
     assert_ne!(loss(&[NodeId(3), NodeId(4)]), Loss::Nothing);
 }
