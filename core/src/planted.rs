@@ -69,6 +69,10 @@ pub enum Bug {
     ReadIgnoresApplied,
     /// A stale answer's age counts from the leader's last word, whatever that was. Found by honest age.
     AgeIgnoresApplied,
+    /// A leader raises the feature level as soon as its own program can do it. Found by level of all.
+    FeatureBeforeAll,
+    /// A node speaks its highest wire version whatever was agreed on. Found by agreed wire.
+    VersionNotAgreed,
 }
 
 impl Bug {
@@ -106,5 +110,7 @@ impl Bug {
         Bug::ReadConfirmedByOldRound,
         Bug::ReadIgnoresApplied,
         Bug::AgeIgnoresApplied,
+        Bug::FeatureBeforeAll,
+        Bug::VersionNotAgreed,
     ];
 }

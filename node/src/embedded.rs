@@ -319,6 +319,7 @@ impl EmbeddedCluster {
         let mut config = Config::new(cluster, node, voters.clone(), seed::fresh());
         config.knobs = self.knobs;
         config.incarnation = store.incarnation();
+        let incarnation = config.incarnation;
         let driver = Driver::recover(config, recovered, Now::default())?;
         let bodies = BlobStore::open(&path.join("bodies"))?;
 
@@ -342,13 +343,13 @@ impl EmbeddedCluster {
             Fetcher::spawn(files.saved, reader.clone(), mailbox.clone(), switch.clone())
                 .map_err(system("start a reading thread"))?;
         let peers = voters.into_iter().filter(|peer| *peer != node).collect();
+        let mut me = Me::new(cluster, node, peers);
+        me.incarnation = incarnation;
+        let level = me.level.clone();
+        level.set(driver.view().queue().level());
         let net = Net::start(
             self.runtime.handle(),
-            Me {
-                cluster,
-                node,
-                peers,
-            },
+            me,
             &self.book,
             &mailbox,
         )
@@ -359,7 +360,10 @@ impl EmbeddedCluster {
             host: NodeHost::new(node, net, scribe, shelf, fetcher),
             mail,
             switch: switch.clone(),
-            watcher: Box::new(move |status| board.show(status)),
+            watcher: Box::new(move |status| {
+                level.set(status.level);
+                board.show(status);
+            }),
         };
         let pilot = pilot.spawn().map_err(system("start a node's thread"))?;
         locked(&self.library.0).insert(node, reader);

@@ -343,6 +343,7 @@ pub fn words_of_body(entry: &LogEntry) -> String {
             format!("expire {}", list(leases.collect()))
         }
         Command::Tick => "tick".into(),
+        Command::RaiseLevel { to } => format!("raise to {to}"),
     }
 }
 

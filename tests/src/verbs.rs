@@ -303,7 +303,7 @@ fn network(world: &mut World, line: &str) -> Result<()> {
             let peer = words.node()?;
             let event = match down {
                 true => Event::PeerDown { peer },
-                false => Event::PeerUp { peer },
+                false => world.peer_up(peer),
             };
             world.turn(node, vec![event])?;
         }

@@ -9,6 +9,7 @@ use precentor_core::action::Action;
 use precentor_core::config::{Config, Knobs};
 use precentor_core::driver::{Driver, Host, Recovered};
 use precentor_core::event::{Event, Now};
+use precentor_core::feature::FeatureLevel;
 use precentor_core::ids::{ClusterId, NodeId, SessionId, Ticket};
 use precentor_core::message::Message;
 use precentor_core::principal::Principal;
@@ -20,6 +21,10 @@ use crate::trace::{Seen, Trace, words_of_message};
 
 /// Turns that one command may cause: more is a node that spins.
 const TURNS_MAX: u32 = 20_000;
+
+/// What the programs of a story can do: the level that they begin with, so that
+/// no story has an entry that it does not tell of.
+const LEVEL: FeatureLevel = FeatureLevel::FOUNDING;
 
 /// Takes a turn's actions down.
 #[derive(Debug, Default)]
@@ -164,6 +169,7 @@ impl World {
         let founders = if joined { Vec::new() } else { founders };
         let mut config = Config::new(ClusterId([7; 16]), node, founders, seed);
         config.knobs = knobs;
+        config.supports = LEVEL;
         #[cfg(feature = "planted-bugs")]
         {
             config.planted = planted;
@@ -173,6 +179,13 @@ impl World {
         machine.seen = Some(Seen::of(&driver));
         machine.driver = Some(driver);
         Ok(())
+    }
+
+    /// A peer's connection opens: all programs of a story can do the same.
+    #[must_use]
+    pub fn peer_up(&self, peer: NodeId) -> Event {
+        let supports = LEVEL;
+        Event::PeerUp { peer, supports }
     }
 
     /// Opens the connections of a node to all others that run.
@@ -185,8 +198,8 @@ impl World {
             .collect();
         for peer in peers {
             if !self.cuts.contains(&(node, peer)) {
-                self.turn(node, vec![Event::PeerUp { peer }])?;
-                self.turn(peer, vec![Event::PeerUp { peer: node }])?;
+                self.turn(node, vec![self.peer_up(peer)])?;
+                self.turn(peer, vec![self.peer_up(node)])?;
             }
         }
         Ok(())

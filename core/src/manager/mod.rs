@@ -5,6 +5,7 @@ mod apply;
 mod feeds;
 mod hand_over;
 mod install;
+mod levels;
 mod members;
 mod reads;
 mod recover;
@@ -41,6 +42,7 @@ use crate::wire;
 use feeds::Feeds;
 use hand_over::HandingOver;
 use install::Installing;
+use levels::Levels;
 use reads::Reads;
 pub use recover::{Kept, RecoverError, Recovered};
 use snapshots::Snapshots;
@@ -89,6 +91,8 @@ pub(crate) struct ContextManager {
     changing: Option<Ticket>,
     handing_over: HandingOver,
     epoch: Option<Epoch>,
+    /// What the programs of connected members can do.
+    levels: Levels,
     /// A `Tick` that is proposed and not applied.
     tick: Option<LogIndex>,
     feeds: Feeds,
@@ -144,7 +148,7 @@ impl ContextManager {
         #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
         let mut queue = match &snapshot {
             None => QueueManager::new(config.knobs.rules()),
-            Some(snapshot) => recover::state_of(snapshot)?,
+            Some(snapshot) => recover::state_of(snapshot, config.supports)?,
         };
         #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
         let mut outbox = Outbox::new(last, hard_state);
@@ -189,6 +193,7 @@ impl ContextManager {
             changing: None,
             handing_over: HandingOver::default(),
             epoch: None,
+            levels: Levels::default(),
             tick: None,
             feeds: Feeds::default(),
             installing: None,
@@ -225,11 +230,13 @@ impl ContextManager {
                 }
                 self.cluster.on_message(from, message, &mut cx!(self, now));
             }
-            Event::PeerUp { peer } => {
+            Event::PeerUp { peer, supports } => {
+                self.levels.on_peer_up(peer, supports);
                 self.health.on_connection(peer, true);
                 self.cluster.on_peer_up(peer);
             }
             Event::PeerDown { peer } => {
+                self.levels.on_peer_down(peer);
                 self.health.on_connection(peer, false);
                 self.cluster.on_peer_down(peer, &mut cx!(self, now));
             }
@@ -365,6 +372,7 @@ impl ContextManager {
     fn on_deposed(&mut self) {
         self.failover.on_deposed();
         self.epoch = None;
+        self.levels.on_deposed();
         self.tick = None;
         for (_, ticket) in std::mem::take(&mut self.pending) {
             self.marks.hit(Mark::ProposalUnknown);
@@ -384,6 +392,7 @@ impl ContextManager {
         if !self.failover.may_serve() || self.cluster.is_yielding() {
             return;
         }
+        self.raise_level(now);
         let timer_due = self
             .queue
             .next_timer()

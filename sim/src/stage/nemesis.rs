@@ -351,7 +351,8 @@ impl Stage {
             self.deliver(place, Event::PeerDown { peer });
         }
         if connected {
-            self.deliver(place, Event::PeerUp { peer });
+            let supports = FeatureLevel::LATEST;
+            self.deliver(place, Event::PeerUp { peer, supports });
         }
     }
 
