@@ -347,13 +347,8 @@ impl EmbeddedCluster {
         me.incarnation = incarnation;
         let level = me.level.clone();
         level.set(driver.view().queue().level());
-        let net = Net::start(
-            self.runtime.handle(),
-            me,
-            &self.book,
-            &mailbox,
-        )
-        .map_err(system("listen on the loopback interface"))?;
+        let net = Net::start(self.runtime.handle(), me, &self.book, &mailbox)
+            .map_err(system("listen on the loopback interface"))?;
         let board = self.board.clone();
         let pilot = Pilot {
             driver,

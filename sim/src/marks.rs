@@ -60,6 +60,13 @@ marks! {
     ReadAcrossTerms "a linearizable read was answered in a later term than it was asked",
     ReadRefused "a linearizable read was refused",
     ReadStale "a stale read was answered from a state that was behind",
+    ProgramsMixed "an old program and a new one were connected",
+    RolledBack "a node went back to the old program",
+    UpgradeReachedLevel "the level was raised when all programs were new",
+    OldProgramHalted "an old program met a level beyond it and halted",
+    HelloRefused "a node hung up on a program that cannot do what is in force",
+    FrameRefused "a frame that was damaged, astray or old was refused",
+    FrameCut "a frame that ended too early was refused",
     RequestUnknown "a request's outcome was unknown",
 }
 

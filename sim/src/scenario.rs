@@ -10,7 +10,7 @@ use precentor_core::config::Knobs;
 use crate::tape::{Domain, Roll, Tape};
 use crate::topology::{Bound, Row, TopologyOptions};
 
-use draw::{clients, disk, knobs, nemesis, network, some, workers};
+use draw::{clients, disk, knobs, nemesis, network, some, upgrade, workers};
 
 /// How long a message is on its way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -241,6 +241,27 @@ pub struct WorkerOptions {
     pub ghost_ppm: u32,
 }
 
+/// How an operator replaces the program of every node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct UpgradeOptions {
+    /// When the first node gets the new program.
+    pub at_us: u64,
+    /// From one replacement to the next.
+    pub gap_us: u64,
+    /// At which place the operator begins.
+    pub first: usize,
+    /// After so many the operator takes the new program back, and begins anew later.
+    pub back: usize,
+    /// Where the old program is started once more by mistake, when all is done.
+    pub mistake: Option<usize>,
+    /// Frames damaged or cut on their way, per million.
+    pub damage_ppm: u32,
+    /// Frames that arrive at another node too, per million.
+    pub stray_ppm: u32,
+    /// Frames that come again on a later connection, per million.
+    pub replay_ppm: u32,
+}
+
 /// Everything that a seed decides beforehand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Scenario {
@@ -268,6 +289,8 @@ pub struct Scenario {
     pub nemesis: NemesisOptions,
     /// A shape of the network that comes once, while the rest is quiet.
     pub topology: Option<TopologyOptions>,
+    /// The nodes begin with an older program, which is replaced.
+    pub upgrade: Option<UpgradeOptions>,
     /// Clients.
     pub clients: ClientOptions,
     /// Workers.
@@ -318,6 +341,7 @@ impl Scenario {
             piece_bytes_max: part(9).between(64, 32_768),
             nemesis,
             topology: None,
+            upgrade: upgrade(&mut part(40), nodes),
             clients,
             workers,
             knobs,
@@ -356,6 +380,7 @@ impl Scenario {
             disk: DiskOptions::default(),
             slow_disk: None,
             topology: None,
+            upgrade: None,
             nemesis: NemesisOptions {
                 hang_us: 1_500_000,
                 hang_us_max: 2_500_000,
@@ -451,6 +476,7 @@ impl Scenario {
                 ..NemesisOptions::default()
             },
             topology: None,
+            upgrade: None,
             clients,
             workers,
             knobs: knobs(&mut part(7)),

@@ -23,6 +23,7 @@ use crate::scenario::Scenario;
 use crate::sightings::Sighting;
 use crate::tape::{Domain, Tape};
 use crate::trace::Trace;
+use crate::wires::{Letter, Program, Wires};
 use crate::workers::Worker;
 use crate::workload::{Client, Tree};
 
@@ -32,6 +33,7 @@ mod nemesis;
 mod perform;
 mod start;
 mod topology;
+mod upgrade;
 
 /// Which planted bug a run has, in a build that has them.
 #[cfg(feature = "planted-bugs")]
@@ -57,6 +59,12 @@ enum Happening {
         to: Place,
         generation: u32,
         message: Message,
+    },
+    Letter {
+        from: Place,
+        to: Place,
+        generation: u32,
+        letter: Box<Letter>,
     },
     Connect {
         a: Place,
@@ -114,6 +122,7 @@ enum Happening {
     Nemesis(nemesis::Kind),
     Walls(nemesis::Walls),
     Topology(topology::Act),
+    Upgrade(upgrade::Step),
     Heal,
     Judge,
 }
@@ -152,6 +161,7 @@ pub struct Stage {
     machines: Vec<Machine>,
     disks: Disks,
     network: Network,
+    wires: Wires,
     clients: Vec<Client>,
     workers: Vec<Worker>,
     tree: Tree,
@@ -166,6 +176,8 @@ pub struct Stage {
     messages: u64,
     healed: bool,
     content: bool,
+    /// The operator has replaced all programs.
+    upgraded: bool,
     standing: topology::Standing,
     /// Counts how often all walls fell at once.
     era: u32,
@@ -198,7 +210,14 @@ impl Stage {
             })
             .collect();
         let knobs = scenario.knobs;
+        let program = match scenario.upgrade {
+            Some(_) => Program::OLD,
+            None => Program::NEW,
+        };
+        let mut checks = Checks::new(count, &knobs);
+        (0..count).for_each(|place| checks.levels.on_program(place, program.supports));
         Stage {
+            wires: Wires::new(count, program, ignores_agreements(planted)),
             planted,
             now_us: 0,
             agenda: Agenda::default(),
@@ -213,7 +232,7 @@ impl Stage {
                 .collect(),
             tree: Tree::default(),
             tape,
-            checks: Checks::new(count, &knobs),
+            checks,
             marks: Marks::default(),
             trace,
             notebook: Notebook::default(),
@@ -223,6 +242,7 @@ impl Stage {
             messages: 0,
             healed: false,
             content: false,
+            upgraded: false,
             standing: topology::Standing::default(),
             era: 0,
             woken: (0, 0),
@@ -272,6 +292,7 @@ impl Stage {
             );
         }
         self.summon_nemesis();
+        self.summon_operator();
         self.agenda.put(self.scenario.chaos_us, Happening::Heal);
         while let Some((at_us, happening)) = self.agenda.pop() {
             self.now_us = at_us;
@@ -334,6 +355,12 @@ impl Stage {
                 generation,
                 message,
             } => self.arrive(from, to, generation, message),
+            Happening::Letter {
+                from,
+                to,
+                generation,
+                letter,
+            } => self.on_letter(from, to, generation, *letter),
             Happening::Connect { a, b } => {
                 self.connect(a, b);
                 Ok(())
@@ -416,6 +443,10 @@ impl Stage {
                 Ok(())
             }
             Happening::Topology(act) => self.on_topology(act),
+            Happening::Upgrade(step) => {
+                self.on_upgrade(step);
+                Ok(())
+            }
             Happening::Heal => {
                 self.heal_unless_watched();
                 Ok(())
@@ -524,6 +555,15 @@ impl Stage {
             .max()
             .map(|(_, place)| place)
     }
+}
+
+/// Is it planted that nodes speak their highest wire version to everybody?
+fn ignores_agreements(planted: Planted) -> bool {
+    #[cfg(feature = "planted-bugs")]
+    let ignores = planted == Some(precentor_core::planted::Bug::VersionNotAgreed);
+    #[cfg(not(feature = "planted-bugs"))]
+    let ignores = planted.is_some();
+    ignores
 }
 
 /// What a panic said.

@@ -111,6 +111,9 @@ domains! {
     Rot fault "damage to what is durable drawn",
     BitFlipped fault "bit of a durable record flipped",
     BlockLost fault "block of durable records zeroed or overwritten",
+    WireDamage fault "frame damaged or cut on its way",
+    WireStray fault "frame arrived at another node",
+    WireReplay fault "frame of an earlier connection came again",
 }
 
 /// One fault that happened: the `nth` decision of a lane went the unusual way.

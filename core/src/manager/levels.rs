@@ -79,7 +79,10 @@ mod tests {
     use super::*;
 
     fn of_all(levels: &Levels) -> Option<FeatureLevel> {
-        levels.of_all((NodeId(1), FeatureLevel(3)), [1, 2, 3].map(NodeId).into_iter())
+        levels.of_all(
+            (NodeId(1), FeatureLevel(3)),
+            [1, 2, 3].map(NodeId).into_iter(),
+        )
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use crate::config::ConfigError;
 use crate::digest::StateHash;
-use crate::feature::FeatureLevel;
 use crate::entry::{ChainHash, EntryKind, HardState, LogEntry};
+use crate::feature::FeatureLevel;
 use crate::ids::{LogIndex, Term};
 use crate::log::{Log, LogStart};
 use crate::message::LogPosition;

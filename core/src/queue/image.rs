@@ -42,7 +42,9 @@ pub(super) fn beginning(level: FeatureLevel) -> Vec<u8> {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DecodeError {
     /// Another layout.
-    #[error("the image has layout {found}; this version reads {FOUNDING_LAYOUT} to {LEVELS_LAYOUT}")]
+    #[error(
+        "the image has layout {found}; this version reads {FOUNDING_LAYOUT} to {LEVELS_LAYOUT}"
+    )]
     Version {
         /// Which.
         found: u32,

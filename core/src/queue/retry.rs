@@ -154,7 +154,10 @@ mod tests {
             assert_eq!(lose(), 0, "{level}: the first loss is the worker's");
             let waited_ms = lose();
             let (least, most) = if second_waits { (750, 1_250) } else { (0, 0) };
-            assert!((least..=most).contains(&waited_ms), "{level}: {waited_ms} ms");
+            assert!(
+                (least..=most).contains(&waited_ms),
+                "{level}: {waited_ms} ms"
+            );
         }
     }
 }

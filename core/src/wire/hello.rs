@@ -113,7 +113,9 @@ pub enum HelloError {
     #[error("the other end is no precentor node; see who else dials this address")]
     Stranger,
     /// Longer than any hello.
-    #[error("a hello of {found} bytes; the limit is {HELLO_BYTES_MAX}; see who else dials this address")]
+    #[error(
+        "a hello of {found} bytes; the limit is {HELLO_BYTES_MAX}; see who else dials this address"
+    )]
     TooLong {
         /// Its length.
         found: u64,
@@ -131,7 +133,9 @@ pub enum HelloError {
         ours: WireRange,
     },
     /// A range without versions.
-    #[error("{node} claims to speak wire versions {theirs}, which is no range; replace its program")]
+    #[error(
+        "{node} claims to speak wire versions {theirs}, which is no range; replace its program"
+    )]
     NoRange {
         /// The other node.
         node: NodeId,
@@ -141,7 +145,8 @@ pub enum HelloError {
     /// Of another cluster.
     #[error(
         "{node} belongs to cluster {}, and this node to {}; correct the address book of one of them",
-        hex(theirs), hex(ours)
+        hex(theirs),
+        hex(ours)
     )]
     OtherCluster {
         /// The other node.
@@ -168,7 +173,9 @@ pub enum HelloError {
         ours: NodeId,
     },
     /// Another node than was expected, or one that is no member.
-    #[error("{node} is at the other end, which is not expected here; correct the address book, or add it to the cluster")]
+    #[error(
+        "{node} is at the other end, which is not expected here; correct the address book, or add it to the cluster"
+    )]
     Unexpected {
         /// The other node.
         node: NodeId,

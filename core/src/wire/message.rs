@@ -54,8 +54,7 @@ fn encode_tightly(message: &Message) -> Vec<u8> {
 }
 
 fn decode_tightly(bytes: &[u8]) -> Result<Message, DecodeError> {
-    let (mut message, rest): (Message, _) =
-        super::decode_first(code(WireVersion::SECOND), bytes)?;
+    let (mut message, rest): (Message, _) = super::decode_first(code(WireVersion::SECOND), bytes)?;
     let (previous, entries) = match &mut message.body {
         Body::Append(append) => (append.previous, &mut append.entries),
         Body::Lend(loan) => (loan.previous, &mut loan.entries),

@@ -156,11 +156,7 @@ impl Peers {
     }
 
     /// A connection is open: what is to be sent, and its generation.
-    fn opened(
-        &self,
-        agreement: &Agreement,
-        mailbox: &Mailbox,
-    ) -> (mpsc::Receiver<Message>, u64) {
+    fn opened(&self, agreement: &Agreement, mailbox: &Mailbox) -> (mpsc::Receiver<Message>, u64) {
         let Agreement { peer, supports, .. } = *agreement;
         let (outgoing, queue) = mpsc::channel(OUTGOING_MESSAGES_MAX);
         let mut links = locked(&self.0);

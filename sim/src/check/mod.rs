@@ -5,6 +5,7 @@
 pub mod elections;
 pub mod history;
 pub mod leases;
+pub mod levels;
 pub mod logs;
 pub mod queue;
 pub mod reads;
@@ -72,6 +73,10 @@ pub enum Checker {
     ClientView,
     /// What a message says is what its bytes say.
     Wire,
+    /// Nobody sends what the other end's program cannot read.
+    AgreedWire,
+    /// A feature level comes in force only when every member's program can do it.
+    LevelOfAll,
     /// What was durable is read back from its bytes as it was.
     RecordFormat,
     /// A leader that hands over appends nothing, and its successor has everything.
@@ -155,6 +160,8 @@ pub struct Checks {
     leases: leases::Leases,
     snapshots: snapshots::Snapshots,
     reads: reads::Reads,
+    /// Which programs run where, and what they may be asked for.
+    pub levels: levels::Levels,
 }
 
 impl Checks {
@@ -169,6 +176,7 @@ impl Checks {
             leases: leases::Leases::new(knobs),
             snapshots: snapshots::Snapshots::new(count),
             reads: reads::Reads::new(count),
+            levels: levels::Levels::new(count),
         }
     }
 
@@ -182,6 +190,7 @@ impl Checks {
         self.queue.on_recovered(place);
         self.snapshots.on_recovered(place);
         self.reads.on_recovered(place);
+        self.levels.on_recovered(place);
         self.elections.on_recovered(place, view, &disks[place])
     }
 
@@ -220,9 +229,12 @@ impl Checks {
             self.leases
                 .on_committed(LogIndex(index), &self.logs, marks)?;
             self.history.on_committed(LogIndex(index), &self.logs);
+            self.levels
+                .on_committed(LogIndex(index), &self.logs, view)?;
         }
         self.queue.on_turn(moment.place, view, &self.logs, marks)?;
         self.reads.on_turn(moment, view);
+        self.levels.on_turn(moment.place, view)?;
         for action in actions {
             match action {
                 Action::Say { to, message } => {
@@ -239,6 +251,9 @@ impl Checks {
                         .on_answer(moment, *ticket, reply, view, committed, marks)?;
                 }
                 Action::Audit(record) => self.queue.on_audit(record)?,
+                Action::Halt(violation @ Violation::LevelBeyondProgram { .. }) => {
+                    self.levels.on_halt(moment.place, violation, marks)?;
+                }
                 Action::Halt(violation) => on_halt(violation)?,
                 Action::SaveSnapshot(part) => {
                     let disk = &disks[moment.place];
@@ -272,6 +287,7 @@ fn on_halt(violation: &Violation) -> Verdict {
         Violation::CommittedConflict { .. } => Checker::CommittedNeverLost,
         Violation::TwoLeaders { .. } => Checker::ElectionSafety,
         Violation::Undecodable { .. } => Checker::CoreAssertion,
+        Violation::LevelBeyondProgram { .. } => Checker::LevelOfAll,
     };
     Err(Failure {
         checker,

@@ -5,8 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use precentor_core::config::Config;
 use precentor_core::driver::Driver;
+use precentor_core::driver::RecoverError;
 use precentor_core::event::Event;
-use precentor_core::ids::{ClusterId, NodeId};
+use precentor_core::ids::NodeId;
 
 use super::{Happening, Stage, panic_text};
 use crate::check::{Checker, Failure, Verdict};
@@ -14,6 +15,7 @@ use crate::clock::Clock;
 use crate::marks::Mark;
 use crate::network::Place;
 use crate::tape::Domain;
+use crate::wires::CLUSTER;
 
 impl Stage {
     pub(super) fn start(&mut self, place: Place) -> Verdict {
@@ -29,8 +31,9 @@ impl Stage {
         let seed = self.tape.roll(Domain::Seed, place as u32).bits();
         let voters = (1..=self.scenario.nodes as u64).map(NodeId).collect();
         #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
-        let mut config = Config::new(ClusterId([7; 16]), NodeId(place as u64 + 1), voters, seed);
+        let mut config = Config::new(CLUSTER, NodeId(place as u64 + 1), voters, seed);
         config.knobs = self.scenario.knobs;
+        config.supports = self.wires.program(place).supports;
         #[cfg(feature = "planted-bugs")]
         {
             config.planted = self.planted;
@@ -51,6 +54,15 @@ impl Stage {
         let started = catch_unwind(AssertUnwindSafe(|| Driver::recover(config, recovered, now)));
         let driver = match started {
             Ok(Ok(driver)) => driver,
+            Ok(Err(RecoverError::LevelBeyondProgram { .. }))
+                if self.checks.levels.may_refuse_to_start(place) =>
+            {
+                // It is tried again, until the operator has put the right one in place.
+                self.marks.hit(Mark::OldProgramHalted);
+                let again = Happening::Start { place, life };
+                self.agenda.put(self.now_us + 50_000, again);
+                return Ok(());
+            }
             Ok(Err(error)) => {
                 return Err(Failure {
                     checker: Checker::CoreAssertion,

@@ -100,7 +100,13 @@ struct Two {
 
 impl Two {
     fn meet(house: &House, versions: WireRange) -> Two {
-        let mut two = Two::greet(house, &Hello { versions, ..hello() });
+        let mut two = Two::greet(
+            house,
+            &Hello {
+                versions,
+                ..hello()
+            },
+        );
         if versions.max >= WireVersion::SECOND {
             two.say(CONFIRMATION);
         }
@@ -184,9 +190,21 @@ fn whoever_is_no_peer_is_turned_away_at_the_door_by_its_reason() {
         min: WireVersion(40),
         max: WireVersion(50),
     };
-    house.turns_away(&bad(Hello { versions, ..hello() }), Refusal::WireVersion);
+    house.turns_away(
+        &bad(Hello {
+            versions,
+            ..hello()
+        }),
+        Refusal::WireVersion,
+    );
     let requires = FeatureLevel(99);
-    house.turns_away(&bad(Hello { requires, ..hello() }), Refusal::OurLevel);
+    house.turns_away(
+        &bad(Hello {
+            requires,
+            ..hello()
+        }),
+        Refusal::OurLevel,
+    );
     house.serves_on();
 }
 
@@ -211,7 +229,10 @@ fn a_recorded_connection_opens_nothing_when_it_comes_again() {
     again.write_all(&two.said).unwrap();
     assert_closed(again);
     assert_eq!(house.one.counted(None, Refusal::Unconfirmed), 1);
-    assert!(house.one.mail.is_empty(), "the right connection is as it was");
+    assert!(
+        house.one.mail.is_empty(),
+        "the right connection is as it was"
+    );
     let body = two.body(&super::message(4));
     two.say(&body);
     let message = super::message(4);

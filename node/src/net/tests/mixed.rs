@@ -28,8 +28,7 @@ fn an_older_program_and_a_newer_one_talk_in_the_older_version() {
         assert_eq!(older.next(), up(new));
         let (peer, supports) = (NodeId(old), FeatureLevel(1));
         assert_eq!(newer.next(), Event::PeerUp { peer, supports });
-        for (from, to, sender, receiver) in
-            [(old, new, &older, &newer), (new, old, &newer, &older)]
+        for (from, to, sender, receiver) in [(old, new, &older, &newer), (new, old, &newer, &older)]
         {
             sender.net.peers().say(NodeId(to), message(7));
             let (from, message) = (NodeId(from), message(7));
