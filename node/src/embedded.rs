@@ -23,7 +23,7 @@ use crate::data_dir::{DataDir, DataDirError, Identity};
 use crate::disk::{self, OpenError, OpenMode, Store};
 use crate::fetcher::Fetcher;
 use crate::host::NodeHost;
-use crate::net::{AddressBook, Me, Net};
+use crate::net::{AddressBook, Me, Net, Refusals};
 use crate::pilot::{Ended, Mail, Mailbox, Pilot, Switch};
 use crate::scribe::{self, LogScribe};
 use crate::seed;
@@ -160,6 +160,7 @@ struct Node {
     switch: Switch,
     mailbox: Mailbox,
     pilot: JoinHandle<Ended>,
+    refusals: Refusals,
     helpers: Vec<JoinHandle<()>>,
 }
 
@@ -349,6 +350,7 @@ impl EmbeddedCluster {
         level.set(driver.view().queue().level());
         let net = Net::start(self.runtime.handle(), me, &self.book, &mailbox)
             .map_err(system("listen on the loopback interface"))?;
+        let refusals = net.refusals();
         let board = self.board.clone();
         let pilot = Pilot {
             driver,
@@ -370,10 +372,17 @@ impl EmbeddedCluster {
                 switch,
                 mailbox,
                 pilot,
+                refusals,
                 helpers,
             },
         );
         Ok(())
+    }
+
+    /// What a node that runs has turned away at its border since its start.
+    #[must_use]
+    pub fn refusals(&self, node: NodeId) -> Option<Refusals> {
+        self.nodes.get(&node).map(|node| node.refusals.clone())
     }
 
     /// Stops a node as if its process had been killed: its sockets close, and

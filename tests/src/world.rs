@@ -22,8 +22,8 @@ use crate::trace::{Seen, Trace, words_of_message};
 /// Turns that one command may cause: more is a node that spins.
 const TURNS_MAX: u32 = 20_000;
 
-/// What the programs of a story can do: the level that they begin with, so that
-/// no story has an entry that it does not tell of.
+/// What a program can do of which a story does not tell: so that no story has an
+/// entry that it is not about.
 const LEVEL: FeatureLevel = FeatureLevel::FOUNDING;
 
 /// Takes a turn's actions down.
@@ -53,6 +53,8 @@ pub struct Machine {
     pub reads: VecDeque<Event>,
     clock: Time,
     starts: u64,
+    /// What the program that it runs can do.
+    supports: FeatureLevel,
     /// It was not among those who founded the cluster.
     joined: bool,
     seen: Option<Seen>,
@@ -76,6 +78,8 @@ pub struct World {
     pub machines: BTreeMap<NodeId, Machine>,
     /// What is on its way, oldest first.
     pub wires: VecDeque<Flight>,
+    /// What the programs can do that nodes start next.
+    pub programs: BTreeMap<NodeId, FeatureLevel>,
     /// Links that lose everything.
     pub cuts: BTreeSet<(NodeId, NodeId)>,
     /// Messages kept for later.
@@ -141,6 +145,7 @@ impl World {
             reads: VecDeque::new(),
             clock: Time(0),
             starts: 0,
+            supports: LEVEL,
             joined,
             seen: None,
         }
@@ -159,6 +164,7 @@ impl World {
         #[cfg(feature = "planted-bugs")]
         let planted = self.planted;
         let seed = self.seed;
+        let supports = self.programs.get(&node).copied().unwrap_or(LEVEL);
         let machine = self.machine(node)?;
         if machine.driver.is_some() {
             bail!("{node} runs already");
@@ -169,7 +175,8 @@ impl World {
         let founders = if joined { Vec::new() } else { founders };
         let mut config = Config::new(ClusterId([7; 16]), node, founders, seed);
         config.knobs = knobs;
-        config.supports = LEVEL;
+        config.supports = supports;
+        machine.supports = supports;
         #[cfg(feature = "planted-bugs")]
         {
             config.planted = planted;
@@ -181,10 +188,11 @@ impl World {
         Ok(())
     }
 
-    /// A peer's connection opens: all programs of a story can do the same.
+    /// The connection to a peer opens, and its hello says what its program can do.
     #[must_use]
     pub fn peer_up(&self, peer: NodeId) -> Event {
-        let supports = LEVEL;
+        let machine = self.machines.get(&peer);
+        let supports = machine.map_or(LEVEL, |machine| machine.supports);
         Event::PeerUp { peer, supports }
     }
 

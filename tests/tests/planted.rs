@@ -10,6 +10,12 @@ use precentor_tests::project_root;
 use precentor_tests::script::{Script, find};
 use precentor_tests::world::World;
 
+/// Bugs of what scripts have not, and why that is: the simulator finds them.
+const BEYOND: &[(Bug, &str)] = &[(
+    Bug::VersionNotAgreed,
+    "in the bytes of a connection, and scripts hand over messages",
+)];
+
 #[test]
 fn every_planted_bug_changes_a_script() {
     let paths = find(&project_root().join("tests/scripts")).expect("the scripts can be listed");
@@ -20,6 +26,7 @@ fn every_planted_bug_changes_a_script() {
         .collect();
     let unnoticed: Vec<_> = Bug::ALL
         .iter()
+        .filter(|bug| BEYOND.iter().all(|(beyond, _)| beyond != *bug))
         .filter(|bug| {
             !scripts.iter().any(|script| {
                 let mut world = World::default();

@@ -181,6 +181,53 @@ fn lists_of_many_tiny_elements_are_refused_at_their_bound() {
     assert!(matches!(error, DecodeError::Malformed(_)), "{error}");
 }
 
+/// An append of entries as a leader in its millionth entry has them.
+fn append_of(count: usize, body_bytes: usize) -> Message {
+    let previous = LogPosition {
+        term: Term(40),
+        index: LogIndex(1_000_000),
+    };
+    let mut chain = ChainHash(0x0123_4567_89ab_cdef);
+    let entries = (1..=count as u64).map(|nth| {
+        let entry = LogEntry {
+            index: LogIndex(previous.index.0 + nth),
+            term: previous.term,
+            chain,
+            kind: EntryKind::Command,
+            body: Bytes::from(vec![nth as u8; body_bytes]),
+        };
+        chain = entry.chain_after();
+        entry
+    });
+    let entries = entries.collect();
+    let Body::Append(append) = append(5, 2).body else {
+        unreachable!("it was just made");
+    };
+    Message {
+        term: previous.term,
+        incarnation: Incarnation(7),
+        body: Body::Append(Append {
+            previous,
+            entries,
+            ..append
+        }),
+    }
+}
+
+/// The figures of `docs/decisions/0012-wire-versions.md`, in bytes for 100 entries.
+#[test]
+fn an_entry_costs_2_bytes_beside_its_body_where_it_did_cost_15() {
+    for (body_bytes, first, second) in [(32, 4_750, 3_400), (256, 27_350, 25_800)] {
+        let cost = |version| {
+            let bytes = |count| message::encode(&append_of(count, body_bytes), version).len();
+            bytes(102) - bytes(2)
+        };
+        let (before, after) = (cost(WireVersion::FIRST), cost(WireVersion::SECOND));
+        assert!(before.abs_diff(first) < 50, "{body_bytes}: {before}");
+        assert_eq!(after, second, "{body_bytes}");
+    }
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(
