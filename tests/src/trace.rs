@@ -482,6 +482,7 @@ fn words_of_outcome(outcome: &Outcome) -> String {
         Outcome::Released => "released".into(),
         Outcome::Expired { count } => format!("{count} expired"),
         Outcome::Ticked { count } => format!("{count} moved"),
+        Outcome::LevelRaised => "raised".into(),
         Outcome::Rejected(rejection) => format!("rejected: {rejection}"),
     }
 }
