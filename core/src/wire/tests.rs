@@ -216,8 +216,8 @@ fn append_of(count: usize, body_bytes: usize) -> Message {
 
 /// The figures of `docs/decisions/0012-wire-versions.md`, in bytes for 100 entries.
 #[test]
-fn an_entry_costs_2_bytes_beside_its_body_where_it_did_cost_15() {
-    for (body_bytes, first, second) in [(32, 4_750, 3_400), (256, 27_350, 25_800)] {
+fn an_entry_costs_2_bytes_beside_its_body_where_it_did_cost_16() {
+    for (body_bytes, first, second) in [(32, 4_760, 3_400), (256, 27_260, 25_800)] {
         let cost = |version| {
             let bytes = |count| message::encode(&append_of(count, body_bytes), version).len();
             bytes(102) - bytes(2)

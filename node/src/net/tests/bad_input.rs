@@ -162,7 +162,7 @@ impl Two {
     }
 
     /// n1 hangs up for this, and the node hears that and nothing else.
-    fn is_hung_up_on(self, house: &House, refusal: Refusal) {
+    fn sees_the_end_for(self, house: &House, refusal: Refusal) {
         assert_eq!(house.one.next(), Event::PeerDown { peer: NodeId(2) });
         assert_closed(self.stream);
         assert_eq!(house.one.counted(Some(2), refusal), 1, "{refusal:?}");
@@ -305,7 +305,7 @@ fn what_is_wrong_on_an_open_connection_ends_it_by_its_reason() {
             }
             assert_eq!(house.one.next(), up(2));
             act(&mut two);
-            two.is_hung_up_on(&house, refusal);
+            two.sees_the_end_for(&house, refusal);
             house.serves_on();
         }
     }
@@ -321,7 +321,7 @@ fn a_frame_that_comes_again_ends_the_connection() {
     let (from, message) = (NodeId(2), message(3));
     assert_eq!(house.one.next(), Event::Peer { from, message });
     two.send(&frame);
-    two.is_hung_up_on(&house, Refusal::Replayed);
+    two.sees_the_end_for(&house, Refusal::Replayed);
     house.serves_on();
 }
 
@@ -335,7 +335,7 @@ fn a_frame_of_another_connection_ends_the_one_that_it_comes_on() {
     assert_eq!(house.one.next(), Event::PeerDown { peer: NodeId(2) });
     let mut second = Two::meet(&house, WireRange::OURS);
     second.send(&stray);
-    second.is_hung_up_on(&house, Refusal::Checksum);
+    second.sees_the_end_for(&house, Refusal::Checksum);
     house.serves_on();
 }
 
