@@ -8,6 +8,7 @@ use crate::bytes::Bytes;
 use crate::command::AuditRecord;
 use crate::digest::Digest;
 use crate::entry::{ChainHash, HardState, LogEntry};
+use crate::feature::FeatureLevel;
 use crate::ids::{LogIndex, NodeId, ReadId, Term, Ticket, WriteId};
 use crate::message::{LogPosition, Message, StateHashAt};
 use crate::request::Reply;
@@ -167,6 +168,18 @@ pub enum Violation {
         index: LogIndex,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The cluster's rules go beyond what this program can do.
+    #[error(
+        "entry {index} is of a cluster at {required}, and this program can do {supported}; run one that can do {required} on this data directory: nothing was lost"
+    )]
+    LevelBeyondProgram {
+        /// The entry that raised the level, or the last of a snapshot taken since.
+        index: LogIndex,
+        /// The level in force.
+        required: FeatureLevel,
+        /// The highest that this program can do.
+        supported: FeatureLevel,
     },
     /// A write failed, and what is on disk is unknown.
     #[error("{write} failed: what is on disk is unknown; restart the node to find out")]

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::address::Address;
 use crate::bytes::Bytes;
 use crate::digest::Digest;
+use crate::feature::FeatureLevel;
 use crate::ids::{JobId, LogIndex, NodeId, RequestId, Sequence, SessionId, Term, Token, WorkerId};
 use crate::job::{FailureClass, JobSpec, JobState, WorkerSpec};
 use crate::principal::Principal;
@@ -92,6 +93,11 @@ pub enum Command {
     },
     /// Cluster time has reached a timer, or a cascade has work left.
     Tick,
+    /// Every member's program can do more: from the next entry on, more is done.
+    RaiseLevel {
+        /// The level that is in force from then on.
+        to: FeatureLevel,
+    },
 }
 
 /// One job for one worker.
@@ -156,6 +162,8 @@ pub enum Outcome {
     },
     /// Nothing was changed, and why.
     Rejected(Rejection),
+    /// The level is in force.
+    LevelRaised,
 }
 
 /// What became of one item of a `Submit`.
@@ -358,6 +366,14 @@ pub enum Rejection {
         term: Term,
         /// The term of the last `TakeOver`.
         current: Term,
+    },
+    /// Levels only rise: what was decided by newer rules stays.
+    #[error("the cluster is at {current} already; it cannot go to {to}")]
+    LevelNotHigher {
+        /// What was asked for.
+        to: FeatureLevel,
+        /// What is in force.
+        current: FeatureLevel,
     },
 }
 

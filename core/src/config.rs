@@ -1,5 +1,6 @@
 //! Every knob, in one table: the flags, the documents and the checks follow it.
 
+use crate::feature::FeatureLevel;
 use crate::ids::{ClusterId, Incarnation, NodeId};
 use crate::limits;
 use crate::time::Span;
@@ -228,6 +229,9 @@ pub struct Config {
     pub seed: u64,
     /// The knobs.
     pub knobs: Knobs,
+    /// The highest feature level that this program can do: less than
+    /// [`FeatureLevel::LATEST`] only where an older program is simulated.
+    pub supports: FeatureLevel,
     /// A protocol violation to commit, for the simulator to find.
     #[cfg(feature = "planted-bugs")]
     pub planted: Option<crate::planted::Bug>,
@@ -244,6 +248,7 @@ impl Config {
             founders,
             seed,
             knobs: Knobs::default(),
+            supports: FeatureLevel::LATEST,
             #[cfg(feature = "planted-bugs")]
             planted: None,
         }

@@ -3,6 +3,7 @@
 use crate::bytes::Bytes;
 use crate::digest::Digest;
 use crate::entry::LogEntry;
+use crate::feature::FeatureLevel;
 use crate::ids::{LogIndex, NodeId, ReadId, Ticket, WriteId};
 use crate::message::{Message, Piece};
 use crate::principal::Principal;
@@ -34,6 +35,8 @@ pub enum Event {
     PeerUp {
         /// Which.
         peer: NodeId,
+        /// What its program can do, as its hello said.
+        supports: FeatureLevel,
     },
     /// The connection to a peer is closed: what was said may be lost.
     PeerDown {

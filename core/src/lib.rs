@@ -4,8 +4,10 @@
 
 // Layer 0: nouns.
 pub mod address;
+pub mod bounded;
 pub mod bytes;
 pub mod digest;
+pub mod feature;
 pub mod ids;
 pub mod limits;
 pub mod random;

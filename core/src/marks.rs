@@ -93,6 +93,7 @@ marks! {
     SnapshotInParts: "a snapshot took more than one turn",
     SnapshotKeptRows: "rows changed while a snapshot was being taken, and were kept for it as they were",
     LogCompacted: "the log's beginning was dropped",
+    LevelRaised: "the cluster's feature level was raised",
     AppliedBehind: "a turn left committed entries to the next",
 }
 

@@ -25,6 +25,7 @@ use crate::principal::Principal;
 /// All members.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Membership {
+    #[serde(deserialize_with = "crate::bounded::map::<_, _, _, MEMBERS_MAX>")]
     members: BTreeMap<NodeId, Member>,
 }
 

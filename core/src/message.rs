@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounded::list;
 use crate::bytes::Bytes;
 use crate::digest::{Digest, StateHash};
 use crate::entry::LogEntry;
 use crate::ids::{Incarnation, LogIndex, ReadNumber, Term};
+use crate::limits::{APPEND_ENTRIES_MAX, BODIES_FETCH_MAX};
 use crate::snapshot::SnapshotMeta;
 use crate::status::Health;
 use crate::time::Span;
@@ -102,11 +104,13 @@ pub enum Body {
     /// The follower asks for bodies that the snapshot's state speaks of.
     BodiesFetch {
         /// Their digests.
+        #[serde(deserialize_with = "list::<_, _, BODIES_FETCH_MAX>")]
         digests: Vec<Digest>,
     },
     /// The leader's answer: some of them, as many as fit a message.
     Bodies {
         /// The bodies.
+        #[serde(deserialize_with = "list::<_, _, BODIES_FETCH_MAX>")]
         bodies: Vec<Bytes>,
     },
     /// A voter's answer, beside its refusal, to a pre-vote for a log that is
@@ -147,6 +151,7 @@ pub struct Loan {
     /// The entry before the first of `entries`, where the logs may agree.
     pub previous: LogPosition,
     /// What follows it in the sender's log, consecutive; at least one.
+    #[serde(deserialize_with = "list::<_, _, APPEND_ENTRIES_MAX>")]
     pub entries: Vec<LogEntry>,
 }
 
@@ -156,6 +161,7 @@ pub struct Append {
     /// The entry before the first of `entries`.
     pub previous: LogPosition,
     /// New entries, consecutive.
+    #[serde(deserialize_with = "list::<_, _, APPEND_ENTRIES_MAX>")]
     pub entries: Vec<LogEntry>,
     /// What the leader has committed.
     pub commit: LogIndex,

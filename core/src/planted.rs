@@ -75,9 +75,9 @@ pub enum Bug {
     ReadIgnoresApplied,
     /// A stale answer's age counts from the leader's last word, whatever that was. Found by honest age.
     AgeIgnoresApplied,
-    /// An unsafe recovery is made although a majority is reachable. Found by honest recovery.
+    /// An unsafe recovery is made although a majority is reachable. Found by a script.
     RecoveryDespiteMajority,
-    /// The report of an unsafe recovery says that nothing is lost. Found by honest recovery.
+    /// The report of an unsafe recovery says that nothing is lost. Found by a script.
     RecoveryHidesLoss,
     /// The word of another life of a disk counts. Found by committed never lost.
     StaleIncarnationCounts,
@@ -105,6 +105,10 @@ pub enum Bug {
     ChangeBeforeOwnCommit,
     /// A leader begins a change before the one before is committed. Found by one change at a time.
     TwoChangesAtOnce,
+    /// A leader raises the feature level as soon as its own program can do it. Found by level of all.
+    FeatureBeforeAll,
+    /// A node speaks its highest wire version whatever was agreed on. Found by agreed wire.
+    VersionNotAgreed,
 }
 
 impl Bug {
@@ -157,6 +161,8 @@ impl Bug {
         Bug::LateRoundsCountAsLife,
         Bug::ChangeBeforeOwnCommit,
         Bug::TwoChangesAtOnce,
+        Bug::FeatureBeforeAll,
+        Bug::VersionNotAgreed,
     ];
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::feature::FeatureLevel;
 use crate::ids::{LogIndex, NodeId, Term, WorkerId};
 use crate::membership::Membership;
 use crate::time::Stamp;
@@ -129,6 +130,10 @@ pub struct Status {
     pub commit: LogIndex,
     /// Applied.
     pub applied: LogIndex,
+    /// The feature level in force.
+    pub level: FeatureLevel,
+    /// The highest that this node's program can do.
+    pub supports: FeatureLevel,
     /// Cluster time.
     pub t: Stamp,
     /// Who belongs to the cluster, as far as this node's log says.

@@ -23,7 +23,7 @@ use crate::data_dir::{DataDir, DataDirError, Identity};
 use crate::disk::{self, OpenError, OpenMode, Store};
 use crate::fetcher::Fetcher;
 use crate::host::NodeHost;
-use crate::net::{AddressBook, Me, Net};
+use crate::net::{AddressBook, Me, Net, Refusals};
 use crate::pilot::{Ended, Mail, Mailbox, Pilot, Switch};
 use crate::scribe::{self, LogScribe};
 use crate::seed;
@@ -160,6 +160,7 @@ struct Node {
     switch: Switch,
     mailbox: Mailbox,
     pilot: JoinHandle<Ended>,
+    refusals: Refusals,
     helpers: Vec<JoinHandle<()>>,
 }
 
@@ -319,6 +320,7 @@ impl EmbeddedCluster {
         let mut config = Config::new(cluster, node, voters.clone(), seed::fresh());
         config.knobs = self.knobs;
         config.incarnation = store.incarnation();
+        let incarnation = config.incarnation;
         let driver = Driver::recover(config, recovered, Now::default())?;
         let bodies = BlobStore::open(&path.join("bodies"))?;
 
@@ -342,24 +344,23 @@ impl EmbeddedCluster {
             Fetcher::spawn(files.saved, reader.clone(), mailbox.clone(), switch.clone())
                 .map_err(system("start a reading thread"))?;
         let peers = voters.into_iter().filter(|peer| *peer != node).collect();
-        let net = Net::start(
-            self.runtime.handle(),
-            Me {
-                cluster,
-                node,
-                peers,
-            },
-            &self.book,
-            &mailbox,
-        )
-        .map_err(system("listen on the loopback interface"))?;
+        let mut me = Me::new(cluster, node, peers);
+        me.incarnation = incarnation;
+        let level = me.level.clone();
+        level.set(driver.view().queue().level());
+        let net = Net::start(self.runtime.handle(), me, &self.book, &mailbox)
+            .map_err(system("listen on the loopback interface"))?;
+        let refusals = net.refusals();
         let board = self.board.clone();
         let pilot = Pilot {
             driver,
             host: NodeHost::new(node, net, scribe, shelf, fetcher),
             mail,
             switch: switch.clone(),
-            watcher: Box::new(move |status| board.show(status)),
+            watcher: Box::new(move |status| {
+                level.set(status.level);
+                board.show(status);
+            }),
         };
         let pilot = pilot.spawn().map_err(system("start a node's thread"))?;
         locked(&self.library.0).insert(node, reader);
@@ -371,10 +372,17 @@ impl EmbeddedCluster {
                 switch,
                 mailbox,
                 pilot,
+                refusals,
                 helpers,
             },
         );
         Ok(())
+    }
+
+    /// What a node that runs has turned away at its border since its start.
+    #[must_use]
+    pub fn refusals(&self, node: NodeId) -> Option<Refusals> {
+        self.nodes.get(&node).map(|node| node.refusals.clone())
     }
 
     /// Stops a node as if its process had been killed: its sockets close, and

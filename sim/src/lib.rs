@@ -24,5 +24,6 @@ pub mod stage;
 pub mod tape;
 pub mod topology;
 pub mod trace;
+pub mod wires;
 pub mod workers;
 pub mod workload;

@@ -11,7 +11,7 @@ use precentor_core::config::Knobs;
 use crate::tape::{Domain, Roll, Tape};
 use crate::topology::{Bound, Row, TopologyOptions};
 
-use draw::{clients, disk, knobs, nemesis, network, some, workers};
+use draw::{clients, disk, knobs, nemesis, network, some, upgrade, workers};
 pub use operator::{MACHINES_MAX, OperatorOptions};
 
 /// How long a message is on its way.
@@ -243,6 +243,27 @@ pub struct WorkerOptions {
     pub ghost_ppm: u32,
 }
 
+/// How an operator replaces the program of every node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct UpgradeOptions {
+    /// When the first node gets the new program.
+    pub at_us: u64,
+    /// From one replacement to the next.
+    pub gap_us: u64,
+    /// At which place the operator begins.
+    pub first: usize,
+    /// After so many the operator takes the new program back, and begins anew later.
+    pub back: usize,
+    /// Where the old program is started once more by mistake, when all is done.
+    pub mistake: Option<usize>,
+    /// Frames damaged or cut on their way, per million.
+    pub damage_ppm: u32,
+    /// Frames that arrive at another node too, per million.
+    pub stray_ppm: u32,
+    /// Frames that come again on a later connection, per million.
+    pub replay_ppm: u32,
+}
+
 /// Everything that a seed decides beforehand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Scenario {
@@ -272,6 +293,8 @@ pub struct Scenario {
     pub nemesis: NemesisOptions,
     /// A shape of the network that comes once, while the rest is quiet.
     pub topology: Option<TopologyOptions>,
+    /// The nodes begin with an older program, which is replaced.
+    pub upgrade: Option<UpgradeOptions>,
     /// Clients.
     pub clients: ClientOptions,
     /// Workers.
@@ -287,8 +310,9 @@ impl Scenario {
     #[must_use]
     pub fn of_seed(seed: u64) -> Scenario {
         let settled = Scenario::settled(seed);
-        // Where it is said exactly how soon there must be a leader, nobody comes or goes.
-        if settled.topology.is_some() || settled.has_hangs_alone() {
+        // Where it is said exactly how soon there must be a leader, nobody comes or
+        // goes; and one who replaces programs does nothing else meanwhile.
+        if settled.topology.is_some() || settled.has_hangs_alone() || settled.upgrade.is_some() {
             return settled;
         }
         let mut roll = Tape::of_seed(seed).roll(Domain::Scenario, 20);
@@ -358,6 +382,7 @@ impl Scenario {
             piece_bytes_max: part(9).between(64, 32_768),
             nemesis,
             topology: None,
+            upgrade: upgrade(&mut part(40), nodes),
             clients,
             workers,
             knobs,
@@ -388,6 +413,7 @@ impl Scenario {
             disk: DiskOptions::default(),
             slow_disk: None,
             topology: None,
+            upgrade: None,
             nemesis: NemesisOptions {
                 hang_us: 1_500_000,
                 hang_us_max: 2_500_000,
@@ -484,6 +510,7 @@ impl Scenario {
                 ..NemesisOptions::default()
             },
             topology: None,
+            upgrade: None,
             clients,
             workers,
             knobs: knobs(&mut part(7)),

@@ -24,6 +24,7 @@ use crate::scenario::Scenario;
 use crate::sightings::Sighting;
 use crate::tape::{Domain, Tape};
 use crate::trace::Trace;
+use crate::wires::{Letter, Program, Wires};
 use crate::workers::Worker;
 use crate::workload::{Client, Tree};
 
@@ -34,6 +35,7 @@ mod operator;
 mod perform;
 mod start;
 mod topology;
+mod upgrade;
 
 /// Which planted bug a run has, in a build that has them.
 #[cfg(feature = "planted-bugs")]
@@ -59,6 +61,12 @@ enum Happening {
         to: Place,
         generation: u32,
         message: Message,
+    },
+    Letter {
+        from: Place,
+        to: Place,
+        generation: u32,
+        letter: Box<Letter>,
     },
     Connect {
         a: Place,
@@ -117,6 +125,7 @@ enum Happening {
     Walls(nemesis::Walls),
     Topology(topology::Act),
     LoseDisk,
+    Upgrade(upgrade::Step),
     Heal,
     Judge,
 }
@@ -155,6 +164,7 @@ pub struct Stage {
     machines: Vec<Machine>,
     disks: Disks,
     network: Network,
+    wires: Wires,
     clients: Vec<Client>,
     workers: Vec<Worker>,
     tree: Tree,
@@ -170,6 +180,8 @@ pub struct Stage {
     messages: u64,
     healed: bool,
     content: bool,
+    /// The operator has replaced all programs.
+    upgraded: bool,
     standing: topology::Standing,
     /// Counts how often all walls fell at once.
     era: u32,
@@ -206,7 +218,14 @@ impl Stage {
             })
             .collect();
         let knobs = scenario.knobs;
+        let program = match scenario.upgrade {
+            Some(_) => Program::OLD,
+            None => Program::NEW,
+        };
+        let mut checks = Checks::new(count, scenario.nodes, &knobs);
+        (0..count).for_each(|place| checks.levels.on_program(place, program.supports));
         Stage {
+            wires: Wires::new(count, program, ignores_agreements(planted)),
             planted,
             now_us: 0,
             agenda: Agenda::default(),
@@ -222,7 +241,7 @@ impl Stage {
             tree: Tree::default(),
             operator: scenario.operator.map(Operator::new),
             tape,
-            checks: Checks::new(count, scenario.nodes, &knobs),
+            checks,
             marks: Marks::default(),
             trace,
             notebook: Notebook::default(),
@@ -232,6 +251,7 @@ impl Stage {
             messages: 0,
             healed: false,
             content: false,
+            upgraded: false,
             standing: topology::Standing::default(),
             era: 0,
             woken: (0, 0),
@@ -283,6 +303,7 @@ impl Stage {
         }
         self.summon_nemesis();
         self.summon_operator();
+        self.begin_upgrade();
         self.agenda.put(self.scenario.chaos_us, Happening::Heal);
         while let Some((at_us, happening)) = self.agenda.pop() {
             self.now_us = at_us;
@@ -345,6 +366,12 @@ impl Stage {
                 generation,
                 message,
             } => self.arrive(from, to, generation, message),
+            Happening::Letter {
+                from,
+                to,
+                generation,
+                letter,
+            } => self.on_letter(from, to, generation, *letter),
             Happening::Connect { a, b } => {
                 self.connect(a, b);
                 Ok(())
@@ -429,6 +456,10 @@ impl Stage {
             Happening::Topology(act) => self.on_topology(act),
             Happening::LoseDisk => {
                 self.lose_disk();
+                Ok(())
+            }
+            Happening::Upgrade(step) => {
+                self.on_upgrade(step);
                 Ok(())
             }
             Happening::Heal => {
@@ -539,6 +570,15 @@ impl Stage {
             .max()
             .map(|(_, place)| place)
     }
+}
+
+/// Is it planted that nodes speak their highest wire version to everybody?
+fn ignores_agreements(planted: Planted) -> bool {
+    #[cfg(feature = "planted-bugs")]
+    let ignores = planted == Some(precentor_core::planted::Bug::VersionNotAgreed);
+    #[cfg(not(feature = "planted-bugs"))]
+    let ignores = planted.is_some();
+    ignores
 }
 
 /// What a panic said.

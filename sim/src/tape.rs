@@ -116,6 +116,9 @@ domains! {
     ChangeCancelled fault "change of the membership cancelled by another",
     ChangesAtOnce fault "two changes of the membership ordered at once",
     DiskLost fault "disk lost for good",
+    WireDamage fault "frame damaged or cut on its way",
+    WireStray fault "frame arrived at another node",
+    WireReplay fault "frame of an earlier connection came again",
 }
 
 /// One fault that happened: the `nth` decision of a lane went the unusual way.

@@ -356,6 +356,7 @@ impl Scenario {
         Scenario {
             chaos_us: self.chaos_us + topology.length_us_max(),
             topology: Some(topology),
+            upgrade: None,
             // A node under repair reaches others and is no help to them.
             disk: DiskOptions {
                 rot_ppm: 0,

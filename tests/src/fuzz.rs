@@ -1,9 +1,12 @@
 //! What the fuzzers try, as plain functions, so that ordinary tests replay
 //! their corpus. A function panics if what it claims does not hold.
 
-use precentor_core::ids::{ClusterId, NodeId};
+use precentor_core::feature::FeatureLevel;
+use precentor_core::ids::{ClusterId, Incarnation, NodeId};
 use precentor_core::wire::frame::{FrameDecoder, encode_frame};
+use precentor_core::wire::hello::{HELLO_BYTES, Hello, WireRange, WireVersion};
 use precentor_core::wire::log_writer::SEGMENT_BYTES_MIN;
+use precentor_core::wire::message;
 use precentor_core::wire::record::LogIdentity;
 use precentor_core::wire::recover::recover;
 
@@ -33,6 +36,50 @@ pub fn frame(data: &[u8]) {
         stream.starts_with(&again),
         "what arrived is not what was sent"
     );
+}
+
+/// The bytes are what a peer says first.
+///
+/// # Panics
+/// If they are taken for a hello that they are not, or answering them panics.
+pub fn hello(data: &[u8]) {
+    let Ok(theirs) = Hello::decode(data) else {
+        return;
+    };
+    assert_eq!(
+        theirs.encode(),
+        data[..HELLO_BYTES as usize],
+        "a hello was misread"
+    );
+    let ours = Hello {
+        versions: WireRange::OURS,
+        cluster: IDENTITY.cluster,
+        from: IDENTITY.node,
+        incarnation: Incarnation(IDENTITY.incarnation),
+        to: NodeId(2),
+        supports: FeatureLevel::LATEST,
+        requires: FeatureLevel::FOUNDING,
+        nonce: 1,
+    };
+    if let Ok(agreement) = ours.agree(&theirs, |node| node == NodeId(2)) {
+        assert_eq!(agreement.peer, NodeId(2));
+        let version = agreement.version;
+        assert!(version >= ours.versions.min && version <= ours.versions.max);
+        assert!(version >= theirs.versions.min && version <= theirs.versions.max);
+    }
+}
+
+/// The bytes are a message of either version, as their first byte says.
+///
+/// # Panics
+/// If what decodes does not encode to what decodes to the same.
+pub fn peer_message(data: &[u8]) {
+    for version in [WireVersion::FIRST, WireVersion::SECOND] {
+        if let Ok(found) = message::decode(data, version) {
+            let again = message::decode(&message::encode(&found, version), version);
+            assert_eq!(again.as_ref(), Ok(&found), "a message changed on its way");
+        }
+    }
 }
 
 fn bodies(stream: &[u8], piece: usize) -> Vec<Vec<u8>> {

@@ -343,6 +343,7 @@ pub fn words_of_body(entry: &LogEntry) -> String {
             format!("expire {}", list(leases.collect()))
         }
         Command::Tick => "tick".into(),
+        Command::RaiseLevel { to } => format!("raise to {to}"),
     }
 }
 
@@ -493,6 +494,7 @@ fn words_of_outcome(outcome: &Outcome) -> String {
         Outcome::Released => "released".into(),
         Outcome::Expired { count } => format!("{count} expired"),
         Outcome::Ticked { count } => format!("{count} moved"),
+        Outcome::LevelRaised => "raised".into(),
         Outcome::Rejected(rejection) => format!("rejected: {rejection}"),
     }
 }

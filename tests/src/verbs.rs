@@ -8,6 +8,7 @@
 //! copy n1->n2 NAME   replay NAME                     cut n1 n2 | n1->n2   heal   down|up n1 peer n2
 //! disk n1 reads-by-hand|reads-by-itself   read-log n1 old entries wait for the script
 //! disk n1 manual|auto|unreadable   durable n1 [COUNT]   fail-write n1   lose n1 from i3
+//! program n1 2                                       can do level 2 from its next start on
 //! crash n1 [keeping COUNT]   kill n1   restart n1    power lost; sockets closed too; again
 //! handover n1 [to n2]   stop n1   snapshot n1         open n1   session s2
 //! submit n1 q1 [ack q1] PATH[@INPUT] [needs|wants PATH] [class C] [delay 5s] [engine E] + …
@@ -32,6 +33,7 @@ use precentor_core::command::{Command, Entry};
 use precentor_core::driver::Recovered;
 use precentor_core::entry::{ChainHash, EntryKind, HardState, LogEntry};
 use precentor_core::event::{Event, Order};
+use precentor_core::feature::FeatureLevel;
 use precentor_core::ids::{LogIndex, NodeId, Sequence, Term};
 use precentor_core::principal::Principal;
 use precentor_core::time::Stamp;
@@ -60,6 +62,11 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
         }
         "seed" => world.seed = words.number("")?,
         "knob" => knob(world, &mut words)?,
+        "program" => {
+            let node = words.node()?;
+            let level = u16::try_from(words.number("")?)?;
+            world.programs.insert(node, FeatureLevel(level));
+        }
         "given" => given(world, &mut words)?,
         "show" => match words.need("what to show")? {
             "heartbeats" => world.trace.show.heartbeats = true,
@@ -317,7 +324,7 @@ fn network(world: &mut World, line: &str) -> Result<()> {
             let peer = words.node()?;
             let event = match down {
                 true => Event::PeerDown { peer },
-                false => Event::PeerUp { peer },
+                false => world.peer_up(peer),
             };
             world.turn(node, vec![event])?;
         }

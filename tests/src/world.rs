@@ -9,6 +9,7 @@ use precentor_core::action::Action;
 use precentor_core::config::{Config, Knobs};
 use precentor_core::driver::{Driver, Host, Recovered};
 use precentor_core::event::{Event, Now};
+use precentor_core::feature::FeatureLevel;
 use precentor_core::ids::{ClusterId, Incarnation, NodeId, SessionId, Ticket};
 use precentor_core::message::Message;
 use precentor_core::principal::Principal;
@@ -20,6 +21,10 @@ use crate::trace::{Seen, Trace, words_of_message};
 
 /// Turns that one command may cause: more is a node that spins.
 const TURNS_MAX: u32 = 20_000;
+
+/// What a program can do of which a story does not tell: so that no story has an
+/// entry that it is not about.
+const LEVEL: FeatureLevel = FeatureLevel::FOUNDING;
 
 /// Takes a turn's actions down.
 #[derive(Debug, Default)]
@@ -50,6 +55,8 @@ pub struct Machine {
     pub incarnation: Incarnation,
     clock: Time,
     starts: u64,
+    /// What the program that it runs can do.
+    supports: FeatureLevel,
     /// It has nothing of the cluster's founding: it came later, or with a new disk.
     joined: bool,
     seen: Option<Seen>,
@@ -73,6 +80,8 @@ pub struct World {
     pub machines: BTreeMap<NodeId, Machine>,
     /// What is on its way, oldest first.
     pub wires: VecDeque<Flight>,
+    /// What the programs can do that nodes start next.
+    pub programs: BTreeMap<NodeId, FeatureLevel>,
     /// Links that lose everything.
     pub cuts: BTreeSet<(NodeId, NodeId)>,
     /// Messages kept for later.
@@ -157,6 +166,7 @@ impl World {
             incarnation,
             clock: Time(0),
             starts: 0,
+            supports: LEVEL,
             joined,
             seen: None,
         }
@@ -174,6 +184,7 @@ impl World {
         #[cfg(feature = "planted-bugs")]
         let planted = self.planted;
         let seed = self.seed;
+        let supports = self.programs.get(&node).copied().unwrap_or(LEVEL);
         let machine = self.machine(node)?;
         if machine.driver.is_some() {
             bail!("{node} runs already");
@@ -185,6 +196,8 @@ impl World {
         let mut config = Config::new(ClusterId([7; 16]), node, founders, seed);
         config.knobs = knobs;
         config.incarnation = machine.incarnation;
+        config.supports = supports;
+        machine.supports = supports;
         #[cfg(feature = "planted-bugs")]
         {
             config.planted = planted;
@@ -194,6 +207,14 @@ impl World {
         machine.seen = Some(Seen::of(&driver));
         machine.driver = Some(driver);
         Ok(())
+    }
+
+    /// The connection to a peer opens, and its hello says what its program can do.
+    #[must_use]
+    pub fn peer_up(&self, peer: NodeId) -> Event {
+        let machine = self.machines.get(&peer);
+        let supports = machine.map_or(LEVEL, |machine| machine.supports);
+        Event::PeerUp { peer, supports }
     }
 
     /// Opens the connections of a node to all others that run.
@@ -206,8 +227,8 @@ impl World {
             .collect();
         for peer in peers {
             if !self.cuts.contains(&(node, peer)) {
-                self.turn(node, vec![Event::PeerUp { peer }])?;
-                self.turn(peer, vec![Event::PeerUp { peer: node }])?;
+                self.turn(node, vec![self.peer_up(peer)])?;
+                self.turn(peer, vec![self.peer_up(node)])?;
             }
         }
         Ok(())

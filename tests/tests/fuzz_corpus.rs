@@ -8,8 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use precentor_core::entry::{ChainHash, EntryKind, HardState, LogEntry, WriteBatch};
-use precentor_core::ids::{LogIndex, NodeId, Term};
+use precentor_core::feature::FeatureLevel;
+use precentor_core::ids::{Incarnation, LogIndex, NodeId, Term};
+use precentor_core::message::{Append, Body, LogPosition, Message};
 use precentor_core::wire::frame::encode_frame;
+use precentor_core::wire::hello::{Hello, WireRange, WireVersion};
 use precentor_core::wire::log_writer::{LogWriter, SEGMENT_BYTES_MIN, Step};
 use precentor_core::wire::recover::{RecoverError, Recovered, recover};
 use precentor_tests::fuzz;
@@ -112,6 +115,84 @@ fn recovered(mut bytes: &[u8]) -> Result<Recovered, RecoverError> {
         .zip(1..)
         .map(|(file, number)| (number, &file[..]));
     recover(fuzz::IDENTITY, SEGMENT_BYTES_MIN, numbered)
+}
+
+fn a_hello() -> Vec<u8> {
+    Hello {
+        versions: WireRange::OURS,
+        cluster: fuzz::IDENTITY.cluster,
+        from: NodeId(2),
+        incarnation: Incarnation(5),
+        to: NodeId(1),
+        supports: FeatureLevel(2),
+        requires: FeatureLevel(1),
+        nonce: 9,
+    }
+    .encode()
+}
+
+/// Three entries, the last of a later term.
+fn an_append(version: WireVersion) -> Vec<u8> {
+    let mut chain = ChainHash(7);
+    let entries = [(5, 2), (6, 2), (7, 3)].map(|(index, term)| {
+        let entry = LogEntry {
+            index: LogIndex(index),
+            term: Term(term),
+            chain,
+            kind: EntryKind::Command,
+            body: b"a command"[..].into(),
+        };
+        chain = entry.chain_after();
+        entry
+    });
+    let append = Append {
+        previous: LogPosition {
+            term: Term(2),
+            index: LogIndex(4),
+        },
+        entries: entries.to_vec(),
+        commit: LogIndex(4),
+        held_by_all: LogIndex(3),
+        round: 1,
+        state_hash: None,
+    };
+    let message = Message {
+        term: Term(3),
+        incarnation: Incarnation(5),
+        body: Body::Append(append),
+    };
+    precentor_core::wire::message::encode(&message, version)
+}
+
+#[test]
+fn hellos_and_messages_of_the_corpus_hold() {
+    for (target, check) in [
+        ("hello", fuzz::hello as fn(&[u8])),
+        ("message", fuzz::peer_message),
+    ] {
+        let files = corpus(target);
+        assert!(files.len() >= 2, "only {} files of {target}", files.len());
+        for (path, bytes) in files {
+            println!("{}", path.display());
+            check(&bytes);
+        }
+    }
+}
+
+#[test]
+fn hellos_and_messages_are_sent_today_as_they_were_when_the_corpus_was_made() {
+    let bytes = a_hello();
+    assert_eq!(sample("hello", "of-n2", &bytes), bytes);
+    let mut later = bytes;
+    later.extend([1; 30]);
+    sample("hello", "of-a-later-program", &later);
+    for (version, name) in [
+        (WireVersion::FIRST, "append-1"),
+        (WireVersion::SECOND, "append-2"),
+    ] {
+        let bytes = an_append(version);
+        assert_eq!(sample("message", name, &bytes), bytes, "{name}");
+    }
 }
 
 #[test]

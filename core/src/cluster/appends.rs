@@ -4,8 +4,6 @@
 use super::{ClusterCoordinator, Next, Role};
 use crate::action::Violation;
 use crate::cx::Cx;
-#[cfg(feature = "planted-bugs")]
-use crate::ids::LogIndex;
 use crate::ids::{NodeId, Term};
 use crate::marks::Mark;
 use crate::message::{Append, Body};

@@ -212,7 +212,8 @@ impl GenerationCoordinator {
             | Command::Fail { .. }
             | Command::Release { .. }
             | Command::Expire { .. }
-            | Command::Tick => {}
+            | Command::Tick
+            | Command::RaiseLevel { .. } => {}
         }
     }
 

@@ -69,6 +69,17 @@ impl ContextManager {
         };
         #[cfg(feature = "planted-bugs")]
         let entry = self.diverge(entry);
+        if let Command::RaiseLevel { to } = &entry.command
+            && *to > self.config.supports
+        {
+            // Whoever goes on by older rules would differ from the next entry on.
+            self.halt(Violation::LevelBeyondProgram {
+                index,
+                required: *to,
+                supported: self.config.supports,
+            });
+            return logged.body.count();
+        }
         let took_over = match &entry.command {
             Command::TakeOver { term, .. } => Some(*term),
             _ => None,
@@ -94,6 +105,10 @@ impl ContextManager {
         if self.tick == Some(index) {
             self.tick = None;
         }
+        if applied.outcome == Outcome::LevelRaised {
+            self.marks.hit(Mark::LevelRaised);
+        }
+        self.levels.on_applied(index);
         if let Some(ticket) = self.pending.remove(&index) {
             self.outbox.answer(
                 ticket,

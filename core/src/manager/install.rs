@@ -2,10 +2,10 @@
 //! its image is whole, completed by the bodies that this node lacks, and taken
 //! over when all of it is on disk. Until then nothing of it shows.
 
-use super::recover::state_of;
+use super::recover::{RecoverError, state_of};
 use super::{ContextManager, cx};
 
-use crate::action::Action;
+use crate::action::{Action, Violation};
 use crate::bytes::Bytes;
 use crate::digest::Digest;
 use crate::event::Now;
@@ -34,7 +34,7 @@ impl ContextManager {
         if meta.index <= self.applied {
             return;
         }
-        match state_of(snapshot) {
+        match state_of(snapshot, self.config.supports) {
             Ok(queue) => {
                 self.installing = Some(Installing {
                     meta,
@@ -45,6 +45,15 @@ impl ContextManager {
                 });
                 self.look_for_bodies();
             }
+            Err(RecoverError::LevelBeyondProgram {
+                index,
+                required,
+                supported,
+            }) => self.halt(Violation::LevelBeyondProgram {
+                index,
+                required,
+                supported,
+            }),
             Err(_) => self.cluster.refuse_image(&mut cx!(self, now)),
         }
     }

@@ -5,6 +5,7 @@ mod apply;
 mod feeds;
 mod hand_over;
 mod install;
+mod levels;
 mod members;
 mod reads;
 mod recover;
@@ -42,6 +43,7 @@ use crate::wire;
 use feeds::Feeds;
 use hand_over::HandingOver;
 use install::Installing;
+use levels::Levels;
 use reads::Reads;
 pub use recover::{Kept, RecoverError, Recovered};
 use snapshots::Snapshots;
@@ -93,6 +95,8 @@ pub(crate) struct ContextManager {
     /// Who waits for the outcome of an unsafe recovery.
     recovering: Option<Recovering>,
     epoch: Option<Epoch>,
+    /// What the programs of connected members can do.
+    levels: Levels,
     /// A `Tick` that is proposed and not applied.
     tick: Option<LogIndex>,
     feeds: Feeds,
@@ -149,7 +153,7 @@ impl ContextManager {
         #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
         let mut queue = match &snapshot {
             None => QueueManager::new(config.knobs.rules()),
-            Some(snapshot) => recover::state_of(snapshot)?,
+            Some(snapshot) => recover::state_of(snapshot, config.supports)?,
         };
         #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
         let mut outbox = Outbox::new(last, hard_state);
@@ -195,6 +199,7 @@ impl ContextManager {
             handing_over: HandingOver::default(),
             recovering: None,
             epoch: None,
+            levels: Levels::default(),
             tick: None,
             feeds: Feeds::default(),
             installing: None,
@@ -231,11 +236,13 @@ impl ContextManager {
                 }
                 self.cluster.on_message(from, message, &mut cx!(self, now));
             }
-            Event::PeerUp { peer } => {
+            Event::PeerUp { peer, supports } => {
+                self.levels.on_peer_up(peer, supports);
                 self.health.on_connection(peer, true);
                 self.cluster.on_peer_up(peer);
             }
             Event::PeerDown { peer } => {
+                self.levels.on_peer_down(peer);
                 self.health.on_connection(peer, false);
                 self.cluster.on_peer_down(peer, &mut cx!(self, now));
             }
@@ -375,6 +382,7 @@ impl ContextManager {
     fn on_deposed(&mut self) {
         self.failover.on_deposed();
         self.epoch = None;
+        self.levels.on_deposed();
         self.tick = None;
         for (_, ticket) in std::mem::take(&mut self.pending) {
             self.marks.hit(Mark::ProposalUnknown);
@@ -397,6 +405,7 @@ impl ContextManager {
         if !self.failover.may_serve() || self.cluster.is_yielding() {
             return;
         }
+        self.raise_level(now);
         let timer_due = self
             .queue
             .next_timer()

@@ -3,6 +3,7 @@
 use crate::config::ConfigError;
 use crate::digest::StateHash;
 use crate::entry::{ChainHash, EntryKind, HardState, LogEntry};
+use crate::feature::FeatureLevel;
 use crate::ids::{LogIndex, Term};
 use crate::log::{Log, LogStart};
 use crate::message::LogPosition;
@@ -105,6 +106,18 @@ pub enum RecoverError {
         /// What is wrong.
         reason: crate::queue::DecodeError,
     },
+    /// The snapshot is of a cluster whose rules this program does not know.
+    #[error(
+        "the snapshot of {index} is of a cluster at {required}, and this program can do {supported}; run one that can do {required}"
+    )]
+    LevelBeyondProgram {
+        /// Its index.
+        index: LogIndex,
+        /// The level in force.
+        required: FeatureLevel,
+        /// The highest that this program can do.
+        supported: FeatureLevel,
+    },
     /// The snapshot holds another state than it says.
     #[error(
         "the snapshot of {index} says that its state is {:032x} and holds {:032x}; restore this node from its peers", expected.0, found.0
@@ -119,8 +132,11 @@ pub enum RecoverError {
     },
 }
 
-/// The state in a snapshot.
-pub(super) fn state_of(snapshot: &Snapshot) -> Result<QueueManager, RecoverError> {
+/// The state in a snapshot, if a program that can do `supported` may go on with it.
+pub(super) fn state_of(
+    snapshot: &Snapshot,
+    supported: FeatureLevel,
+) -> Result<QueueManager, RecoverError> {
     let SnapshotMeta { index, state, .. } = snapshot.meta;
     let queue = QueueManager::from_image(&snapshot.image)
         .map_err(|reason| RecoverError::Snapshot { index, reason })?;
@@ -129,6 +145,13 @@ pub(super) fn state_of(snapshot: &Snapshot) -> Result<QueueManager, RecoverError
             index,
             expected: state,
             found: queue.state_hash(),
+        });
+    }
+    if queue.level() > supported {
+        return Err(RecoverError::LevelBeyondProgram {
+            index,
+            required: queue.level(),
+            supported,
         });
     }
     Ok(queue)

@@ -195,6 +195,8 @@ impl ContextManager {
             last: self.log.last().index,
             commit: self.cluster.commit(),
             applied: self.applied,
+            level: self.queue.level(),
+            supports: self.config.supports,
             t: self.queue.now(),
             membership: (**self.log.membership()).clone(),
             removed: self.cluster.is_removed(self.log.membership_index()),
@@ -221,8 +223,9 @@ fn refusal_of(command: &Command, request: Option<RequestId>) -> Option<String> {
         Command::TakeOver { .. }
         | Command::Claim { .. }
         | Command::Expire { .. }
-        | Command::Tick => {
-            Some("only the leader itself proposes take-overs, claims, expiries and ticks".into())
-        }
+        | Command::Tick
+        | Command::RaiseLevel { .. } => Some(
+            "only the leader itself proposes take-overs, claims, expiries, ticks and levels".into(),
+        ),
     }
 }

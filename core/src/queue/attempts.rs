@@ -289,10 +289,10 @@ impl QueueManager {
         message: Option<&str>,
         retry_after_ms: Option<u64>,
     ) -> AfterFailure {
-        let (rules, now) = (self.rules, self.head.now);
+        let (level, rules, now) = (self.level, self.rules, self.head.now);
         // At rest first: a job that ends must not be running in any index.
         let (place, verdict) = self.jobs.change(id, &mut self.timers, |job| {
-            let verdict = judge(&rules, id, job, class, message, retry_after_ms);
+            let verdict = judge(level, &rules, id, job, class, message, retry_after_ms);
             job.phase = match verdict {
                 Verdict::Retry { delay_ms } if delay_ms > 0 => Phase::Delayed {
                     until: now.plus_ms(delay_ms),

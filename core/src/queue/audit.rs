@@ -99,6 +99,7 @@ pub(super) fn words_of_command(command: &Command) -> String {
             words
         }
         Command::Tick => "tick".to_owned(),
+        Command::RaiseLevel { to } => format!("raise the cluster to {to}"),
     }
 }
 
@@ -121,7 +122,7 @@ pub(super) fn words(asked: &str, entry: &Entry, outcome: &Outcome) -> String {
                 add(&mut words, format_args!(" {} {:?}", item.job, item.how));
             }
         }
-        Outcome::Registered => words.push_str(": done"),
+        Outcome::Registered | Outcome::LevelRaised => words.push_str(": done"),
         Outcome::Claimed(results) => {
             words.push(':');
             let Command::Claim { claims } = &entry.command else {

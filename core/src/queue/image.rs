@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::address::Address;
 use crate::config::Rules;
 use crate::digest::StateHash;
+use crate::feature::FeatureLevel;
 use crate::ids::{JobId, Sequence, SessionId, WorkerId};
 use crate::job::WorkerSpec;
 
@@ -22,14 +23,28 @@ use super::table::Table;
 use super::timers::Timer;
 use super::{Head, QueueManager, tag};
 
-/// The layout that this version writes.
-pub(super) const VERSION: u32 = 1;
+/// The layout of a state at the founding level, which every program reads.
+const FOUNDING_LAYOUT: u32 = 1;
+/// The layout since there are levels: the level stands before the rules.
+const LEVELS_LAYOUT: u32 = 2;
+
+/// What an image of a state at a level begins with.
+pub(super) fn beginning(level: FeatureLevel) -> Vec<u8> {
+    if level == FeatureLevel::FOUNDING {
+        return FOUNDING_LAYOUT.to_le_bytes().to_vec();
+    }
+    let mut bytes = LEVELS_LAYOUT.to_le_bytes().to_vec();
+    bytes.extend_from_slice(&level.0.to_le_bytes());
+    bytes
+}
 
 /// Why bytes are not a state.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DecodeError {
     /// Another layout.
-    #[error("the image has layout {found}; this version reads {VERSION}")]
+    #[error(
+        "the image has layout {found}; this version reads {FOUNDING_LAYOUT} to {LEVELS_LAYOUT}"
+    )]
     Version {
         /// Which.
         found: u32,
@@ -102,8 +117,7 @@ impl QueueManager {
             workers: self.workers.rows(),
             hash: self.state_hash(),
         };
-        let bytes = VERSION.to_le_bytes().to_vec();
-        postcard::to_extend(&image, bytes).expect("our own types serialise")
+        postcard::to_extend(&image, beginning(self.level)).expect("our own types serialise")
     }
 
     /// The state of an image.
@@ -118,10 +132,20 @@ impl QueueManager {
         let (version, bytes) = bytes
             .split_first_chunk()
             .ok_or_else(|| malformed("it is shorter than its version"))?;
-        let found = u32::from_le_bytes(*version);
-        if found != VERSION {
-            return Err(DecodeError::Version { found });
-        }
+        let (level, bytes) = match u32::from_le_bytes(*version) {
+            FOUNDING_LAYOUT => (FeatureLevel::FOUNDING, bytes),
+            LEVELS_LAYOUT => {
+                let (level, bytes) = bytes
+                    .split_first_chunk()
+                    .ok_or_else(|| malformed("it is shorter than its level"))?;
+                let level = FeatureLevel(u16::from_le_bytes(*level));
+                if level <= FeatureLevel::FOUNDING {
+                    return Err(malformed("its level needs no layout of its own"));
+                }
+                (level, bytes)
+            }
+            found => return Err(DecodeError::Version { found }),
+        };
         let (image, rest) = postcard::take_from_bytes::<Image>(bytes)
             .map_err(|error| malformed(&error.to_string()))?;
         if !rest.is_empty() {
@@ -129,7 +153,7 @@ impl QueueManager {
         }
         let hash = image.hash;
         let queue = image
-            .build()
+            .build(level)
             .map_err(|reason| DecodeError::Inconsistent { reason })?;
         if queue.state_hash() != hash {
             return Err(DecodeError::Inconsistent {
@@ -146,10 +170,11 @@ impl QueueManager {
 
 impl Image {
     /// Makes the indexes. What they rely on is checked before, the rest after.
-    fn build(self) -> Result<QueueManager, String> {
+    fn build(self, level: FeatureLevel) -> Result<QueueManager, String> {
         self.check_names()?;
         let mut queue = QueueManager::new(self.rules);
         queue.head = self.head;
+        queue.level = level;
         queue.finished = FinishedJobs::new(Table::from_rows(tag::FINISHED, self.finished));
         queue.places = Places::new(
             Table::from_rows(tag::ADDRESSES, self.addresses),

@@ -44,6 +44,7 @@ use crate::bytes::Bytes;
 use crate::command::{AuditRecord, Command, Entry, Outcome, Rejection};
 use crate::config::Rules;
 use crate::digest::{Digest, StateHash};
+use crate::feature::FeatureLevel;
 use crate::ids::{FinishNumber, JobId, LogIndex, SessionId, Term, WorkerId};
 use crate::job::WorkerSpec;
 use crate::limits::TIMERS_PER_ENTRY_MAX;
@@ -76,6 +77,7 @@ mod tag {
     pub(super) const SESSIONS: u64 = 8;
     pub(super) const REPLIES: u64 = 9;
     pub(super) const WORKERS: u64 = 10;
+    pub(super) const LEVEL: u64 = 11;
 }
 
 /// What came of an entry.
@@ -124,6 +126,8 @@ struct Totals {
 pub struct QueueManager {
     rules: Rules,
     head: Head,
+    /// Which rules are in force.
+    level: FeatureLevel,
     jobs: Jobs,
     finished: FinishedJobs,
     places: Places,
@@ -153,6 +157,7 @@ impl QueueManager {
                 audit: Digest::ZERO,
                 totals: Totals::default(),
             },
+            level: FeatureLevel::FOUNDING,
             jobs: Jobs::new(tag::JOBS),
             finished: FinishedJobs::new(Table::new(tag::FINISHED)),
             places: Places::new(Table::new(tag::ADDRESSES), Table::new(tag::CONTEXTS)),
@@ -234,7 +239,19 @@ impl QueueManager {
             self.workers.hash(),
         ];
         let head = hash_of(tag::HEAD, &(&self.rules, &self.head));
-        StateHash(tables.into_iter().fold(head, u128::wrapping_add))
+        // Programs that know no levels compute the hash of the first one without it.
+        let level = match self.level {
+            FeatureLevel::FOUNDING => 0,
+            level => hash_of(tag::LEVEL, &level),
+        };
+        let first = head.wrapping_add(level);
+        StateHash(tables.into_iter().fold(first, u128::wrapping_add))
+    }
+
+    /// Which rules are in force.
+    #[must_use]
+    pub fn level(&self) -> FeatureLevel {
+        self.level
     }
 
     /// Makes this replica break a rule, for the simulator to notice.
@@ -341,6 +358,7 @@ impl QueueManager {
                 self.expire(leases).map(|count| Outcome::Expired { count })
             }
             Command::Tick => Ok(Outcome::Ticked { count: self.tick() }),
+            Command::RaiseLevel { to } => self.raise_level(*to).map(|()| Outcome::LevelRaised),
         };
         match done {
             Ok(Outcome::Ticked { count }) => {
@@ -353,6 +371,16 @@ impl QueueManager {
             }
             Err(rejection) => (Outcome::Rejected(rejection), None),
         }
+    }
+
+    /// The rules of a level hold from the next entry on. They never go back.
+    fn raise_level(&mut self, to: FeatureLevel) -> Result<(), Rejection> {
+        let current = self.level;
+        if to <= current {
+            return Err(Rejection::LevelNotHigher { to, current });
+        }
+        self.level = to;
+        Ok(())
     }
 
     /// Fires the timers that are due, up to the limit; says how many.

@@ -6,7 +6,7 @@ use crate::digest::StateHash;
 
 use super::QueueManager;
 use super::frozen::write;
-use super::image::VERSION;
+use super::image::beginning;
 use super::table::Imaged;
 
 /// An image under way.
@@ -40,7 +40,7 @@ impl QueueManager {
     pub fn begin_image(&mut self) -> StateHash {
         assert!(!self.is_imaging(), "one image is taken at a time");
         let hash = self.state_hash();
-        let mut head = VERSION.to_le_bytes().to_vec();
+        let mut head = beginning(self.level);
         write(&mut head, &self.rules);
         write(&mut head, &self.head);
         #[cfg(feature = "planted-bugs")]

@@ -2,6 +2,7 @@
 //! queue, only counts.
 
 use crate::config::Rules;
+use crate::feature::FeatureLevel;
 use crate::ids::JobId;
 use crate::job::{DeadReason, FailureClass};
 
@@ -24,6 +25,7 @@ pub(super) enum Verdict {
 /// Counts a failure against a job, if it counts, and judges. `message` is kept
 /// as the job's last error.
 pub(super) fn judge(
+    level: FeatureLevel,
     rules: &Rules,
     id: JobId,
     job: &mut Job,
@@ -51,11 +53,11 @@ pub(super) fn judge(
                     message: last_error(),
                 });
             }
-            let delay_ms = backoff_ms(rules, id, job).max(retry_after_ms);
+            let delay_ms = backoff_ms(rules, id, job, job.failures).max(retry_after_ms);
             Verdict::Retry { delay_ms }
         }
         FailureClass::Busy => Verdict::Retry {
-            delay_ms: backoff_ms(rules, id, job).max(retry_after_ms),
+            delay_ms: backoff_ms(rules, id, job, job.failures).max(retry_after_ms),
         },
         FailureClass::WorkerLost => {
             job.crashes += 1;
@@ -63,8 +65,15 @@ pub(super) fn judge(
                 return Verdict::Dead(DeadReason::Crashes { count: job.crashes });
             }
             // Another worker may take it at once: the worker was lost, not the input.
+            // A second loss speaks against the input: it must not take a worker
+            // down whenever one comes back (before this level it did).
+            let suspect = level >= FeatureLevel::CRASHES_WAIT && job.crashes > 1;
+            let wait_ms = match suspect {
+                true => backoff_ms(rules, id, job, job.crashes - 1),
+                false => 0,
+            };
             Verdict::Retry {
-                delay_ms: retry_after_ms,
+                delay_ms: wait_ms.max(retry_after_ms),
             }
         }
         FailureClass::Drained => Verdict::Retry {
@@ -73,10 +82,10 @@ pub(super) fn judge(
     }
 }
 
-/// base · 2^(failures − 1), at most the cap, and a quarter more or less by a
+/// base · 2^(count − 1), at most the cap, and a quarter more or less by a
 /// hash of job and attempt: jobs that failed together do not come back together.
-fn backoff_ms(rules: &Rules, id: JobId, job: &Job) -> u64 {
-    let doublings = job.failures.saturating_sub(1).min(63);
+fn backoff_ms(rules: &Rules, id: JobId, job: &Job, count: u32) -> u64 {
+    let doublings = count.saturating_sub(1).min(63);
     let full = u128::from(rules.retry_base_ms) << doublings;
     let delay = full.min(u128::from(rules.retry_cap_ms));
     let spread = delay / 2 + 1;
@@ -92,10 +101,9 @@ mod tests {
     #[test]
     fn the_wait_doubles_up_to_the_cap_with_a_quarter_of_jitter() {
         let rules = rules();
-        let mut job = a_job();
+        let job = a_job();
         for (failures, expected) in [(1, 1_000), (2, 2_000), (4, 8_000), (40, 300_000)] {
-            job.failures = failures;
-            let delay = backoff_ms(&rules, JobId(9), &job);
+            let delay = backoff_ms(&rules, JobId(9), &job, failures);
             assert!(
                 delay >= expected - expected / 4 && delay <= expected + expected / 4,
                 "{failures} failures wait {delay} ms"
@@ -105,10 +113,9 @@ mod tests {
 
     #[test]
     fn jobs_that_failed_together_do_not_come_back_together() {
-        let mut job = a_job();
-        job.failures = 1;
-        let one = backoff_ms(&rules(), JobId(1), &job);
-        let two = backoff_ms(&rules(), JobId(2), &job);
+        let job = a_job();
+        let one = backoff_ms(&rules(), JobId(1), &job, 1);
+        let two = backoff_ms(&rules(), JobId(2), &job, 1);
         assert_ne!(one, two);
     }
 
@@ -116,6 +123,7 @@ mod tests {
     fn a_wait_without_bound_is_cut() {
         let mut job = a_job();
         let verdict = judge(
+            FeatureLevel::FOUNDING,
             &rules(),
             JobId(1),
             &mut job,
@@ -130,5 +138,26 @@ mod tests {
             }
         );
         assert_eq!((job.failures, job.crashes), (0, 0), "busy is not counted");
+    }
+
+    #[test]
+    fn a_second_lost_worker_delays_a_job_since_level_2_and_the_first_never() {
+        for (level, second_waits) in [(FeatureLevel(1), false), (FeatureLevel(2), true)] {
+            let mut job = a_job();
+            let mut lose = || {
+                let lost = FailureClass::WorkerLost;
+                match judge(level, &rules(), JobId(1), &mut job, lost, None, None) {
+                    Verdict::Retry { delay_ms } => delay_ms,
+                    Verdict::Dead(reason) => panic!("dead too early: {reason:?}"),
+                }
+            };
+            assert_eq!(lose(), 0, "{level}: the first loss is the worker's");
+            let waited_ms = lose();
+            let (least, most) = if second_waits { (750, 1_250) } else { (0, 0) };
+            assert!(
+                (least..=most).contains(&waited_ms),
+                "{level}: {waited_ms} ms"
+            );
+        }
     }
 }

@@ -3,7 +3,16 @@
 //!
 //! `[len u32][crc32c u32][body]`, little-endian; the checksum covers the length
 //! and the body. TCP's own checksum lets about one error in 65,536 through.
+//!
+//! From wire version 2 on the checksum is a *seal*: it covers, besides, which
+//! connection and direction a frame was sent on and how many went before it,
+//! which both ends know and nobody sends. A frame that comes again, out of its
+//! order, or over another connection does not open. That is a guard against
+//! accidents (a proxy, a mixed-up buffer); against a forger stands encryption.
 
+use twox_hash::XxHash3_64 as Hasher;
+
+use super::hello::Hello;
 use crate::limits::FRAME_BYTES_MAX;
 
 /// Bytes before a frame's body.
@@ -41,10 +50,83 @@ pub enum FrameError {
         /// Announced.
         expected: u32,
     },
+    /// A frame that this connection has carried before.
+    #[error("frame {frame} came again in the place of frame {expected}; close the connection")]
+    Replayed {
+        /// Which it is.
+        frame: u64,
+        /// Which was due.
+        expected: u64,
+    },
+}
+
+/// How far back a frame that does not open is looked for among those before it.
+const REPLAYS_LOOKED_FOR: u64 = 64;
+
+/// Names one direction of one connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SealKey(u64);
+
+impl SealKey {
+    /// The direction from the end that said `from` to the one that said `to`.
+    #[must_use]
+    pub fn of(from: &Hello, to: &Hello) -> SealKey {
+        let numbers = [from.from.0, from.nonce, to.from.0, to.nonce];
+        let mut named = from.cluster.0.to_vec();
+        named.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+        SealKey(Hasher::oneshot(&named))
+    }
+
+    /// What the checksum of a frame begins with.
+    fn begin(self, frame: u64) -> u32 {
+        crc32c::crc32c_append(crc32c::crc32c(&self.0.to_le_bytes()), &frame.to_le_bytes())
+    }
+}
+
+/// Seals, or opens, the frames of one direction in their order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Seal {
+    key: SealKey,
+    frame: u64,
+}
+
+impl Seal {
+    /// Before the first frame.
+    #[must_use]
+    pub fn new(key: SealKey) -> Seal {
+        Seal::at(key, 0)
+    }
+
+    /// Before the frame of a number.
+    #[must_use]
+    pub fn at(key: SealKey, frame: u64) -> Seal {
+        Seal { key, frame }
+    }
+
+    fn begin(&self) -> u32 {
+        self.key.begin(self.frame)
+    }
 }
 
 /// Appends one frame with `body` to `out`.
+///
+/// # Errors
+/// If no frame can hold it.
 pub fn encode_frame(body: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
+    encode(body, 0, out)
+}
+
+/// Appends the next sealed frame with `body` to `out`.
+///
+/// # Errors
+/// If no frame can hold it.
+pub fn encode_sealed(body: &[u8], seal: &mut Seal, out: &mut Vec<u8>) -> Result<(), FrameError> {
+    encode(body, seal.begin(), out)?;
+    seal.frame += 1;
+    Ok(())
+}
+
+fn encode(body: &[u8], begin: u32, out: &mut Vec<u8>) -> Result<(), FrameError> {
     let found = body.len() as u64;
     if found > FRAME_BYTES_MAX {
         return Err(FrameError::TooLarge { found });
@@ -54,13 +136,13 @@ pub fn encode_frame(body: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
     }
     let len = (found as u32).to_le_bytes();
     out.extend_from_slice(&len);
-    out.extend_from_slice(&checksum(len, body).to_le_bytes());
+    out.extend_from_slice(&checksum(begin, len, body).to_le_bytes());
     out.extend_from_slice(body);
     Ok(())
 }
 
-fn checksum(len: [u8; 4], body: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&len), body)
+fn checksum(begin: u32, len: [u8; 4], body: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c_append(begin, &len), body)
 }
 
 /// Cuts a stream into frames. Holds what was received of the frame that is on
@@ -71,6 +153,8 @@ pub struct FrameDecoder {
     /// How much of `received` was handed out.
     taken: usize,
     failed: Option<FrameError>,
+    /// What the next frame must be sealed with, if it must.
+    seal: Option<Seal>,
 }
 
 impl FrameDecoder {
@@ -78,6 +162,11 @@ impl FrameDecoder {
     #[must_use]
     pub fn new() -> FrameDecoder {
         FrameDecoder::default()
+    }
+
+    /// From the next frame on, each must be sealed.
+    pub fn expect_seal(&mut self, seal: Seal) {
+        self.seal = Some(seal);
     }
 
     /// Takes bytes as they arrive, in pieces of any size. Call
@@ -102,6 +191,9 @@ impl FrameDecoder {
             Ok(Some(end)) => {
                 let start = self.taken + FRAME_HEADER_BYTES as usize;
                 self.taken = end;
+                if let Some(seal) = &mut self.seal {
+                    seal.frame += 1;
+                }
                 Ok(Some(&self.received[start..end]))
             }
             Ok(None) => Ok(None),
@@ -133,8 +225,18 @@ impl FrameDecoder {
         let Some(body) = rest.get(..bytes as usize) else {
             return Ok(None);
         };
-        let (found, expected) = (checksum(*len, body), u32::from_le_bytes(*expected));
+        let begin = self.seal.map_or(0, |seal| seal.begin());
+        let (found, expected) = (checksum(begin, *len, body), u32::from_le_bytes(*expected));
         if found != expected {
+            if let Some(Seal { key, frame: due }) = self.seal
+                && let Some(frame) = (due.saturating_sub(REPLAYS_LOOKED_FOR)..due)
+                    .find(|frame| checksum(key.begin(*frame), *len, body) == expected)
+            {
+                return Err(FrameError::Replayed {
+                    frame,
+                    expected: due,
+                });
+            }
             return Err(FrameError::Checksum {
                 bytes,
                 found,

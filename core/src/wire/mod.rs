@@ -3,7 +3,9 @@
 //! Knows no configuration and no state.
 
 pub mod command;
+mod entries;
 pub mod frame;
+pub mod hello;
 pub mod identity;
 pub mod log_map;
 pub mod log_writer;
@@ -25,7 +27,7 @@ pub enum DecodeError {
     #[error("there are no bytes")]
     Empty,
     /// Made by a version that this one does not know.
-    #[error("version {found}; this program reads version {expected}")]
+    #[error("version {found}; version {expected} was agreed on, or is the one that is read")]
     Version {
         /// Which version it is.
         found: u8,
@@ -58,6 +60,18 @@ fn encode<T: serde::Serialize>(version: u8, value: &T) -> Vec<u8> {
 
 /// The value behind `version`, if nothing is left over.
 fn decode<T: serde::de::DeserializeOwned>(version: u8, bytes: &[u8]) -> Result<T, DecodeError> {
+    let (value, rest) = decode_first(version, bytes)?;
+    match rest.len() {
+        0 => Ok(value),
+        count => Err(DecodeError::Trailing(count as u64)),
+    }
+}
+
+/// The value behind `version`, and what follows it.
+fn decode_first<T: serde::de::DeserializeOwned>(
+    version: u8,
+    bytes: &[u8],
+) -> Result<(T, &[u8]), DecodeError> {
     let (found, rest) = bytes.split_first().ok_or(DecodeError::Empty)?;
     if *found != version {
         return Err(DecodeError::Version {
@@ -65,12 +79,7 @@ fn decode<T: serde::de::DeserializeOwned>(version: u8, bytes: &[u8]) -> Result<T
             expected: version,
         });
     }
-    let (value, rest) = postcard::take_from_bytes(rest)
-        .map_err(|error| DecodeError::Malformed(error.to_string()))?;
-    match rest.len() {
-        0 => Ok(value),
-        count => Err(DecodeError::Trailing(count as u64)),
-    }
+    postcard::take_from_bytes(rest).map_err(|error| DecodeError::Malformed(error.to_string()))
 }
 
 /// Reads fixed-size integers from a slice; `None` once it is too short.

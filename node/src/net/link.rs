@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use precentor_core::event::Event;
-use precentor_core::ids::NodeId;
+use precentor_core::ids::{Incarnation, NodeId};
 use precentor_core::limits::FRAME_BYTES_MAX;
 use precentor_core::message::Message;
 use precentor_core::random::Random;
-use precentor_core::wire::frame::{FrameDecoder, encode_frame};
+use precentor_core::wire::DecodeError;
+use precentor_core::wire::frame::{FrameDecoder, FrameError, Seal, encode_frame, encode_sealed};
+use precentor_core::wire::hello::{Agreement, WireVersion};
 use precentor_core::wire::message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -20,7 +22,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::{AddressBook, Me, Peers, hello};
+use super::hello::{GreetError, Greeted};
+use super::{AddressBook, Me, Peers, Refusal, Refusals, hello};
 use crate::pilot::{Mail, Mailbox};
 use crate::seed;
 
@@ -42,6 +45,7 @@ pub(super) struct LinkContext {
     pub(super) me: Arc<Me>,
     pub(super) peers: Peers,
     pub(super) mailbox: Mailbox,
+    pub(super) refusals: Refusals,
 }
 
 /// Takes connections from the peers with greater ids.
@@ -61,17 +65,24 @@ pub(super) async fn accept(listener: TcpListener, context: LinkContext) {
             }
         };
         let Ok(greeting) = greetings.clone().try_acquire_owned() else {
+            context.refusals.note(None, Refusal::Crowded);
             continue;
         };
         let context = context.clone();
         links.spawn(async move {
             let mut stream = stream;
-            match hello::exchange(&mut stream, &context.me, None).await {
-                Ok((peer, decoder)) => {
+            match hello::accept(&mut stream, &context.me).await {
+                Ok(greeted) => {
                     drop(greeting);
-                    run(stream, peer, decoder, &context).await;
+                    run(stream, greeted, &context).await;
                 }
-                Err(error) => tracing::warn!(node = %context.me.node, %from, %error, "hung up"),
+                Err(error) => {
+                    // Whatever it said of itself was not believed.
+                    if let Some(refusal) = error.refusal() {
+                        context.refusals.note(None, refusal);
+                    }
+                    tracing::warn!(node = %context.me.node, %from, %error, "hung up");
+                }
             }
         });
     }
@@ -83,11 +94,15 @@ pub(super) async fn dial(peer: NodeId, book: AddressBook, context: LinkContext) 
     let mut backoff_ms = BACKOFF_MS_MIN;
     loop {
         match connect(peer, &book, &context).await {
-            Ok((stream, decoder)) => {
+            Ok((stream, greeted)) => {
                 backoff_ms = BACKOFF_MS_MIN;
-                run(stream, peer, decoder, &context).await;
+                run(stream, greeted, &context).await;
             }
             Err(error) => {
+                if let Some(refusal) = error.refusal() {
+                    context.refusals.note(Some(peer), refusal);
+                    tracing::warn!(node = %context.me.node, %peer, %error, "hung up");
+                }
                 tracing::debug!(node = %context.me.node, %peer, %error, "cannot connect");
                 backoff_ms = (backoff_ms * 2).min(BACKOFF_MS_MAX);
             }
@@ -104,7 +119,7 @@ async fn connect(
     peer: NodeId,
     book: &AddressBook,
     context: &LinkContext,
-) -> Result<(TcpStream, FrameDecoder), hello::HelloError> {
+) -> Result<(TcpStream, Greeted), GreetError> {
     let address = book
         .get(peer)
         .ok_or(io::ErrorKind::AddrNotAvailable)
@@ -112,23 +127,34 @@ async fn connect(
     let mut stream = timeout(CONNECT_PATIENCE, TcpStream::connect(address))
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    let (_, decoder) = hello::exchange(&mut stream, &context.me, Some(peer)).await?;
-    Ok((stream, decoder))
+    let greeted = hello::dial(&mut stream, &context.me, peer).await?;
+    Ok((stream, greeted))
 }
 
 /// Carries messages both ways until one way ends.
-async fn run(stream: TcpStream, peer: NodeId, decoder: FrameDecoder, context: &LinkContext) {
+async fn run(stream: TcpStream, greeted: Greeted, context: &LinkContext) {
+    let Greeted {
+        agreement,
+        decoder,
+        seal,
+    } = greeted;
+    let peer = agreement.peer;
     if let Err(error) = stream.set_nodelay(true) {
         tracing::warn!(%peer, %error, "messages may be delayed: TCP_NODELAY was refused");
     }
-    let (queue, open) = Open::new(peer, context);
+    let (queue, open) = Open::new(&agreement, context);
     let (reader, writer) = stream.into_split();
     let ended = tokio::select! {
-        ended = read(reader, peer, decoder, &context.mailbox) => ended,
-        ended = write(writer, queue) => ended,
+        ended = read(reader, &agreement, decoder, &open) => ended,
+        ended = write(writer, agreement.version, seal, queue) => ended,
     };
     drop(open);
-    tracing::debug!(node = %context.me.node, %peer, reason = ?ended, "connection closed");
+    if let Err(Ended::Refused(refusal, reason)) = &ended {
+        context.refusals.note(Some(peer), *refusal);
+        tracing::warn!(node = %context.me.node, %peer, ?refusal, reason, "hung up");
+    } else {
+        tracing::debug!(node = %context.me.node, %peer, reason = ?ended, "connection closed");
+    }
 }
 
 /// Reports the end of a connection even if its task is aborted.
@@ -139,16 +165,24 @@ struct Open {
 }
 
 impl Open {
-    fn new(peer: NodeId, context: &LinkContext) -> (mpsc::Receiver<Message>, Open) {
-        let (queue, generation) = context.peers.opened(peer, &context.mailbox);
+    fn new(agreement: &Agreement, context: &LinkContext) -> (mpsc::Receiver<Message>, Open) {
+        let (queue, generation) = context.peers.opened(agreement, &context.mailbox);
         (
             queue,
             Open {
-                peer,
+                peer: agreement.peer,
                 generation,
                 context: context.clone(),
             },
         )
+    }
+}
+
+impl Open {
+    /// Hands the node what came on this connection, while it is the peer's.
+    fn deliver(&self, mail: Mail) -> bool {
+        let LinkContext { peers, mailbox, .. } = &self.context;
+        peers.deliver(self.peer, self.generation, mail, mailbox)
     }
 }
 
@@ -160,28 +194,67 @@ impl Drop for Open {
     }
 }
 
+/// Why a connection ended, other than in peace.
+#[derive(Debug)]
+enum Ended {
+    /// The other end sent what it must not, which nobody else has seen.
+    Refused(Refusal, String),
+    /// The socket failed.
+    Io(#[expect(dead_code, reason = "told in the log")] io::Error),
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Ended {
+        Ended::Io(error)
+    }
+}
+
+impl From<FrameError> for Ended {
+    fn from(error: FrameError) -> Ended {
+        Ended::Refused(Refusal::from(&error), error.to_string())
+    }
+}
+
+impl From<DecodeError> for Ended {
+    fn from(error: DecodeError) -> Ended {
+        Ended::Refused(Refusal::from(&error), error.to_string())
+    }
+}
+
+/// A message of the peer, as both ends agreed that it looks.
+fn message_of(body: &[u8], agreement: &Agreement) -> Result<Message, Ended> {
+    let message = message::decode(body, agreement.version)?;
+    let (said, found) = (agreement.incarnation, message.incarnation);
+    if said != Incarnation::UNTOLD && found != said {
+        let reason = format!("a message of {found} on a connection of {said}");
+        return Err(Ended::Refused(Refusal::OtherLife, reason));
+    }
+    Ok(message)
+}
+
 async fn read(
     mut reader: OwnedReadHalf,
-    peer: NodeId,
+    agreement: &Agreement,
     mut decoder: FrameDecoder,
-    mailbox: &Mailbox,
-) -> io::Result<()> {
+    open: &Open,
+) -> Result<(), Ended> {
+    let from = agreement.peer;
     let room = Arc::new(Semaphore::new(ROOM_UNITS));
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
-        while let Some(body) = decoder.next_frame().map_err(io::Error::other)? {
+        while let Some(body) = decoder.next_frame()? {
             let units = (body.len() / ROOM_UNIT_BYTES + 1).min(ROOM_UNITS) as u32;
-            let message = message::decode(body).map_err(io::Error::other)?;
+            let message = message_of(body, agreement)?;
             let taken = room
                 .clone()
                 .acquire_many_owned(units)
                 .await
                 .map_err(io::Error::other)?;
-            let event = Event::Peer {
-                from: peer,
-                message,
-            };
-            mailbox.post(Mail::Peer(event, Some(taken)));
+            let mail = Mail::Peer(Event::Peer { from, message }, Some(taken));
+            if !open.deliver(mail) {
+                let reason = "another connection has taken its place".to_owned();
+                return Err(Ended::Refused(Refusal::StaleConnection, reason));
+            }
         }
         let count = reader.read(&mut buffer).await?;
         if count == 0 {
@@ -191,13 +264,23 @@ async fn read(
     }
 }
 
-async fn write(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<Message>) -> io::Result<()> {
+async fn write(
+    mut writer: OwnedWriteHalf,
+    version: WireVersion,
+    mut seal: Option<Seal>,
+    mut queue: mpsc::Receiver<Message>,
+) -> Result<(), Ended> {
     let mut bytes = Vec::with_capacity(BUFFER_BYTES);
     while let Some(message) = queue.recv().await {
         let mut next = Some(message);
         bytes.clear();
         while let Some(message) = next {
-            encode_frame(&message::encode(&message), &mut bytes).map_err(io::Error::other)?;
+            let body = message::encode(&message, version);
+            match &mut seal {
+                Some(seal) => encode_sealed(&body, seal, &mut bytes),
+                None => encode_frame(&body, &mut bytes),
+            }
+            .map_err(io::Error::other)?;
             next = if bytes.len() < BUFFER_BYTES {
                 queue.try_recv().ok()
             } else {

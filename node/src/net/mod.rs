@@ -3,15 +3,21 @@
 //! choose between. Messages may be lost, never delayed behind a full queue; a
 //! connection that opens or closes is reported at once. Knows frames and who
 //! is at the other end; what the messages mean is for the core.
+//!
+//! Whatever is not what it should be is turned away here, before the node hears
+//! of it, and counted: see [`Refusal`].
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use precentor_core::event::Event;
-use precentor_core::ids::{ClusterId, NodeId};
+use precentor_core::feature::FeatureLevel;
+use precentor_core::ids::{ClusterId, Incarnation, NodeId};
 use precentor_core::message::Message;
+use precentor_core::wire::hello::{Agreement, Hello, WireRange};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -21,8 +27,11 @@ use crate::pilot::{Mail, Mailbox};
 
 mod hello;
 mod link;
+mod refusals;
 #[cfg(test)]
 mod tests;
+
+pub use refusals::{Refusal, Refusals};
 
 /// Messages that wait for one peer's socket. The core has at most 64 appends
 /// of 1 MiB on their way to a peer, with shared bodies; the rest is small.
@@ -35,8 +44,68 @@ pub struct Me {
     pub cluster: ClusterId,
     /// This node.
     pub node: NodeId,
+    /// Which life of its disk.
+    pub incarnation: Incarnation,
     /// The other voters.
     pub peers: Vec<NodeId>,
+    /// The wire versions that its program speaks.
+    pub versions: WireRange,
+    /// What its program can do.
+    pub supports: FeatureLevel,
+    /// What its cluster asks for.
+    pub level: LevelInForce,
+}
+
+impl Me {
+    /// A node of this program.
+    #[must_use]
+    pub fn new(cluster: ClusterId, node: NodeId, peers: Vec<NodeId>) -> Me {
+        Me {
+            cluster,
+            node,
+            incarnation: Incarnation::UNTOLD,
+            peers,
+            versions: WireRange::OURS,
+            supports: FeatureLevel::LATEST,
+            level: LevelInForce::default(),
+        }
+    }
+
+    fn hello(&self, to: NodeId, nonce: u64) -> Hello {
+        Hello {
+            versions: self.versions,
+            cluster: self.cluster,
+            from: self.node,
+            incarnation: self.incarnation,
+            to,
+            supports: self.supports,
+            requires: self.level.get(),
+            nonce,
+        }
+    }
+}
+
+/// The feature level in force, as the node shows it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct LevelInForce(Arc<AtomicU16>);
+
+impl Default for LevelInForce {
+    fn default() -> LevelInForce {
+        LevelInForce(Arc::new(AtomicU16::new(FeatureLevel::FOUNDING.0)))
+    }
+}
+
+impl LevelInForce {
+    /// What it is.
+    #[must_use]
+    pub fn get(&self) -> FeatureLevel {
+        FeatureLevel(self.0.load(Ordering::Acquire))
+    }
+
+    /// The node shows that it is this.
+    pub fn set(&self, level: FeatureLevel) {
+        self.0.store(level.0, Ordering::Release);
+    }
 }
 
 /// Where the nodes listen. A node that comes back listens elsewhere.
@@ -87,7 +156,8 @@ impl Peers {
     }
 
     /// A connection is open: what is to be sent, and its generation.
-    fn opened(&self, peer: NodeId, mailbox: &Mailbox) -> (mpsc::Receiver<Message>, u64) {
+    fn opened(&self, agreement: &Agreement, mailbox: &Mailbox) -> (mpsc::Receiver<Message>, u64) {
+        let Agreement { peer, supports, .. } = *agreement;
         let (outgoing, queue) = mpsc::channel(OUTGOING_MESSAGES_MAX);
         let mut links = locked(&self.0);
         links.generation += 1;
@@ -106,8 +176,20 @@ impl Peers {
         {
             mailbox.post(Mail::Peer(Event::PeerDown { peer }, None));
         }
-        mailbox.post(Mail::Peer(Event::PeerUp { peer }, None));
+        mailbox.post(Mail::Peer(Event::PeerUp { peer, supports }, None));
         (queue, generation)
+    }
+
+    /// Hands over what came on a connection: false if another one has taken its
+    /// place, after which nothing of it may reach the node.
+    fn deliver(&self, peer: NodeId, generation: u64, mail: Mail, mailbox: &Mailbox) -> bool {
+        let links = locked(&self.0);
+        let open = links.open.get(&peer);
+        let is_current = open.is_some_and(|link| link.generation == generation);
+        if is_current {
+            mailbox.post(mail);
+        }
+        is_current
     }
 
     fn closed(&self, peer: NodeId, generation: u64, mailbox: &Mailbox) {
@@ -127,6 +209,7 @@ impl Peers {
 #[derive(Debug)]
 pub struct Net {
     peers: Peers,
+    refusals: Refusals,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -149,18 +232,29 @@ impl Net {
             let _in_runtime = runtime.enter();
             TcpListener::from_std(listener)?
         };
-        let peers = Peers::default();
+        let (peers, refusals) = (Peers::default(), Refusals::default());
         let me = Arc::new(me);
         let context = link::LinkContext {
             me: me.clone(),
             peers: peers.clone(),
             mailbox: mailbox.clone(),
+            refusals: refusals.clone(),
         };
         let mut tasks = vec![runtime.spawn(link::accept(listener, context.clone()))];
         for peer in me.peers.iter().copied().filter(|peer| *peer < me.node) {
             tasks.push(runtime.spawn(link::dial(peer, book.clone(), context.clone())));
         }
-        Ok(Net { peers, tasks })
+        Ok(Net {
+            peers,
+            refusals,
+            tasks,
+        })
+    }
+
+    /// What was turned away.
+    #[must_use]
+    pub fn refusals(&self) -> Refusals {
+        self.refusals.clone()
     }
 
     /// The open connections.

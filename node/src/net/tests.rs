@@ -7,6 +7,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::*;
 
+mod bad_input;
+mod mixed;
+
 fn runtime() -> Runtime {
     Builder::new_multi_thread()
         .worker_threads(1)
@@ -21,17 +24,22 @@ struct End {
 }
 
 fn start(runtime: &Runtime, book: &AddressBook, cluster: u8, node: u64) -> End {
-    let (mailbox, mail) = Mailbox::new(NodeId(node));
     let peers = [1, 2]
         .map(NodeId)
         .into_iter()
         .filter(|peer| peer.0 != node)
         .collect();
-    let me = Me {
-        cluster: ClusterId([cluster; 16]),
-        node: NodeId(node),
-        peers,
-    };
+    let me = Me::new(ClusterId([cluster; 16]), NodeId(node), peers);
+    begin(runtime, book, me)
+}
+
+/// A node with the other of n1 and n2 for its only peer.
+fn me(node: u64) -> Me {
+    Me::new(ClusterId([1; 16]), NodeId(node), vec![NodeId(3 - node)])
+}
+
+fn begin(runtime: &Runtime, book: &AddressBook, me: Me) -> End {
+    let (mailbox, mail) = Mailbox::new(me.node);
     let net = Net::start(runtime.handle(), me, book, &mailbox).unwrap();
     End { net, mail }
 }
@@ -42,6 +50,13 @@ impl End {
             Mail::Peer(event, _) => event,
             other => panic!("{other:?}"),
         }
+    }
+}
+
+fn up(peer: u64) -> Event {
+    Event::PeerUp {
+        peer: NodeId(peer),
+        supports: FeatureLevel::LATEST,
     }
 }
 
@@ -58,8 +73,8 @@ fn peers_meet_talk_both_ways_and_notice_an_end_at_once() {
     let (runtime, book) = (runtime(), AddressBook::default());
     let one = start(&runtime, &book, 1, 1);
     let two = start(&runtime, &book, 1, 2);
-    assert_eq!(one.next(), Event::PeerUp { peer: NodeId(2) });
-    assert_eq!(two.next(), Event::PeerUp { peer: NodeId(1) });
+    assert_eq!(one.next(), up(2));
+    assert_eq!(two.next(), up(1));
     one.net.peers().say(NodeId(2), message(3));
     assert_eq!(
         two.next(),
@@ -90,11 +105,11 @@ fn a_node_that_comes_back_elsewhere_is_found_again() {
     let (runtime, book) = (runtime(), AddressBook::default());
     let one = start(&runtime, &book, 1, 1);
     let two = start(&runtime, &book, 1, 2);
-    assert_eq!(two.next(), Event::PeerUp { peer: NodeId(1) });
+    assert_eq!(two.next(), up(1));
     drop(one);
     assert_eq!(two.next(), Event::PeerDown { peer: NodeId(1) });
     let _again = start(&runtime, &book, 1, 1);
-    assert_eq!(two.next(), Event::PeerUp { peer: NodeId(1) });
+    assert_eq!(two.next(), up(1));
 }
 
 #[test]
@@ -105,6 +120,6 @@ fn a_node_of_another_cluster_is_no_peer() {
     // The stranger keeps dialling; a right one is still let in afterwards.
     drop(stranger);
     let _two = start(&runtime, &book, 1, 2);
-    assert_eq!(one.next(), Event::PeerUp { peer: NodeId(2) });
+    assert_eq!(one.next(), up(2));
     assert!(one.mail.is_empty(), "the stranger was never a peer");
 }

@@ -133,7 +133,8 @@ impl Leases {
             | Command::Claim { .. }
             | Command::Fail { .. }
             | Command::Release { .. }
-            | Command::Tick => Ok(()),
+            | Command::Tick
+            | Command::RaiseLevel { .. } => Ok(()),
         }
     }
 

@@ -5,6 +5,7 @@
 pub mod elections;
 pub mod history;
 pub mod leases;
+pub mod levels;
 pub mod logs;
 pub mod members;
 pub mod queue;
@@ -74,6 +75,10 @@ pub enum Checker {
     ClientView,
     /// What a message says is what its bytes say.
     Wire,
+    /// Nobody sends what the other end's program cannot read.
+    AgreedWire,
+    /// A feature level comes in force only when every member's program can do it.
+    LevelOfAll,
     /// What was durable is read back from its bytes as it was.
     RecordFormat,
     /// A leader that hands over appends nothing, and its successor has everything.
@@ -169,6 +174,8 @@ pub struct Checks {
     pub members: members::Members,
     snapshots: snapshots::Snapshots,
     reads: reads::Reads,
+    /// Which programs run where, and what they may be asked for.
+    pub levels: levels::Levels,
 }
 
 impl Checks {
@@ -184,6 +191,7 @@ impl Checks {
             members: members::Members::new(count, founders),
             snapshots: snapshots::Snapshots::new(count),
             reads: reads::Reads::new(count),
+            levels: levels::Levels::new(count),
         }
     }
 
@@ -198,6 +206,7 @@ impl Checks {
         self.snapshots.on_recovered(place);
         self.reads.on_recovered(place);
         self.members.on_recovered(place, view)?;
+        self.levels.on_recovered(place);
         self.elections.on_recovered(place, view, &disks[place])
     }
 
@@ -250,10 +259,13 @@ impl Checks {
             self.history.on_committed(LogIndex(index), &self.logs);
             self.members
                 .on_committed(LogIndex(index), &self.logs, marks);
+            self.levels
+                .on_committed(LogIndex(index), &self.logs, view)?;
         }
         self.members.on_turn(moment.place, view, marks)?;
         self.queue.on_turn(moment.place, view, &self.logs, marks)?;
         self.reads.on_turn(moment, view);
+        self.levels.on_turn(moment.place, view)?;
         for action in actions {
             match action {
                 Action::Say { to, message } => {
@@ -273,6 +285,9 @@ impl Checks {
                         .on_answer(moment, *ticket, reply, view, committed, marks)?;
                 }
                 Action::Audit(record) => self.queue.on_audit(record)?,
+                Action::Halt(violation @ Violation::LevelBeyondProgram { .. }) => {
+                    self.levels.on_halt(moment.place, violation, marks)?;
+                }
                 Action::Halt(violation) => on_halt(violation)?,
                 Action::SaveSnapshot(part) => {
                     let disk = &disks[moment.place];
@@ -307,6 +322,7 @@ fn on_halt(violation: &Violation) -> Verdict {
         Violation::CommittedConflict { .. } => Checker::CommittedNeverLost,
         Violation::TwoLeaders { .. } => Checker::ElectionSafety,
         Violation::Undecodable { .. } => Checker::CoreAssertion,
+        Violation::LevelBeyondProgram { .. } => Checker::LevelOfAll,
     };
     Err(Failure {
         checker,

@@ -164,7 +164,8 @@ impl Queue {
                 Command::TakeOver { .. }
                 | Command::OpenSession
                 | Command::Register { .. }
-                | Command::Tick => {}
+                | Command::Tick
+                | Command::RaiseLevel { .. } => {}
             }
         }
         if claimed {

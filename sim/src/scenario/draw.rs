@@ -3,7 +3,10 @@
 
 use precentor_core::config::Knobs;
 
-use super::{ClientOptions, Delay, DiskOptions, NemesisOptions, NetworkOptions, WorkerOptions};
+use super::{
+    ClientOptions, Delay, DiskOptions, NemesisOptions, NetworkOptions, UpgradeOptions,
+    WorkerOptions,
+};
 use crate::tape::Roll;
 
 /// A rate between two bounds with a probability of `on_ppm`, else 0. Small
@@ -188,4 +191,25 @@ pub(super) fn knobs(roll: &mut Roll) -> Knobs {
         knobs.crashes_max = roll.between(1, 2);
     }
     knobs
+}
+
+/// How the programs are replaced, in one run of eight.
+pub(super) fn upgrade(roll: &mut Roll, nodes: usize) -> Option<UpgradeOptions> {
+    let replaces = roll.chance(125_000);
+    let options = UpgradeOptions {
+        at_us: roll.between(100_000, 1_500_000),
+        gap_us: roll.between(50_000, 800_000),
+        first: roll.below(nodes as u64) as usize,
+        back: match roll.chance(400_000) {
+            true => roll.below(nodes as u64) as usize,
+            false => 0,
+        },
+        mistake: roll
+            .chance(400_000)
+            .then(|| roll.below(nodes as u64) as usize),
+        damage_ppm: some(roll, 700_000, 100, 3_000),
+        stray_ppm: some(roll, 700_000, 100, 3_000),
+        replay_ppm: some(roll, 700_000, 1_000, 100_000),
+    };
+    replaces.then_some(options)
 }

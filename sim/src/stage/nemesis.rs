@@ -327,6 +327,11 @@ impl Stage {
         let live = |place: Place| self.machines[place].driver.is_some();
         let both_live = live(a) && live(b);
         if self.network.connect(a, b, both_live) {
+            if !self.greet(a, b) {
+                self.network.close(a, b);
+                self.dial(a, b, 100_000);
+                return;
+            }
             self.tell_connected(a, b, true);
             self.tell_connected(b, a, true);
         } else if both_live && !self.network.is_open(a, b) {
@@ -337,12 +342,13 @@ impl Stage {
     /// Tells a node of a connection; a new one implies that the old one closed.
     pub(super) fn tell_connected(&mut self, place: Place, peer: Place, connected: bool) {
         let before = self.network.tell(place, peer, connected);
-        let peer = NodeId(peer as u64 + 1);
+        let (other, peer) = (peer, NodeId(peer as u64 + 1));
         if before {
             self.deliver(place, Event::PeerDown { peer });
         }
         if connected {
-            self.deliver(place, Event::PeerUp { peer });
+            let supports = self.wires.program(other).supports;
+            self.deliver(place, Event::PeerUp { peer, supports });
         }
     }
 
@@ -406,6 +412,9 @@ impl Stage {
     }
 
     fn unsettled(&self) -> Option<String> {
+        if self.scenario.upgrade.is_some() && !self.upgraded {
+            return Some("the operator waits for the level to be raised".into());
+        }
         if let Some(client) = self.clients.iter().find(|client| !client.is_content()) {
             return Some(client.wants());
         }

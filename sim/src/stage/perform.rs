@@ -5,6 +5,7 @@ use precentor_core::action::Action;
 use precentor_core::event::Event;
 use precentor_core::ids::NodeId;
 use precentor_core::message::Message;
+use precentor_core::wire::hello::WireVersion;
 use precentor_core::wire::message::{decode, encode};
 
 use super::{Happening, Stage};
@@ -192,7 +193,11 @@ impl Stage {
         let to = to.0 as usize - 1;
         self.messages += 1;
         if self.messages.is_multiple_of(ENCODED_ONE_IN) {
-            let decoded = decode(&encode(&message));
+            let version = match self.messages.is_multiple_of(2 * ENCODED_ONE_IN) {
+                true => WireVersion::FIRST,
+                false => WireVersion::SECOND,
+            };
+            let decoded = decode(&encode(&message, version), version);
             ensure(
                 decoded.as_ref().is_ok_and(|d| *d == message),
                 Checker::Wire,
@@ -200,6 +205,10 @@ impl Stage {
             )?;
         }
         if !self.network.is_open(from, to) {
+            return Ok(());
+        }
+        if self.scenario.upgrade.is_some() {
+            self.write_letter(from, to, message);
             return Ok(());
         }
         let generation = self.network.generation(from, to);

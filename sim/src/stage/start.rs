@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use precentor_core::config::Config;
 use precentor_core::driver::{Driver, RecoverError};
 use precentor_core::event::Event;
-use precentor_core::ids::{ClusterId, Incarnation, NodeId};
+use precentor_core::ids::{Incarnation, NodeId};
 
 use super::{Happening, Stage, panic_text};
 use crate::check::{Checker, Failure, Verdict};
@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::marks::Mark;
 use crate::network::Place;
 use crate::tape::Domain;
+use crate::wires::CLUSTER;
 
 impl Stage {
     pub(super) fn start(&mut self, place: Place) -> Verdict {
@@ -32,11 +33,13 @@ impl Stage {
             true => (1..=self.scenario.nodes as u64).map(NodeId).collect(),
             false => Vec::new(),
         };
-        let mut config = Config::new(ClusterId([7; 16]), NodeId(place as u64 + 1), founders, seed);
+        #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
+        let mut config = Config::new(CLUSTER, NodeId(place as u64 + 1), founders, seed);
         if self.operator.is_some() {
             config.incarnation = Incarnation(self.disks[place].incarnation());
         }
         config.knobs = self.scenario.knobs;
+        config.supports = self.wires.program(place).supports;
         #[cfg(feature = "planted-bugs")]
         {
             config.planted = self.planted;
@@ -60,6 +63,15 @@ impl Stage {
             // Damage took it back to when it was alone. It is no member any more:
             // whoever wants it again gives it another disk.
             Ok(Err(RecoverError::NobodyToRepairFrom { .. })) if !self.is_member(place) => {
+                return Ok(());
+            }
+            Ok(Err(RecoverError::LevelBeyondProgram { .. }))
+                if self.checks.levels.may_refuse_to_start(place) =>
+            {
+                // It is tried again, until the operator has put the right one in place.
+                self.marks.hit(Mark::OldProgramHalted);
+                let again = Happening::Start { place, life };
+                self.agenda.put(self.now_us + 50_000, again);
                 return Ok(());
             }
             Ok(Err(error)) => {

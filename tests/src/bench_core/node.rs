@@ -10,6 +10,7 @@ use precentor_core::digest::Digest;
 use precentor_core::driver::{Driver, Host, Recovered};
 use precentor_core::entry::LogEntry;
 use precentor_core::event::{Event, Now};
+use precentor_core::feature::FeatureLevel;
 use precentor_core::ids::{RequestId, Sequence, SessionId, Ticket};
 use precentor_core::job::{Class, Generator, JobSpec};
 use precentor_core::message::Message;
@@ -162,7 +163,10 @@ impl Replica for Node {
     fn on_link(&mut self, peer: usize, is_up: bool) {
         let peer = node_id(peer);
         self.events.push(match is_up {
-            true => Event::PeerUp { peer },
+            true => Event::PeerUp {
+                peer,
+                supports: FeatureLevel::FOUNDING,
+            },
             false => Event::PeerDown { peer },
         });
     }

@@ -8,6 +8,7 @@ use precentor_core::command::Command;
 use precentor_core::config::Config;
 use precentor_core::driver::{Driver, Host};
 use precentor_core::event::{Event, Now, Order};
+use precentor_core::feature::FeatureLevel;
 use precentor_core::ids::{ClusterId, LogIndex, NodeId, Sequence, Ticket};
 use precentor_core::log::TermAt;
 use precentor_core::message::{AppendResult, Body, Message};
@@ -138,6 +139,8 @@ impl Setup {
     fn config(&self, node: NodeId) -> Config {
         let voters = (1..=NODES as u64).map(NodeId).collect();
         let mut config = Config::new(ClusterId([7; 16]), node, voters, seed_of(node));
+        // No entry that takes room in the search and decides nothing.
+        config.supports = FeatureLevel::FOUNDING;
         let knobs = &mut config.knobs;
         knobs.election_timeout_ms_min = ELECTION_MS_MIN;
         knobs.election_timeout_ms_max = ELECTION_MS_MAX;

@@ -69,18 +69,17 @@ impl NodeRig {
         let net = rig.net(NodeId(2), &mailbox);
         rig.other = Some((net, mail));
         match rig.report() {
-            Event::PeerUp { peer: NodeId(2) } => rig,
+            Event::PeerUp {
+                peer: NodeId(2), ..
+            } => rig,
             other => panic!("n2 should connect, and the host reports {other:?}"),
         }
     }
 
     fn net(&self, node: NodeId, mailbox: &Mailbox) -> Net {
         let peers = [NodeId(1), NodeId(2)];
-        let me = Me {
-            cluster: CLUSTER,
-            node,
-            peers: peers.into_iter().filter(|peer| *peer != node).collect(),
-        };
+        let peers = peers.into_iter().filter(|peer| *peer != node);
+        let me = Me::new(CLUSTER, node, peers.collect());
         Net::start(self.runtime.handle(), me, &self.book, mailbox).expect("a free port")
     }
 

@@ -103,3 +103,79 @@ proptest! {
         prop_assert!(decoder.pending_bytes() <= bytes.len() as u64);
     }
 }
+
+fn key(nonce: u64) -> SealKey {
+    use crate::feature::FeatureLevel;
+    use crate::ids::{ClusterId, Incarnation, NodeId};
+    use crate::wire::hello::WireRange;
+    let hello = |from, to| Hello {
+        versions: WireRange::OURS,
+        cluster: ClusterId([1; 16]),
+        from: NodeId(from),
+        incarnation: Incarnation(0),
+        to: NodeId(to),
+        supports: FeatureLevel::LATEST,
+        requires: FeatureLevel::FOUNDING,
+        nonce,
+    };
+    SealKey::of(&hello(1, 2), &hello(2, 1))
+}
+
+fn sealed(key: SealKey, bodies: &[&[u8]]) -> Vec<Vec<u8>> {
+    let mut seal = Seal::new(key);
+    bodies
+        .iter()
+        .map(|body| {
+            let mut frame = Vec::new();
+            encode_sealed(body, &mut seal, &mut frame).unwrap();
+            frame
+        })
+        .collect()
+}
+
+fn opened(key: SealKey, frames: &[&[u8]]) -> Result<u64, FrameError> {
+    let mut decoder = FrameDecoder::new();
+    decoder.expect_seal(Seal::new(key));
+    let mut count = 0;
+    for frame in frames {
+        decoder.push(frame);
+        while decoder.next_frame()?.is_some() {
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+#[test]
+fn sealed_frames_open_in_their_order_and_in_no_other() {
+    let frames = sealed(key(1), &[b"one", b"two", b"two"]);
+    let [one, two, three] = [0, 1, 2].map(|nth| &frames[nth][..]);
+    assert_eq!(opened(key(1), &[one, two, three]), Ok(3));
+    assert_eq!(
+        opened(key(1), &[one, two, one]),
+        Err(FrameError::Replayed {
+            frame: 0,
+            expected: 2
+        })
+    );
+    // One that overtook, though its body is that of the one before.
+    for frames in [[one, three], [two, three]] {
+        assert!(matches!(
+            opened(key(1), &frames),
+            Err(FrameError::Checksum { .. })
+        ));
+    }
+}
+
+#[test]
+fn a_frame_of_another_connection_or_without_a_seal_does_not_open() {
+    let other = sealed(key(2), &[b"one"]);
+    let bare = frames(&[b"one"]);
+    for frame in [&other[0], &bare] {
+        assert!(matches!(
+            opened(key(1), &[frame]),
+            Err(FrameError::Checksum { .. })
+        ));
+    }
+    assert_eq!(opened(key(2), &[&other[0]]), Ok(1));
+}

@@ -1,0 +1,38 @@
+//! What a program can do, as one number: how far the replicated rules of a
+//! cluster may go with it. The rules that are in force are part of the
+//! replicated state; which members could do more is for the leader to watch.
+//!
+//! | level | since then |
+//! |---|---|
+//! | 1 | the founding: every cluster begins here |
+//! | 2 | a job that lost a second worker waits before it is tried again |
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Rules of the state machine that came together. Each contains all before it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FeatureLevel(pub u16);
+
+impl FeatureLevel {
+    /// Where every cluster begins, whatever its founders could do: a node that
+    /// replays the log from its beginning must do as the founders did.
+    pub const FOUNDING: FeatureLevel = FeatureLevel(1);
+    /// A job that lost a second worker waits before it is tried again.
+    pub const CRASHES_WAIT: FeatureLevel = FeatureLevel(2);
+    /// The highest that this program can do.
+    pub const LATEST: FeatureLevel = FeatureLevel::CRASHES_WAIT;
+}
+
+impl fmt::Display for FeatureLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "level {}", self.0)
+    }
+}
+
+impl fmt::Debug for FeatureLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,203 @@
+//! Every command, and every reason for a membership, as the body of a log entry.
+
+use std::collections::BTreeSet;
+
+use super::check;
+use crate::command::{Claim, ClaimRule, Command, Entry, ExpiredLease};
+use crate::context::ContextKind;
+use crate::digest::Digest;
+use crate::feature::FeatureLevel;
+use crate::ids::{
+    Incarnation, JobId, LogIndex, NodeId, RequestId, Sequence, SessionId, Term, Token, WorkerId,
+    WorkerIncarnation,
+};
+use crate::job::{Class, Dependency, FailureClass, Generator, JobSpec, Policy, WorkerSpec};
+use crate::membership::{Change, Loss, Membership, MembershipEntry, Why};
+use crate::principal::Principal;
+use crate::time::Stamp;
+use crate::wire::{command, membership};
+
+macro_rules! kinds {
+    ($type:ty, $list:ident, $kind:ident: $($pattern:pat => $name:literal,)*) => {
+        const $list: &[&str] = &[$($name,)*];
+
+        fn $kind(value: &$type) -> &'static str {
+            match value { $($pattern => $name,)* }
+        }
+    };
+}
+
+kinds! { Command, COMMANDS, command_kind:
+    Command::TakeOver { .. } => "take_over",
+    Command::OpenSession => "open_session",
+    Command::Submit { .. } => "submit",
+    Command::Register { .. } => "register",
+    Command::Claim { .. } => "claim",
+    Command::Complete { .. } => "complete",
+    Command::Fail { .. } => "fail",
+    Command::Release { .. } => "release",
+    Command::Expire { .. } => "expire",
+    Command::Tick => "tick",
+    Command::RaiseLevel { .. } => "raise_level",
+}
+
+kinds! { Why, REASONS, reason_kind:
+    Why::Asked(Change::AddLearner { .. }) => "add_learner",
+    Why::Asked(Change::Promote { .. }) => "promote",
+    Why::Asked(Change::Remove { .. }) => "remove",
+    Why::Asked(Change::Replace { .. }) => "replace",
+    Why::CaughtUp => "caught_up",
+    Why::JointLeft => "joint_left",
+    Why::LivesLearned => "lives_learned",
+    Why::UnsafeRecovery { .. } => "unsafe_recovery",
+}
+
+fn commands() -> Vec<Command> {
+    let (job, node) = (JobId(300), NodeId(2));
+    let token = Token {
+        index: LogIndex(70_000),
+        position: 3,
+    };
+    let body = b"a result"[..].into();
+    let address = |text: &str| text.parse().unwrap();
+    vec![
+        Command::TakeOver {
+            term: Term(5),
+            node,
+        },
+        Command::OpenSession,
+        Command::Submit {
+            items: vec![JobSpec {
+                address: address("ucxl://p/a/b.rs"),
+                kind: ContextKind::File,
+                subject: Digest([7; 32]),
+                generator: Generator {
+                    engine: "outline".into(),
+                    version: 1,
+                    parameters: Digest([8; 32]),
+                },
+                class: Class::Urgent,
+                tenant: "team".into(),
+                dependencies: vec![Dependency {
+                    address: address("ucxl://p/a"),
+                    policy: Policy::Optional,
+                }],
+                delay_ms: 300,
+            }],
+        },
+        Command::Register {
+            worker: WorkerSpec {
+                worker: WorkerId(4),
+                incarnation: WorkerIncarnation(2),
+                slots: 8,
+                engines: vec!["outline".into()],
+            },
+        },
+        Command::Claim {
+            claims: vec![Claim {
+                job,
+                worker: WorkerId(4),
+                rule: ClaimRule::LeastLoaded,
+            }],
+        },
+        Command::Complete {
+            job,
+            token,
+            result: Digest([9; 32]),
+            body,
+        },
+        Command::Fail {
+            job,
+            token,
+            class: FailureClass::Busy,
+            message: "later".into(),
+            retry_after_ms: Some(1_000),
+        },
+        Command::Release { job, token },
+        Command::Expire {
+            leases: vec![ExpiredLease { job, token }],
+        },
+        Command::Tick,
+        Command::RaiseLevel {
+            to: FeatureLevel(2),
+        },
+    ]
+}
+
+#[test]
+fn every_command_looks_as_it_did_and_comes_back() {
+    let commands = commands();
+    let seen: BTreeSet<_> = commands.iter().map(command_kind).collect();
+    let all: BTreeSet<_> = COMMANDS.iter().copied().collect();
+    assert_eq!(seen, all, "a command has no golden bytes: add a sample");
+    for command in commands {
+        let name = format!("command_{}", command_kind(&command));
+        let entry = Entry {
+            t: Stamp(7),
+            wall_ms: 1_700_000_000_000,
+            principal: Principal("alice".into()),
+            request: Some(RequestId {
+                session: SessionId(12),
+                sequence: Sequence(3),
+            }),
+            acknowledged: Sequence(2),
+            command,
+        };
+        let bytes = command::encode(&entry);
+        check(&name, &bytes);
+        assert_eq!(command::decode(&bytes), Ok(entry), "{name}");
+    }
+}
+
+#[test]
+fn every_membership_looks_as_it_did_and_comes_back() {
+    let (node, incarnation) = (NodeId(4), Incarnation(99));
+    let change = Change::AddLearner {
+        node,
+        incarnation,
+        promote: true,
+    };
+    let founders = Membership::founding([1, 2, 3].map(NodeId));
+    let grown = founders.after(change).unwrap();
+    let reasons = [
+        (Why::Asked(change), grown),
+        (Why::Asked(Change::Promote { node }), founders.clone()),
+        (Why::Asked(Change::Remove { node }), founders.clone()),
+        (
+            Why::Asked(Change::Replace {
+                old: NodeId(3),
+                new: node,
+                incarnation,
+            }),
+            founders.clone(),
+        ),
+        (Why::CaughtUp, founders.clone()),
+        (Why::JointLeft, founders.clone()),
+        (Why::LivesLearned, founders.clone()),
+        (
+            Why::UnsafeRecovery {
+                given_up: vec![NodeId(1), NodeId(2)],
+                loss: Loss::Possible {
+                    from: LogIndex(70_000),
+                    certain: Some(LogIndex(70_001)),
+                },
+            },
+            founders,
+        ),
+    ];
+    let seen: BTreeSet<_> = reasons.iter().map(|(why, _)| reason_kind(why)).collect();
+    let all: BTreeSet<_> = REASONS.iter().copied().collect();
+    assert_eq!(seen, all, "a reason has no golden bytes: add a sample");
+    for (why, membership) in reasons {
+        let name = format!("members_{}", reason_kind(&why));
+        let entry = MembershipEntry {
+            membership,
+            principal: Principal("alice".into()),
+            wall_ms: 1_700_000_000_000,
+            why,
+        };
+        let bytes = membership::encode(&entry);
+        check(&name, &bytes);
+        assert_eq!(membership::decode(&bytes), Ok(entry), "{name}");
+    }
+}
