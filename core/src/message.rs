@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bytes::Bytes;
 use crate::digest::{Digest, StateHash};
-use crate::entry::LogEntry;
+use crate::entries::Entries;
 use crate::ids::{Incarnation, LogIndex, ReadNumber, Term};
 use crate::snapshot::SnapshotMeta;
 use crate::status::Health;
@@ -147,7 +147,7 @@ pub struct Loan {
     /// The entry before the first of `entries`, where the logs may agree.
     pub previous: LogPosition,
     /// What follows it in the sender's log, consecutive; at least one.
-    pub entries: Vec<LogEntry>,
+    pub entries: Entries,
 }
 
 /// The leader's message.
@@ -156,7 +156,7 @@ pub struct Append {
     /// The entry before the first of `entries`.
     pub previous: LogPosition,
     /// New entries, consecutive.
-    pub entries: Vec<LogEntry>,
+    pub entries: Entries,
     /// What the leader has committed.
     pub commit: LogIndex,
     /// Every voter has all up to here, durably: it may leave the log.

@@ -13,10 +13,12 @@ mod hand_over;
 mod leader;
 mod loans;
 mod members;
+mod peers;
 mod progress;
 mod reads;
 mod receiver;
 mod repair;
+mod replicate;
 mod sender;
 mod standing;
 mod timing;
@@ -31,7 +33,7 @@ use crate::digest::Digest;
 use crate::entry::{EntryKind, HardState, LogEntry};
 use crate::ids::{LogIndex, NodeId, ReadId, Term};
 use crate::marks::Mark;
-use crate::message::{Body, Message, StateHashAt};
+use crate::message::{AppendReply, Body, Message, StateHashAt};
 use crate::request::{HandOverError, Refusal};
 use crate::snapshot::Snapshot;
 use crate::status::{Condition, RoleName};
@@ -426,6 +428,7 @@ impl ClusterCoordinator {
 
     /// The turn is over: followers are told what is new, or the leader is.
     pub fn settle(&mut self, cx: &mut Cx<'_>) {
+        cx.seal();
         self.end_repair(cx);
         let term = self.hard_state.term;
         self.go_on_receiving(cx);
@@ -433,10 +436,15 @@ impl ClusterCoordinator {
             Role::Leader(leader) => leader.replicate(term, self.commit, cx),
             Role::Follower(follower) => {
                 let repairing = self.hard_state.repairing.is_some();
-                let (health, patience) = (self.own.health, self.timing.longest(&cx.config.knobs));
-                if let Some((leader, reply)) = follower.report(repairing, health, patience, cx) {
+                if let Some(answer) = follower.report(repairing, cx) {
+                    let reply = AppendReply {
+                        round: answer.round,
+                        result: answer.result,
+                        health: self.own.health,
+                        patience: self.timing.longest(&cx.config.knobs),
+                    };
                     // The reply speaks of what is durable only.
-                    say_in_term(leader, term, Body::AppendReply(reply), cx);
+                    say_in_term(answer.to, term, Body::AppendReply(reply), cx);
                 }
             }
             Role::PreCandidate(_) | Role::Candidate(_) => {}
