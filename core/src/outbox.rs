@@ -255,7 +255,11 @@ impl Outbox {
             Some(write) => write.gated.append(&mut self.gated),
             None => self.ready.append(&mut self.gated),
         }
-        actions.append(&mut self.ready);
+        if actions.is_empty() {
+            std::mem::swap(actions, &mut self.ready);
+        } else {
+            actions.append(&mut self.ready);
+        }
     }
 
     /// One batch is handed on as it is.

@@ -153,7 +153,7 @@ impl Follower {
         &mut self,
         from: NodeId,
         term: Term,
-        append: Append,
+        append: &Append,
         commit: &mut LogIndex,
         cx: &mut Cx<'_>,
     ) -> Next {
@@ -171,12 +171,7 @@ impl Follower {
         let is_news = append.round > self.round;
         self.round = self.round.max(append.round);
 
-        let Append {
-            previous,
-            entries,
-            commit: leader_commit,
-            ..
-        } = append;
+        let (previous, entries) = (append.previous, &append.entries);
         // What is committed here is in every leader's log (Raft §5.4.3): it
         // needs no check, and may be in a snapshot where it cannot be checked.
         let agrees = previous.index <= *commit
@@ -194,14 +189,14 @@ impl Follower {
             });
             return Next::Stay;
         }
-        let end = match take_in(previous, &entries, *commit, cx) {
+        let end = match take_in(previous, entries, *commit, cx) {
             Ok(end) => end,
             Err(violation) => return Next::Halt(violation),
         };
         self.verified = self.verified.max(end);
         // Only what this leader's messages have checked may be taken as
         // committed: an unchecked tail may be another leader's.
-        *commit = (*commit).max(leader_commit.min(self.verified));
+        *commit = (*commit).max(append.commit.min(self.verified));
         self.unanswered.count += 1;
         self.unanswered.bytes += entries.iter().map(|entry| entry.body.count()).sum::<u64>();
         // A heartbeat's answer proves that this node lives, and a new round's that

@@ -330,27 +330,23 @@ impl ClusterCoordinator {
 
     /// A voter's word.
     pub fn on_message(&mut self, from: NodeId, message: Message, cx: &mut Cx<'_>) {
-        let Message {
-            term,
-            incarnation,
-            body,
-        } = message;
-        if from == cx.config.node || !self.is_heard(from, incarnation, &body, cx) {
+        let (term, incarnation) = (message.term, message.incarnation);
+        if from == cx.config.node || !self.is_heard(from, incarnation, &message.body, cx) {
             return;
         }
-        if term > self.hard_state.term && self.adopts(&body, cx) {
-            let leader = matches!(body, Body::Append(_)).then_some(from);
+        if term > self.hard_state.term && self.adopts(&message.body, cx) {
+            let leader = matches!(message.body, Body::Append(_)).then_some(from);
             if matches!(self.role, Role::Leader(_)) {
                 cx.mark(Mark::SteppedDownHigherTerm);
             }
             self.perform(Next::Follow { term, leader }, cx);
         }
-        let next = match body {
+        let next = match message.body {
             Body::PreVote { last } => self.on_pre_vote(from, term, last, cx),
             Body::Vote { last, transfer } => self.on_vote(from, term, last, transfer, cx),
             Body::PreVoteReply { granted } => self.on_pre_vote_reply(from, term, granted, cx),
             Body::VoteReply { granted } => self.on_vote_reply(from, term, granted, cx),
-            Body::Append(append) => self.on_append(from, term, append, cx),
+            Body::Append(ref append) => self.on_append(from, term, append, cx),
             Body::AppendReply(reply) => {
                 match &mut self.role {
                     Role::Leader(leader) if term == self.hard_state.term => {

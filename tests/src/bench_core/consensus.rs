@@ -12,7 +12,7 @@ use precentor_core::config::Config;
 use precentor_core::cx::Cx;
 use precentor_core::entry::{HardState, LogEntry};
 use precentor_core::event::Now;
-use precentor_core::ids::{ClusterId, LogIndex, NodeId, ReadId, WriteId};
+use precentor_core::ids::{ClusterId, Incarnation, LogIndex, NodeId, ReadId, WriteId};
 use precentor_core::log::{Log, LogStart, TermAt};
 use precentor_core::marks::Marks;
 use precentor_core::membership::Membership;
@@ -72,6 +72,8 @@ pub(super) fn config_of(number: usize, voters: usize) -> Config {
     let node = node_id(number);
     let voters = (0..voters).map(node_id).collect();
     let mut config = Config::new(ClusterId([1; 16]), node, voters, node.0);
+    // As a real node's disk, whose life its first leader learns once.
+    config.incarnation = Incarnation(node.0);
     config.knobs.heartbeat_ms = TICK_MS;
     config.knobs.election_timeout_ms_min = ELECTION_TICKS_MIN * TICK_MS;
     config.knobs.election_timeout_ms_max = ELECTION_TICKS_MAX * TICK_MS;

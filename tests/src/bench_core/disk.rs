@@ -3,7 +3,7 @@
 
 use precentor_core::action::Write;
 use precentor_core::entries::Entries;
-use precentor_core::entry::LogEntry;
+use precentor_core::entry::{EntryKind, LogEntry};
 use precentor_core::ids::{LogIndex, WriteId};
 
 /// The batches that were written, in order; none is empty.
@@ -51,8 +51,8 @@ impl Disk {
         Box::new(
             committed
                 .take_while(move |entry| entry.index <= commit)
-                .map(|entry| &entry.body[..])
-                .filter(|body| !body.is_empty()),
+                .filter(|entry| entry.kind == EntryKind::Command && entry.body.count() > 0)
+                .map(|entry| &entry.body[..]),
         )
     }
 }
