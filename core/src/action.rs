@@ -7,7 +7,8 @@
 use crate::bytes::Bytes;
 use crate::command::AuditRecord;
 use crate::digest::Digest;
-use crate::entry::{ChainHash, HardState, LogEntry};
+use crate::entries::Entries;
+use crate::entry::{ChainHash, HardState};
 use crate::feature::FeatureLevel;
 use crate::ids::{LogIndex, NodeId, ReadId, Term, Ticket, WriteId};
 use crate::message::{LogPosition, Message, StateHashAt};
@@ -114,7 +115,7 @@ pub struct Write {
     /// Or replace the whole log by a snapshot that ends with this entry.
     pub reset: Option<LogPosition>,
     /// Then append these: consecutive.
-    pub entries: Vec<LogEntry>,
+    pub entries: Entries,
 }
 
 /// A broken invariant, with the values that show it.

@@ -2,6 +2,7 @@
 //! configuration, randomness, the log with its disk, and the way out.
 
 use crate::config::Config;
+use crate::entries::Entries;
 use crate::entry::LogEntry;
 use crate::event::Now;
 use crate::ids::{LogIndex, Term};
@@ -24,7 +25,7 @@ pub struct Cx<'a> {
     pub random: &'a mut Random,
     /// What happened.
     pub marks: &'a mut Marks,
-    /// The log in memory. Changed by [`Cx::append`] and [`Cx::truncate`] alone.
+    /// The log in memory. Changed by this type's methods alone.
     pub log: &'a mut Log,
     /// The way to the host.
     pub outbox: &'a mut Outbox,
@@ -37,14 +38,34 @@ impl Cx<'_> {
         self.now.time
     }
 
-    /// Adds an entry to the log, in memory and on disk.
+    /// Adds an entry of this node's own to the log. It is written, and can be
+    /// sent, with all others of the turn, by [`Cx::seal`].
     pub fn append(&mut self, entry: LogEntry) {
-        self.outbox.append(entry.clone());
-        self.log.append(entry);
+        self.log.gather(entry);
+    }
+
+    /// What was appended one by one becomes one batch: shared by the log, the
+    /// write and the messages to all followers.
+    pub fn seal(&mut self) {
+        if let Some(batch) = self.log.seal() {
+            self.outbox.append(batch);
+        }
+    }
+
+    /// Adds entries of another node's to the log, in memory and on disk: as many
+    /// as are linked to what is before them. Says how many.
+    pub fn extend(&mut self, batch: &Entries) -> usize {
+        self.seal();
+        let taken = self.log.extend(batch);
+        if taken > 0 {
+            self.outbox.append(batch.beginning(..taken));
+        }
+        taken
     }
 
     /// Removes entries from the log, in memory and on disk.
     pub fn truncate(&mut self, from: LogIndex) {
+        self.seal();
         let membership = self.log.membership_index();
         #[cfg(feature = "planted-bugs")]
         let undone = (membership, self.log.membership().clone());

@@ -18,6 +18,7 @@ pub mod action;
 pub mod command;
 pub mod config;
 pub mod context;
+pub mod entries;
 pub mod entry;
 pub mod event;
 pub mod job;

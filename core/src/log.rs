@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::bytes::Bytes;
+use crate::entries::Entries;
 use crate::entry::{ChainHash, EntryKind, LogEntry};
 use crate::ids::{LogIndex, Term};
 use crate::membership::Membership;
@@ -36,7 +37,7 @@ pub enum TermAt {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Window {
     /// Here they are: at least one.
-    Entries(Vec<LogEntry>),
+    Entries(Entries),
     /// They are on disk only, up to `to`.
     OnDisk {
         /// The last one that must be read from disk.
@@ -61,8 +62,11 @@ pub struct Log {
     last: LogIndex,
     /// The hash of everything up to `last`.
     chain: ChainHash,
-    /// The last entries, consecutive up to `last`; may be empty.
-    window: VecDeque<LogEntry>,
+    /// The last entries, consecutive up to `gathered`, in the batches in which
+    /// they came; none of these is empty.
+    window: VecDeque<Entries>,
+    /// What this node has appended itself since the last batch.
+    gathered: Vec<LogEntry>,
     window_bytes: u64,
     /// Never empty; each with the index of its entry, ascending. The first may
     /// be ahead of the log's beginning: then it is that of a snapshot.
@@ -132,6 +136,7 @@ impl Log {
             last: position.index,
             chain,
             window: VecDeque::new(),
+            gathered: Vec::new(),
             window_bytes: 0,
             memberships: VecDeque::from([(membership_index, membership)]),
             #[cfg(feature = "planted-bugs")]
@@ -219,9 +224,9 @@ impl Log {
     /// The first index whose body is in memory: one past the end if none is.
     #[must_use]
     pub fn window_first(&self) -> LogIndex {
-        self.window
-            .front()
-            .map_or(self.last.next(), |entry| entry.index)
+        let oldest = self.window.front().and_then(|batch| batch.first());
+        let oldest = oldest.or(self.gathered.first());
+        oldest.map_or(self.last.next(), |entry| entry.index)
     }
 
     /// The term at an index.
@@ -240,13 +245,59 @@ impl Log {
     /// The entry at an index, if its body is in memory.
     #[must_use]
     pub fn entry_at(&self, index: LogIndex) -> Option<&LogEntry> {
-        let offset = index.0.checked_sub(self.window_first().0)?;
-        self.window.get(usize::try_from(offset).ok()?)
+        match self.gathered.first() {
+            Some(first) if first.index <= index => {
+                let place = usize::try_from(index.0 - first.index.0).ok()?;
+                self.gathered.get(place)
+            }
+            Some(_) | None => self.window[self.batch_of(index)?].at(index),
+        }
     }
 
-    /// Entries from `from` on, within both bounds, but at least one.
+    /// Which batch an index would be in: the last that begins at or before it.
+    /// Looks back from the end in growing steps: the newest are asked for most.
+    fn batch_of(&self, index: LogIndex) -> Option<usize> {
+        let count = self.window.len();
+        let begins = |place: usize| self.window[place][0].index <= index;
+        let mut back = 1;
+        while back < count && !begins(count - back) {
+            back *= 2;
+        }
+        let (mut low, mut high) = (count.checked_sub(back).unwrap_or(0), count - back / 2);
+        while high - low > 1 {
+            let middle = low.midpoint(high);
+            match begins(middle) {
+                true => low = middle,
+                false => high = middle,
+            }
+        }
+        (low < high && begins(low)).then_some(low)
+    }
+
+    /// Bytes of the bodies behind `from`, up to and with `to`, as far as they
+    /// are in memory.
+    #[must_use]
+    pub fn bytes_between(&self, from: LogIndex, to: LogIndex) -> u64 {
+        let first = self.batch_of(from.next()).unwrap_or(0);
+        let entries = self.window.range(first..).flatten().chain(&self.gathered);
+        entries
+            .skip_while(|entry| entry.index <= from)
+            .take_while(|entry| entry.index <= to)
+            .map(|entry| entry.body.count())
+            .sum()
+    }
+
+    /// Entries from `from` on, within both bounds, but at least one. They are
+    /// shared, not copied, if they came in one batch.
+    ///
+    /// # Panics
+    /// If some are gathered, and not yet in a batch: our own error.
     #[must_use]
     pub fn entries(&self, from: LogIndex, count_max: u64, bytes_max: u64) -> Window {
+        assert!(
+            self.gathered.is_empty(),
+            "a batch is sealed before it is sent"
+        );
         if from > self.last {
             return Window::Beyond;
         }
@@ -255,28 +306,86 @@ impl Log {
                 to: self.window_first().prev(),
             };
         }
-        let mut entries = Vec::new();
-        let mut bytes = 0;
-        for index in from.0..=self.last.0 {
-            let entry = self
-                .entry_at(LogIndex(index))
-                .expect("the window reaches the end of the log");
+        let place = self
+            .batch_of(from)
+            .expect("the window reaches from before it to the end of the log");
+        let batch = &self.window[place];
+        let skipped = usize::try_from(from.0 - batch[0].index.0).expect("it is in memory");
+        let (mut count, mut bytes) = (0u64, 0);
+        let mut fits = |entry: &&LogEntry| {
             bytes += entry.body.count();
-            let full = entries.len() as u64 >= count_max || bytes > bytes_max;
-            if full && !entries.is_empty() {
-                break;
-            }
-            entries.push(entry.clone());
+            count += 1;
+            count == 1 || (count <= count_max && bytes <= bytes_max)
+        };
+        let shared = batch[skipped..].iter().take_while(&mut fits).count();
+        let is_full = skipped + shared < batch.len();
+        if is_full || place + 1 == self.window.len() {
+            let mut shared_part = batch.clone().behind(skipped);
+            shared_part.truncate(shared);
+            return Window::Entries(shared_part);
         }
-        Window::Entries(entries)
+        let more = self
+            .window
+            .range(place + 1..)
+            .flatten()
+            .take_while(&mut fits);
+        let joined: Vec<_> = batch[skipped..].iter().chain(more).cloned().collect();
+        Window::Entries(joined.into())
     }
 
-    /// Adds the next entry.
+    /// Adds the next entry, of this node's own, to those that are not in a batch yet.
     ///
     /// # Panics
-    /// If it does not follow the last one, its term is lower, or it is a
+    /// If it does not follow the last one: whoever makes it took it from
+    /// [`Log::next_entry`].
+    pub fn gather(&mut self, entry: LogEntry) {
+        assert_eq!(
+            entry.chain, self.chain,
+            "the chain of hashes goes on at {}",
+            entry.index
+        );
+        self.admit(&entry);
+        self.gathered.push(entry);
+    }
+
+    /// Makes a batch of what is gathered, if anything is.
+    #[must_use = "what is in the log must be written as well"]
+    pub fn seal(&mut self) -> Option<Entries> {
+        if self.gathered.is_empty() {
+            return None;
+        }
+        let batch: Entries = self.gathered.drain(..).collect();
+        self.window.push_back(batch.clone());
+        Some(batch)
+    }
+
+    /// Adds the next entries, as many as are linked to what is before them: each
+    /// carries the hash of it. Says how many.
+    ///
+    /// # Panics
+    /// If one does not follow the one before it, its term is lower, or it is a
     /// membership that cannot be decoded: whoever takes it in checks that.
-    pub fn append(&mut self, entry: LogEntry) {
+    pub fn extend(&mut self, batch: &Entries) -> usize {
+        assert!(
+            self.gathered.is_empty(),
+            "a batch is sealed before another comes"
+        );
+        let mut taken = 0;
+        for entry in batch {
+            if entry.chain != self.chain {
+                break;
+            }
+            self.admit(entry);
+            taken += 1;
+        }
+        if taken > 0 {
+            self.window.push_back(batch.beginning(..taken));
+        }
+        taken
+    }
+
+    /// The end of the log moves on to this entry.
+    fn admit(&mut self, entry: &LogEntry) {
         let last = self.last();
         assert_eq!(
             entry.index,
@@ -295,11 +404,6 @@ impl Log {
                 term: entry.term,
             });
         }
-        assert_eq!(
-            entry.chain, self.chain,
-            "the chain of hashes goes on at {}",
-            entry.index
-        );
         if entry.kind == EntryKind::Membership && entry.index > self.membership_index() {
             let decoded = wire::membership::decode(&entry.body)
                 .expect("a membership is checked before it is taken into the log");
@@ -309,7 +413,6 @@ impl Log {
         self.last = entry.index;
         self.chain = entry.chain_after();
         self.window_bytes += entry.body.count();
-        self.window.push_back(entry);
     }
 
     /// Removes every entry from `from` on.
@@ -337,10 +440,18 @@ impl Log {
                 "the membership before {from} is known"
             );
         }
+        assert!(
+            self.gathered.is_empty(),
+            "a batch is sealed before it is cut"
+        );
+        self.window_bytes -= self.bytes_between(from.prev(), self.last);
         self.last = from.prev();
-        while self.window.back().is_some_and(|entry| entry.index >= from) {
-            let entry = self.window.pop_back().expect("just seen");
-            self.window_bytes -= entry.body.count();
+        while let Some(batch) = self.window.back_mut() {
+            batch.truncate_before(from);
+            if !batch.is_empty() {
+                break;
+            }
+            self.window.pop_back();
         }
         while self.runs.back().is_some_and(|run| run.first >= from) {
             self.runs.pop_back();
@@ -355,28 +466,31 @@ impl Log {
 
     /// Lets go of bodies up to `up_to` until at most `bytes_max` are in memory.
     pub fn trim(&mut self, up_to: LogIndex, bytes_max: u64) {
-        while self.window_bytes > bytes_max
-            && self
-                .window
-                .front()
-                .is_some_and(|entry| entry.index <= up_to)
-        {
-            let entry = self.window.pop_front().expect("just seen");
-            self.window_bytes -= entry.body.count();
+        while self.window_bytes > bytes_max && self.forget_first(up_to) {}
+    }
+
+    /// Lets go of the oldest body, if it is at or before `up_to`. Its memory goes
+    /// with the last of its batch.
+    fn forget_first(&mut self, up_to: LogIndex) -> bool {
+        let Some(batch) = self
+            .window
+            .front_mut()
+            .filter(|batch| batch[0].index <= up_to)
+        else {
+            return false;
+        };
+        self.window_bytes -= batch[0].body.count();
+        batch.forget_first();
+        if batch.is_empty() {
+            self.window.pop_front();
         }
+        true
     }
 
     /// Forgets everything before `up_to`, and its body; its term stays known.
     pub fn compact(&mut self, up_to: LogIndex) {
         let up_to = up_to.min(self.last);
-        while self
-            .window
-            .front()
-            .is_some_and(|entry| entry.index <= up_to)
-        {
-            let entry = self.window.pop_front().expect("just seen");
-            self.window_bytes -= entry.body.count();
-        }
+        while self.forget_first(up_to) {}
         while self.runs.get(1).is_some_and(|run| run.first <= up_to) {
             self.runs.pop_front();
         }

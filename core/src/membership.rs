@@ -181,6 +181,13 @@ impl Membership {
             .any(|member| matches!(member.seat, Seat::Incoming | Seat::Outgoing { .. }))
     }
 
+    /// Does nothing follow of itself? All lives are known, and no member comes or goes.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        let is_known = |member: &Member| member.incarnation.is_some();
+        !self.is_joint() && self.to_promote().is_none() && self.members.values().all(is_known)
+    }
+
     /// Does what a node says count, if this life of its disk says it? A life
     /// that is not known yet is believed.
     #[must_use]
@@ -380,12 +387,18 @@ impl Membership {
         &self,
         mut life_of: impl FnMut(NodeId) -> Option<Incarnation>,
     ) -> Option<Membership> {
-        let mut next = self.clone();
         let mut told = |node| life_of(node).filter(|life| *life != Incarnation::UNTOLD);
+        let is_unknown = |(node, member): (NodeId, &Member)| {
+            member.incarnation.is_none() && told(node).is_some()
+        };
+        if !self.iter().any(is_unknown) {
+            return None;
+        }
+        let mut next = self.clone();
         for (node, member) in &mut next.members {
             member.incarnation = member.incarnation.or_else(|| told(*node));
         }
-        (next != *self).then_some(next)
+        Some(next)
     }
 
     /// Could this have come about? What comes from outside is checked by this.

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::bounded::list;
 use crate::bytes::Bytes;
 use crate::digest::{Digest, StateHash};
-use crate::entry::LogEntry;
+use crate::entries::Entries;
 use crate::ids::{Incarnation, LogIndex, ReadNumber, Term};
-use crate::limits::{APPEND_ENTRIES_MAX, BODIES_FETCH_MAX};
+use crate::limits::BODIES_FETCH_MAX;
 use crate::snapshot::SnapshotMeta;
 use crate::status::Health;
 use crate::time::Span;
@@ -151,8 +151,7 @@ pub struct Loan {
     /// The entry before the first of `entries`, where the logs may agree.
     pub previous: LogPosition,
     /// What follows it in the sender's log, consecutive; at least one.
-    #[serde(deserialize_with = "list::<_, _, APPEND_ENTRIES_MAX>")]
-    pub entries: Vec<LogEntry>,
+    pub entries: Entries,
 }
 
 /// The leader's message.
@@ -161,8 +160,7 @@ pub struct Append {
     /// The entry before the first of `entries`.
     pub previous: LogPosition,
     /// New entries, consecutive.
-    #[serde(deserialize_with = "list::<_, _, APPEND_ENTRIES_MAX>")]
-    pub entries: Vec<LogEntry>,
+    pub entries: Entries,
     /// What the leader has committed.
     pub commit: LogIndex,
     /// Every voter has all up to here, durably: it may leave the log.

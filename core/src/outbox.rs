@@ -8,7 +8,8 @@ mod tests;
 use std::collections::VecDeque;
 
 use crate::action::{Action, Write};
-use crate::entry::{HardState, LogEntry};
+use crate::entries::Entries;
+use crate::entry::HardState;
 use crate::ids::{LogIndex, NodeId, Ticket, WriteId};
 use crate::message::{LogPosition, Message};
 use crate::request::Reply;
@@ -47,7 +48,8 @@ pub struct Outbox {
     commit_moved: bool,
     truncate_from: Option<LogIndex>,
     reset: Option<LogPosition>,
-    entries: Vec<LogEntry>,
+    /// What the turn adds to the log, in order.
+    batches: Vec<Entries>,
     ready: Vec<Action>,
     gated: Vec<Action>,
     in_flight: VecDeque<InFlight>,
@@ -70,7 +72,7 @@ impl Outbox {
             commit_moved: false,
             truncate_from: None,
             reset: None,
-            entries: Vec::new(),
+            batches: Vec::new(),
             ready: Vec::new(),
             gated: Vec::new(),
             in_flight: VecDeque::new(),
@@ -148,11 +150,17 @@ impl Outbox {
         }
     }
 
-    /// The log has a new last entry.
-    pub fn append(&mut self, entry: LogEntry) {
-        assert_eq!(entry.index, self.last.next(), "writes are consecutive");
-        self.last = entry.index;
-        self.entries.push(entry);
+    /// The log has new last entries.
+    ///
+    /// # Panics
+    /// If there are none, or they do not follow the last one: our own error.
+    pub fn append(&mut self, batch: Entries) {
+        let (Some(first), Some(last)) = (batch.first(), batch.last()) else {
+            unreachable!("a batch has an entry");
+        };
+        assert_eq!(first.index, self.last.next(), "writes are consecutive");
+        self.last = last.index;
+        self.batches.push(batch);
     }
 
     /// The log lost everything from `from` on. A write that is on its way may
@@ -160,14 +168,15 @@ impl Outbox {
     pub fn truncate(&mut self, from: LogIndex) {
         // What this turn has added and takes away again never reached the disk,
         // which cannot cut what it does not have.
-        let written = self
-            .entries
-            .first()
-            .map_or(self.last, |first| first.index.prev());
+        let first = self.batches.first().and_then(|batch| batch.first());
+        let written = first.map_or(self.last, |first| first.index.prev());
         if from <= written {
             self.truncate_from = Some(self.truncate_from.map_or(from, |earlier| earlier.min(from)));
         }
-        self.entries.retain(|entry| entry.index < from);
+        self.batches.retain_mut(|batch| {
+            batch.truncate_before(from);
+            !batch.is_empty()
+        });
         self.last = from.prev();
         #[cfg(feature = "planted-bugs")]
         if self.planted == Some(crate::planted::Bug::LateCompletionCounts) {
@@ -188,7 +197,7 @@ impl Outbox {
     /// A snapshot that is on disk for good stands for the whole log: what it holds
     /// is durable, and no write before this confirms more.
     pub fn reset(&mut self, position: LogPosition) {
-        self.entries.clear();
+        self.batches.clear();
         self.truncate_from = None;
         self.reset = Some(position);
         self.last = position.index;
@@ -233,7 +242,7 @@ impl Outbox {
                 hard_state: told.then_some(self.known),
                 truncate_from: self.truncate_from.take(),
                 reset: self.reset.take(),
-                entries: std::mem::take(&mut self.entries),
+                entries: self.take_entries(),
             }));
             self.in_flight.push_back(InFlight {
                 id,
@@ -246,13 +255,30 @@ impl Outbox {
             Some(write) => write.gated.append(&mut self.gated),
             None => self.ready.append(&mut self.gated),
         }
-        actions.append(&mut self.ready);
+        if actions.is_empty() {
+            std::mem::swap(actions, &mut self.ready);
+        } else {
+            actions.append(&mut self.ready);
+        }
+    }
+
+    /// One batch is handed on as it is.
+    fn take_entries(&mut self) -> Entries {
+        match &self.batches[..] {
+            [] => Entries::default(),
+            [_] => self.batches.remove(0),
+            [_, _, ..] => {
+                let joined = self.batches.iter().flatten().cloned().collect();
+                self.batches.clear();
+                joined
+            }
+        }
     }
 
     fn has_write(&self) -> bool {
         self.hard_state.is_some()
             || self.truncate_from.is_some()
             || self.reset.is_some()
-            || !self.entries.is_empty()
+            || !self.batches.is_empty()
     }
 }

@@ -120,11 +120,7 @@ impl Batch {
             .iter()
             .map(|entry| entry.body.count())
             .sum::<u64>();
-        if self.entries.is_empty() {
-            self.entries = write.entries;
-        } else {
-            self.entries.extend(write.entries);
-        }
+        self.entries.extend_from_slice(&write.entries);
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use precentor_core::action::Write;
 use precentor_core::driver::Recovered;
+use precentor_core::entries::Entries;
 use precentor_core::entry::{HardState, LogEntry, WriteBatch};
 use precentor_core::ids::{LogIndex, Term, WriteId};
 use precentor_core::snapshot::SnapshotPart;
@@ -31,7 +32,7 @@ struct Pending {
     cut: Option<Cut>,
     /// The last entry behind which this write appended.
     after: LogIndex,
-    entries: Vec<LogEntry>,
+    entries: Entries,
 }
 
 /// What a write took off the log before it appended.

@@ -56,11 +56,11 @@ impl Disk {
         if write.reset.is_some() {
             self.entries.clear();
         }
-        for entry in write.entries {
+        for entry in &write.entries {
             if let Some(last) = self.entries.last() {
                 assert_eq!(entry.index, last.index.next(), "a disk's log has no gap");
             }
-            self.entries.push(entry);
+            self.entries.push(entry.clone());
         }
         Some(write.id)
     }

@@ -13,7 +13,7 @@ impl ClusterCoordinator {
         &mut self,
         from: NodeId,
         term: Term,
-        append: Append,
+        append: &Append,
         cx: &mut Cx<'_>,
     ) -> Next {
         if term < self.hard_state.term {

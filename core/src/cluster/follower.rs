@@ -4,13 +4,15 @@
 use super::Next;
 use super::timing::Timing;
 use crate::action::Violation;
+use crate::config::Knobs;
 use crate::cx::Cx;
-use crate::entry::EntryKind;
+use crate::entries::Entries;
+use crate::entry::{EntryKind, LogEntry};
 use crate::ids::{LogIndex, NodeId, Term};
 use crate::log::TermAt;
 use crate::marks::Mark;
-use crate::message::{Append, AppendReply, AppendResult, LogPosition};
-use crate::status::{Condition, Health};
+use crate::message::{Append, AppendResult, LogPosition};
+use crate::status::Condition;
 use crate::time::{Span, Time};
 use crate::wire;
 
@@ -32,22 +34,49 @@ pub(super) struct Follower {
     verified: LogIndex,
     /// What the leader is to be told at the end of the turn.
     owed: Option<Owed>,
-    /// The leader has heard that this much is durable.
+    /// What the leader heard last: how far the logs agree, and what of that is durable.
     told: Option<(LogIndex, LogIndex)>,
+    /// Since then.
+    unanswered: Unanswered,
     /// The latest round heard.
     round: u64,
+}
+
+/// What the leader is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Answer {
+    pub(super) to: NodeId,
+    /// The latest round that was heard.
+    pub(super) round: u64,
+    pub(super) result: AppendResult,
 }
 
 /// An answer that the leader waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Owed {
-    /// How far the logs agree.
-    Progress,
+    /// How far the logs agree, whatever the disk does; or when it has all.
+    Progress { at_once: bool },
     /// That they do not.
     Conflict {
         previous: LogIndex,
         hint: LogPosition,
     },
+}
+
+/// Appends that the leader has not been told of.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unanswered {
+    count: u64,
+    bytes: u64,
+}
+
+impl Unanswered {
+    /// Half of what a leader leaves on its way: it must not wait for this
+    /// node's disk before it sends more.
+    fn is_much(self, knobs: &Knobs) -> bool {
+        self.count * 2 >= knobs.appends_in_flight_max
+            || self.bytes * 2 >= knobs.append_bytes_in_flight_max
+    }
 }
 
 impl Follower {
@@ -62,6 +91,7 @@ impl Follower {
             verified: LogIndex(0),
             owed: None,
             told: None,
+            unanswered: Unanswered::default(),
             round: 0,
         }
     }
@@ -131,7 +161,7 @@ impl Follower {
         &mut self,
         from: NodeId,
         term: Term,
-        append: Append,
+        append: &Append,
         commit: &mut LogIndex,
         cx: &mut Cx<'_>,
     ) -> Next {
@@ -146,14 +176,10 @@ impl Follower {
             Some(_) => {}
             None => self.leader = Some(from),
         }
+        let is_news = append.round > self.round;
         self.round = self.round.max(append.round);
 
-        let Append {
-            previous,
-            entries,
-            commit: leader_commit,
-            ..
-        } = append;
+        let (previous, entries) = (append.previous, &append.entries);
         // What is committed here is in every leader's log (Raft §5.4.3): it
         // needs no check, and may be in a snapshot where it cannot be checked.
         let agrees = previous.index <= *commit
@@ -171,67 +197,20 @@ impl Follower {
             });
             return Next::Stay;
         }
-        let mut end = previous.index;
-        for entry in entries {
-            if let Some(ours) = cx.log.chain_before(entry.index)
-                && ours != entry.chain
-            {
-                // The first entry's link speaks of what both logs were found to
-                // agree on: then one of them is not what its leader wrote. A
-                // later one's speaks of this message only.
-                if end == previous.index {
-                    return Next::Halt(Violation::LogDiverged {
-                        index: end,
-                        ours,
-                        theirs: entry.chain,
-                    });
-                }
-                cx.mark(Mark::ChainMismatch);
-                break;
-            }
-            if entry.kind == EntryKind::Membership
-                && let Err(error) = wire::membership::decode(&entry.body)
-            {
-                return Next::Halt(Violation::Undecodable {
-                    index: entry.index,
-                    reason: error.to_string(),
-                });
-            }
-            end = entry.index;
-            match cx.log.term_at(entry.index) {
-                TermAt::Beyond => cx.append(entry),
-                TermAt::Known(term) if term == entry.term => {
-                    #[cfg(feature = "planted-bugs")]
-                    if cx.config.planted(crate::planted::Bug::TruncateAgreeing)
-                        && entry.index > cx.log.first_known()
-                        && cx.log.window_first() <= entry.index
-                    {
-                        cx.truncate(entry.index);
-                        cx.append(entry);
-                    }
-                }
-                TermAt::Compacted => {}
-                TermAt::Known(_) if entry.index <= *commit => {
-                    let violation = Violation::CommittedConflict {
-                        index: entry.index,
-                        term: entry.term,
-                    };
-                    return Next::Halt(violation);
-                }
-                TermAt::Known(_) => {
-                    cx.mark(Mark::TailTruncated);
-                    cx.truncate(entry.index);
-                    cx.append(entry);
-                }
-            }
-        }
+        let end = match take_in(previous, entries, *commit, cx) {
+            Ok(end) => end,
+            Err(violation) => return Next::Halt(violation),
+        };
         self.verified = self.verified.max(end);
         // Only what this leader's messages have checked may be taken as
         // committed: an unchecked tail may be another leader's.
-        *commit = (*commit).max(leader_commit.min(self.verified));
-        if !matches!(self.owed, Some(Owed::Conflict { .. })) {
-            self.owed = Some(Owed::Progress);
-        }
+        *commit = (*commit).max(append.commit.min(self.verified));
+        self.unanswered.count += 1;
+        self.unanswered.bytes += entries.iter().map(|entry| entry.body.count()).sum::<u64>();
+        // A heartbeat's answer proves that this node lives, and a new round's that
+        // the leader leads: neither may wait for a disk.
+        let at_once = is_news || entries.is_empty() || self.unanswered.is_much(&cx.config.knobs);
+        self.owe_progress(at_once);
         Next::Stay
     }
 
@@ -243,18 +222,12 @@ impl Follower {
     /// A snapshot stands for the log up to here.
     pub(super) fn on_installed(&mut self, index: LogIndex) {
         self.verified = self.verified.max(index);
-        self.owed = Some(Owed::Progress);
+        self.owed = Some(Owed::Progress { at_once: true });
     }
 
     /// What the leader is to be told at the end of this turn, if anything: an
     /// answer it waits for, or that more is durable.
-    pub(super) fn report(
-        &mut self,
-        repairing: bool,
-        health: Health,
-        patience: Span,
-        cx: &Cx<'_>,
-    ) -> Option<(NodeId, AppendReply)> {
+    pub(super) fn report(&mut self, repairing: bool, cx: &Cx<'_>) -> Option<Answer> {
         let leader = self.leader?;
         let durable = self.verified_durable(cx);
         #[cfg(feature = "planted-bugs")]
@@ -264,36 +237,139 @@ impl Follower {
             durable
         };
         let progress = (self.verified, durable);
-        let result = match self.owed.take() {
+        // While the disk has not confirmed all, one answer is enough: the one that
+        // follows. What it has confirmed is told, asked or unasked.
+        let is_whole = durable == self.verified;
+        let is_more = self.told.map_or(LogIndex(0), |told| told.1) != durable;
+        let result = match self.owed {
             Some(Owed::Conflict { previous, hint }) => AppendResult::Conflict {
                 previous,
                 hint,
                 repairing,
             },
-            Some(Owed::Progress) => AppendResult::Matched {
-                verified: self.verified,
-                durable,
-            },
-            // Unasked, but only of what was verified: before that there is nothing to say.
-            None if self.verified > LogIndex(0) && self.told != Some(progress) => {
-                AppendResult::Matched {
-                    verified: self.verified,
-                    durable,
-                }
+            Some(Owed::Progress { at_once }) if at_once || is_whole || is_more => {
+                self.matched(durable)
             }
-            None => return None,
+            None if is_more || (is_whole && self.told.is_some_and(|told| told != progress)) => {
+                self.matched(durable)
+            }
+            Some(Owed::Progress { .. }) | None => return None,
         };
+        self.owed = None;
         if matches!(result, AppendResult::Matched { .. }) {
             self.told = Some(progress);
+            self.unanswered = Unanswered::default();
         }
-        Some((
-            leader,
-            AppendReply {
-                round: self.round,
-                result,
-                health,
-                patience,
+        Some(Answer {
+            to: leader,
+            round: self.round,
+            result,
+        })
+    }
+
+    fn matched(&self, durable: LogIndex) -> AppendResult {
+        AppendResult::Matched {
+            verified: self.verified,
+            durable,
+        }
+    }
+
+    /// Of several answers of a turn one is given: that of a conflict before others.
+    fn owe_progress(&mut self, at_once: bool) {
+        self.owed = Some(match self.owed {
+            Some(conflict @ Owed::Conflict { .. }) => conflict,
+            Some(Owed::Progress { at_once: before }) => Owed::Progress {
+                at_once: at_once || before,
             },
-        ))
+            None => Owed::Progress { at_once },
+        });
+    }
+}
+
+/// Takes a leader's entries into the log. Says up to where the two are equal now.
+fn take_in(
+    previous: LogPosition,
+    entries: &Entries,
+    commit: LogIndex,
+    cx: &mut Cx<'_>,
+) -> Result<LogIndex, Violation> {
+    let mut end = previous.index;
+    for (nth, entry) in entries.iter().enumerate() {
+        if let Some(ours) = cx.log.chain_before(entry.index)
+            && ours != entry.chain
+        {
+            // The first entry's link speaks of what both logs were found to
+            // agree on: then one of them is not what its leader wrote. A
+            // later one's speaks of this message only.
+            if end == previous.index {
+                return Err(Violation::LogDiverged {
+                    index: end,
+                    ours,
+                    theirs: entry.chain,
+                });
+            }
+            cx.mark(Mark::ChainMismatch);
+            return Ok(end);
+        }
+        check_readable(entry)?;
+        match cx.log.term_at(entry.index) {
+            TermAt::Beyond => return add(end, entries.clone().behind(nth), cx),
+            TermAt::Known(term) if term == entry.term => {
+                #[cfg(feature = "planted-bugs")]
+                if cx.config.planted(crate::planted::Bug::TruncateAgreeing)
+                    && entry.index > cx.log.first_known()
+                    && cx.log.window_first() <= entry.index
+                {
+                    cx.truncate(entry.index);
+                    return add(end, entries.clone().behind(nth), cx);
+                }
+            }
+            TermAt::Compacted => {}
+            TermAt::Known(_) if entry.index <= commit => {
+                return Err(Violation::CommittedConflict {
+                    index: entry.index,
+                    term: entry.term,
+                });
+            }
+            TermAt::Known(_) => {
+                cx.mark(Mark::TailTruncated);
+                cx.truncate(entry.index);
+                return add(end, entries.clone().behind(nth), cx);
+            }
+        }
+        end = entry.index;
+    }
+    Ok(end)
+}
+
+/// Adds entries that begin where the log ends, as far as they are linked. Says
+/// where it ends now; `end` is where it did.
+fn add(end: LogIndex, mut new: Entries, cx: &mut Cx<'_>) -> Result<LogIndex, Violation> {
+    let unreadable = new
+        .iter()
+        .find_map(|entry| Some((entry.index, check_readable(entry).err()?)));
+    if let Some((index, _)) = &unreadable {
+        new.truncate_before(*index);
+    }
+    let taken = cx.extend(&new);
+    if taken < new.len() {
+        cx.mark(Mark::ChainMismatch);
+    } else if let Some((_, violation)) = unreadable {
+        return Err(violation);
+    }
+    Ok(LogIndex(end.0 + taken as u64))
+}
+
+/// A membership is in force as soon as it is in the log.
+fn check_readable(entry: &LogEntry) -> Result<(), Violation> {
+    if entry.kind == EntryKind::Command {
+        return Ok(());
+    }
+    match wire::membership::decode(&entry.body) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Violation::Undecodable {
+            index: entry.index,
+            reason: error.to_string(),
+        }),
     }
 }

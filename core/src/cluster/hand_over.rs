@@ -96,7 +96,7 @@ impl Leader {
         if node == cx.config.node {
             return Err(HandOverError::LeadsAlready { node });
         }
-        let Some(progress) = self.peers.get(&node).filter(|_| self.is_eligible(node, cx)) else {
+        let Some(progress) = self.peers.get(node).filter(|_| self.is_eligible(node, cx)) else {
             return Err(HandOverError::NotVoter { node });
         };
         // Half of its patience: one that is silent for longer may be gone.
@@ -131,11 +131,11 @@ impl Leader {
         let fit = self
             .peers
             .iter()
-            .filter(|(peer, _)| self.check_successor(**peer, worst, cx).is_ok());
+            .filter(|(peer, _)| self.check_successor(*peer, worst, cx).is_ok());
         fit.min_by_key(|(peer, progress)| {
-            (progress.health, std::cmp::Reverse(progress.durable), **peer)
+            (progress.health, std::cmp::Reverse(progress.durable), *peer)
         })
-        .map(|(peer, _)| *peer)
+        .map(|(peer, _)| peer)
     }
 
     fn begin_hand_over(&mut self, to: NodeId, named: bool, health: Health, cx: &mut Cx<'_>) {
@@ -182,7 +182,7 @@ impl Leader {
     }
 
     fn durable_of(&self, peer: NodeId) -> Option<LogIndex> {
-        self.peers.get(&peer).map(|progress| progress.durable)
+        self.peers.get(peer).map(|progress| progress.durable)
     }
 
     /// A successor that did not take over in time will not.
@@ -197,7 +197,7 @@ impl Leader {
 
     /// A peer's connection closed.
     pub(super) fn on_peer_down(&mut self, peer: NodeId, cx: &mut Cx<'_>) {
-        if let Some(progress) = self.peers.get_mut(&peer) {
+        if let Some(progress) = self.peers.get_mut(peer) {
             progress.down = true;
         }
         self.on_reconnect(peer);
@@ -275,10 +275,7 @@ impl Leader {
     /// The last word of a leader that leaves: what is committed, and that the
     /// fittest shall stand for election.
     pub(super) fn say_farewell(&mut self, term: Term, commit: LogIndex, cx: &mut Cx<'_>) {
-        let peers: Vec<_> = self.peers.keys().copied().collect();
-        for peer in peers {
-            self.send(peer, Vec::new(), term, commit, cx);
-        }
+        self.send_to_all(term, commit, cx);
         if let Some(successor) = self.fittest(Health::Slow, cx) {
             let message = cx.message(term, Body::TimeoutNow);
             cx.outbox.say(successor, message);

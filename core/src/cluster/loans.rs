@@ -36,6 +36,7 @@ impl ClusterCoordinator {
             return;
         }
         let first = previous.index.next();
+        cx.seal();
         let window = cx.log.entries(first, APPEND_ENTRIES_MAX, APPEND_BYTES_MAX);
         let Window::Entries(entries) = window else {
             return;
@@ -119,9 +120,10 @@ impl ClusterCoordinator {
             self.perform(Next::Follow { term, leader: None }, cx);
             cx.truncate(first);
         }
-        for entry in entries.into_iter().skip_while(|entry| entry.index < first) {
-            cx.append(entry);
-        }
+        let known = entries.partition_point(|entry| entry.index < first);
+        let new = entries.behind(known);
+        let taken = cx.extend(&new);
+        assert_eq!(taken, new.len(), "each was found to be linked");
         cx.mark(Mark::EntriesBorrowed);
         let now = cx.log.last();
         assert!(

@@ -89,10 +89,8 @@ impl ClusterCoordinator {
             | Body::BodiesFetch { .. }
             | Body::ReadIndex { .. } => {
                 let membership = cx.log.membership();
-                let (member, counts) = (
-                    membership.contains(from),
-                    membership.counts(from, incarnation),
-                );
+                let counts = membership.counts(from, incarnation);
+                let member = counts || membership.contains(from);
                 #[cfg(feature = "planted-bugs")]
                 let (member, counts) = match cx.config.planted {
                     Some(crate::planted::Bug::StaleIncarnationCounts) => (member, true),
@@ -172,7 +170,7 @@ impl ClusterCoordinator {
             unreachable!("only a leader changes the membership");
         };
         // A successor is told to stand when it has everything: nothing may follow.
-        if leader.is_yielding() {
+        if leader.is_at_rest(cx) || leader.is_yielding() {
             return;
         }
         // One at a time, and none beside a predecessor's that may be committed yet.
@@ -204,6 +202,14 @@ impl ClusterCoordinator {
         };
         if let Some((next, why)) = next {
             self.append_membership(next, Principal::cluster(), why, cx);
+        } else if membership.is_at_rest() {
+            self.rest_membership(cx.log.membership_index());
+        }
+    }
+
+    fn rest_membership(&mut self, index: LogIndex) {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.at_rest = Some(index);
         }
     }
 

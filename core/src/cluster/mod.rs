@@ -13,10 +13,12 @@ mod hand_over;
 mod leader;
 mod loans;
 mod members;
+mod peers;
 mod progress;
 mod reads;
 mod receiver;
 mod repair;
+mod replicate;
 mod sender;
 mod standing;
 mod timing;
@@ -33,7 +35,7 @@ use crate::entry::{EntryKind, HardState, LogEntry};
 use crate::ids::{LogIndex, NodeId, ReadId, Term};
 use crate::marks::Mark;
 use crate::membership::{RecoveryError, RecoveryReport};
-use crate::message::{Body, Message, StateHashAt};
+use crate::message::{AppendReply, Body, Message, StateHashAt};
 use crate::request::{HandOverError, Refusal};
 use crate::snapshot::Snapshot;
 use crate::status::{Condition, RoleName};
@@ -341,27 +343,23 @@ impl ClusterCoordinator {
 
     /// A voter's word.
     pub fn on_message(&mut self, from: NodeId, message: Message, cx: &mut Cx<'_>) {
-        let Message {
-            term,
-            incarnation,
-            body,
-        } = message;
-        if from == cx.config.node || !self.is_heard(from, incarnation, &body, cx) {
+        let (term, incarnation) = (message.term, message.incarnation);
+        if from == cx.config.node || !self.is_heard(from, incarnation, &message.body, cx) {
             return;
         }
-        if term > self.hard_state.term && self.adopts(&body, cx) {
-            let leader = matches!(body, Body::Append(_)).then_some(from);
+        if term > self.hard_state.term && self.adopts(&message.body, cx) {
+            let leader = matches!(message.body, Body::Append(_)).then_some(from);
             if matches!(self.role, Role::Leader(_)) {
                 cx.mark(Mark::SteppedDownHigherTerm);
             }
             self.perform(Next::Follow { term, leader }, cx);
         }
-        let next = match body {
+        let next = match message.body {
             Body::PreVote { last } => self.on_pre_vote(from, term, last, cx),
             Body::Vote { last, transfer } => self.on_vote(from, term, last, transfer, cx),
             Body::PreVoteReply { granted } => self.on_pre_vote_reply(from, term, granted, cx),
             Body::VoteReply { granted } => self.on_vote_reply(from, term, granted, cx),
-            Body::Append(append) => self.on_append(from, term, append, cx),
+            Body::Append(ref append) => self.on_append(from, term, append, cx),
             Body::AppendReply(reply) => {
                 match &mut self.role {
                     Role::Leader(leader) if term == self.hard_state.term => {
@@ -443,6 +441,7 @@ impl ClusterCoordinator {
 
     /// The turn is over: followers are told what is new, or the leader is.
     pub fn settle(&mut self, cx: &mut Cx<'_>) {
+        cx.seal();
         self.end_repair(cx);
         let term = self.hard_state.term;
         self.go_on_receiving(cx);
@@ -450,10 +449,15 @@ impl ClusterCoordinator {
             Role::Leader(leader) => leader.replicate(term, self.commit, cx),
             Role::Follower(follower) => {
                 let repairing = self.hard_state.repairing.is_some();
-                let (health, patience) = (self.own.health, self.timing.longest(&cx.config.knobs));
-                if let Some((leader, reply)) = follower.report(repairing, health, patience, cx) {
+                if let Some(answer) = follower.report(repairing, cx) {
+                    let reply = AppendReply {
+                        round: answer.round,
+                        result: answer.result,
+                        health: self.own.health,
+                        patience: self.timing.longest(&cx.config.knobs),
+                    };
                     // The reply speaks of what is durable only.
-                    say_in_term(leader, term, Body::AppendReply(reply), cx);
+                    say_in_term(answer.to, term, Body::AppendReply(reply), cx);
                 }
             }
             Role::PreCandidate(_) | Role::Candidate(_) => {}

@@ -84,6 +84,11 @@ impl Progress {
         }
     }
 
+    /// Has it been sent everything up to `last`, and is nothing known to be amiss?
+    pub(super) fn has_been_sent(&self, last: LogIndex) -> bool {
+        matches!(self.flow, Flow::Stream { .. }) && self.next > last
+    }
+
     /// May one more append be sent, beside those that are on their way?
     pub(super) fn has_room(in_flight: &VecDeque<InFlight>, knobs: &Knobs) -> bool {
         let bytes: u64 = in_flight.iter().map(|sent| sent.bytes).sum();

@@ -19,6 +19,15 @@ impl ClusterCoordinator {
     pub(super) fn next_by_time(&mut self, cx: &mut Cx<'_>) -> Next {
         let vote_is_durable = cx.outbox.is_hard_state_durable();
         let (node, due) = (cx.config.node, cx.time() >= self.role_deadline());
+        // What most turns find.
+        let stays = match &self.role {
+            Role::Follower(_) => true,
+            Role::PreCandidate(_) | Role::Candidate(_) => false,
+            Role::Leader(_) => !self.own.gives_way,
+        };
+        if stays && !due {
+            return Next::Stay;
+        }
         let (votes, own, term) = (self.may_campaign(cx), self.own, self.hard_state.term);
         let step = self.step(cx);
         match &mut self.role {

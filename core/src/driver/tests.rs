@@ -49,7 +49,7 @@ impl Host for Desk {
                 if let Some(from) = truncate_from {
                     self.entries.retain(|entry| entry.index < from);
                 }
-                self.entries.extend(entries);
+                self.entries.extend_from_slice(&entries);
                 self.back.push(Event::Durable { write: id });
             }
             Action::Say { to, message } => self.said.push((to, message)),

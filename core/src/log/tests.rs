@@ -12,6 +12,13 @@ fn at(term: u64, index: u64) -> LogPosition {
     }
 }
 
+/// Adds an entry as a leader does that sends each at once.
+fn append(log: &mut Log, entry: LogEntry) {
+    log.gather(entry);
+    let batch = log.seal().expect("it is in a batch now");
+    assert_eq!(batch.last().map(|last| last.index), Some(log.last().index));
+}
+
 /// The next entry of a log, or one that stands at another index.
 fn entry_of(log: &Log, term: u64, index: u64) -> LogEntry {
     LogEntry {
@@ -38,7 +45,7 @@ fn log(terms: &[u64]) -> Log {
     let mut log = empty(LogPosition::default());
     for (index, term) in (1..).zip(terms) {
         let entry = entry_of(&log, *term, index);
-        log.append(entry);
+        append(&mut log, entry);
     }
     log
 }
@@ -106,7 +113,7 @@ fn compacting_everything_keeps_the_end() {
     log.compact(LogIndex(9));
     assert_eq!(log.last(), at(2, 2));
     let entry = entry_of(&log, 2, 3);
-    log.append(entry);
+    append(&mut log, entry);
     assert_eq!(log.last(), at(2, 3));
 }
 
@@ -117,7 +124,7 @@ fn truncation_brings_the_earlier_term_back() {
     assert_eq!(log.last(), at(1, 2));
     assert_eq!(log.term_at(LogIndex(3)), TermAt::Beyond);
     let entry = entry_of(&log, 2, 3);
-    log.append(entry);
+    append(&mut log, entry);
     assert_eq!(log.last(), at(2, 3));
 }
 
@@ -134,7 +141,7 @@ fn what_only_a_snapshot_has_cannot_be_cut() {
 fn a_gap_is_refused() {
     let mut log = log(&[1]);
     let entry = entry_of(&log, 1, 3);
-    log.append(entry);
+    append(&mut log, entry);
 }
 
 #[test]
@@ -142,7 +149,7 @@ fn a_gap_is_refused() {
 fn a_falling_term_is_refused() {
     let mut log = log(&[2]);
     let entry = entry_of(&log, 1, 2);
-    log.append(entry);
+    append(&mut log, entry);
 }
 
 #[test]
@@ -223,7 +230,7 @@ fn append_membership(log: &mut Log, voters: &[u64]) {
     };
     let body = wire::membership::encode(&entry);
     let entry = log.next_entry(Term(1), EntryKind::Membership, body);
-    log.append(entry);
+    append(log, entry);
 }
 
 #[test]
@@ -263,12 +270,12 @@ fn the_chain_depends_on_every_field_before_and_comes_back_after_a_truncation() {
     );
     other.truncate(LogIndex(3));
     let entry = entry_of(&other, 2, 3);
-    other.append(entry);
+    append(&mut other, entry);
     assert_eq!(one.chain(), other.chain());
     let mut longer_body = other.clone();
     longer_body.truncate(LogIndex(3));
     let entry = longer_body.next_entry(Term(2), EntryKind::Command, vec![0; 11].into());
-    longer_body.append(entry);
+    append(&mut longer_body, entry);
     assert_ne!(one.chain(), longer_body.chain(), "the last body differs");
 }
 
@@ -277,5 +284,6 @@ fn the_chain_depends_on_every_field_before_and_comes_back_after_a_truncation() {
 fn an_entry_that_was_written_behind_another_log_is_no_entry_of_this_one() {
     let other = log(&[1, 1]);
     let mut log = log(&[1, 2]);
-    log.append(other.next_entry(Term(2), EntryKind::Command, Vec::new().into()));
+    let entry = other.next_entry(Term(2), EntryKind::Command, Vec::new().into());
+    append(&mut log, entry);
 }

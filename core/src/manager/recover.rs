@@ -205,7 +205,8 @@ pub(super) fn log_of(start: LogStart, entries: Vec<LogEntry>) -> Result<(Log, bo
             break;
         }
         check_next(&log, &entry)?;
-        log.append(entry);
+        let taken = log.extend(&entry.into());
+        assert_eq!(taken, 1, "it was just checked");
     }
     if log.last().index == snapshot.index && log.chain() != start.chain {
         return Ok((Log::new(start), true));

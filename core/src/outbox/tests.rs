@@ -1,5 +1,5 @@
 use super::*;
-use crate::entry::{ChainHash, EntryKind};
+use crate::entry::{ChainHash, EntryKind, LogEntry};
 use crate::ids::{Incarnation, Term};
 use crate::message::Body;
 
@@ -56,35 +56,35 @@ fn says(actions: &[Action]) -> usize {
 #[test]
 fn what_a_turn_adds_and_takes_away_again_is_not_cut_from_the_disk() {
     let mut outbox = outbox();
-    outbox.append(entry(1, 1));
+    outbox.append(entry(1, 1).into());
     write(&mut outbox);
     // Two leaders' entries for one place, in one turn.
-    outbox.append(entry(2, 2));
+    outbox.append(entry(2, 2).into());
     outbox.truncate(LogIndex(2));
-    outbox.append(entry(3, 2));
+    outbox.append(entry(3, 2).into());
     let second = write(&mut outbox);
     assert_eq!(second.truncate_from, None);
-    assert_eq!(second.entries, [entry(3, 2)]);
-    outbox.append(entry(3, 3));
+    assert_eq!(second.entries[..], [entry(3, 2)]);
+    outbox.append(entry(3, 3).into());
     outbox.truncate(LogIndex(2));
-    outbox.append(entry(4, 2));
-    outbox.append(entry(4, 3));
+    outbox.append(entry(4, 2).into());
+    outbox.append(entry(4, 3).into());
     outbox.truncate(LogIndex(3));
     let third = write(&mut outbox);
     assert_eq!(third.truncate_from, Some(LogIndex(2)));
-    assert_eq!(third.entries, [entry(4, 2)]);
+    assert_eq!(third.entries[..], [entry(4, 2)]);
 }
 
 #[test]
 fn a_turn_is_one_write() {
     let mut outbox = outbox();
     outbox.set_hard_state(hard_state(1));
-    outbox.append(entry(1, 1));
-    outbox.append(entry(1, 2));
+    outbox.append(entry(1, 1).into());
+    outbox.append(entry(1, 2).into());
     let write = write(&mut outbox);
     assert_eq!(write.id, WriteId(1));
     assert_eq!(write.hard_state, Some(hard_state(1)));
-    assert_eq!(write.entries, [entry(1, 1), entry(1, 2)]);
+    assert_eq!(write.entries[..], [entry(1, 1), entry(1, 2)]);
     assert_eq!(settle(&mut outbox), [], "nothing is written twice");
 }
 
@@ -103,7 +103,7 @@ fn a_vote_waits_for_its_own_write() {
 #[test]
 fn a_promise_waits_for_earlier_writes_too() {
     let mut outbox = outbox();
-    outbox.append(entry(1, 1));
+    outbox.append(entry(1, 1).into());
     settle(&mut outbox);
     // This turn writes nothing, but an earlier write is on its way.
     outbox.say_durable(NodeId(2), vote(false));
@@ -115,7 +115,7 @@ fn a_promise_waits_for_earlier_writes_too() {
 #[test]
 fn what_depends_on_nothing_leaves_at_once() {
     let mut outbox = outbox();
-    outbox.append(entry(1, 1));
+    outbox.append(entry(1, 1).into());
     outbox.say(NodeId(2), vote(false));
     assert_eq!(says(&settle(&mut outbox)), 1);
     outbox.on_durable(WriteId(1));
@@ -127,7 +127,7 @@ fn what_depends_on_nothing_leaves_at_once() {
 fn completions_are_cumulative() {
     let mut outbox = outbox();
     for index in 1..=3 {
-        outbox.append(entry(1, index));
+        outbox.append(entry(1, index).into());
         outbox.say_durable(NodeId(2), vote(true));
         settle(&mut outbox);
     }
@@ -141,7 +141,7 @@ fn completions_are_cumulative() {
 fn unknown_and_repeated_completions_change_nothing() {
     let mut outbox = outbox();
     outbox.on_durable(WriteId(7));
-    outbox.append(entry(1, 1));
+    outbox.append(entry(1, 1).into());
     assert_eq!(outbox.durable(), LogIndex(0));
     settle(&mut outbox);
     outbox.on_durable(WriteId(0));
@@ -154,9 +154,9 @@ fn unknown_and_repeated_completions_change_nothing() {
 #[test]
 fn what_is_gathered_and_not_handed_out_is_not_durable() {
     let mut outbox = outbox();
-    outbox.append(entry(1, 1));
+    outbox.append(entry(1, 1).into());
     settle(&mut outbox);
-    outbox.append(entry(1, 2));
+    outbox.append(entry(1, 2).into());
     outbox.on_durable(WriteId(1));
     assert_eq!(outbox.durable(), LogIndex(1));
 }
@@ -165,11 +165,11 @@ fn what_is_gathered_and_not_handed_out_is_not_durable() {
 #[test]
 fn a_late_completion_does_not_confirm_rewritten_entries() {
     let mut outbox = outbox();
-    outbox.append(entry(1, 1));
-    outbox.append(entry(1, 2));
+    outbox.append(entry(1, 1).into());
+    outbox.append(entry(1, 2).into());
     settle(&mut outbox);
     outbox.truncate(LogIndex(2));
-    outbox.append(entry(2, 2));
+    outbox.append(entry(2, 2).into());
     let second = write(&mut outbox);
     assert_eq!(second.truncate_from, Some(LogIndex(2)));
     outbox.on_durable(WriteId(1));
@@ -190,23 +190,23 @@ fn truncation_lowers_what_is_durable() {
 #[test]
 fn truncation_takes_back_what_was_gathered() {
     let mut outbox = outbox();
-    outbox.append(entry(1, 1));
-    outbox.append(entry(1, 2));
+    outbox.append(entry(1, 1).into());
+    outbox.append(entry(1, 2).into());
     outbox.truncate(LogIndex(2));
-    outbox.append(entry(3, 2));
-    assert_eq!(write(&mut outbox).entries, [entry(1, 1), entry(3, 2)]);
+    outbox.append(entry(3, 2).into());
+    assert_eq!(write(&mut outbox).entries[..], [entry(1, 1), entry(3, 2)]);
 }
 
 #[test]
 fn two_truncations_of_a_turn_are_the_deeper_one() {
     let mut outbox = Outbox::new(LogIndex(9), HardState::default());
     outbox.truncate(LogIndex(4));
-    outbox.append(entry(2, 4));
+    outbox.append(entry(2, 4).into());
     outbox.truncate(LogIndex(3));
-    outbox.append(entry(3, 3));
+    outbox.append(entry(3, 3).into());
     let write = write(&mut outbox);
     assert_eq!(write.truncate_from, Some(LogIndex(3)));
-    assert_eq!(write.entries, [entry(3, 3)]);
+    assert_eq!(write.entries[..], [entry(3, 3)]);
 }
 
 #[test]
@@ -214,22 +214,22 @@ fn a_commit_alone_is_no_reason_to_write() {
     let mut outbox = Outbox::new(LogIndex(2), HardState::default());
     outbox.set_commit(LogIndex(2));
     assert_eq!(settle(&mut outbox), []);
-    outbox.append(entry(1, 3));
+    outbox.append(entry(1, 3).into());
     let told = write(&mut outbox).hard_state.expect("it goes along");
     assert_eq!(told.commit, LogIndex(2));
-    outbox.append(entry(1, 4));
+    outbox.append(entry(1, 4).into());
     assert_eq!(write(&mut outbox).hard_state, None, "told once");
 }
 
 #[test]
 fn the_disk_never_hears_of_a_commit_that_it_does_not_hold() {
     let mut outbox = outbox();
-    outbox.append(entry(1, 1));
+    outbox.append(entry(1, 1).into());
     outbox.set_commit(LogIndex(1));
     assert_eq!(write(&mut outbox).hard_state, None);
     outbox.on_durable(WriteId(1));
     outbox.set_commit(LogIndex(1));
-    outbox.append(entry(1, 2));
+    outbox.append(entry(1, 2).into());
     let told = write(&mut outbox).hard_state.expect("it goes along");
     assert_eq!(told.commit, LogIndex(1));
 }
@@ -246,14 +246,14 @@ fn a_new_vote_keeps_the_commit() {
 #[test]
 #[should_panic(expected = "writes are consecutive")]
 fn a_gap_is_refused() {
-    outbox().append(entry(1, 2));
+    outbox().append(entry(1, 2).into());
 }
 
 #[test]
 fn the_oldest_write_without_an_answer_is_known_with_its_time() {
     let mut outbox = outbox();
     let written_at = |outbox: &mut Outbox, time, index| {
-        outbox.append(entry(1, index));
+        outbox.append(entry(1, index).into());
         outbox.settle(Time(time), &mut Vec::new());
     };
     assert_eq!(outbox.oldest_unconfirmed(), None);

@@ -4,6 +4,7 @@
 
 use super::DecodeError;
 use super::hello::WireVersion;
+use crate::entries::Entries;
 use crate::entry::LogEntry;
 use crate::limits::{
     APPEND_ENTRIES_MAX, BODIES_FETCH_MAX, ENTRY_BYTES_MAX, FRAME_BYTES_MAX, RESULT_BYTES_MAX,
@@ -33,12 +34,12 @@ fn code(version: WireVersion) -> u8 {
 fn encode_tightly(message: &Message) -> Vec<u8> {
     let body = match &message.body {
         Body::Append(append) => Body::Append(Append {
-            entries: Vec::new(),
+            entries: Entries::default(),
             ..*append
         }),
         Body::Lend(loan) => Body::Lend(Loan {
             previous: loan.previous,
-            entries: Vec::new(),
+            entries: Entries::default(),
         }),
         _ => return super::encode(code(WireVersion::SECOND), message),
     };
@@ -66,7 +67,7 @@ fn decode_tightly(bytes: &[u8]) -> Result<Message, DecodeError> {
             "entries stand where version 2 has none".to_owned(),
         ));
     }
-    *entries = super::entries::decode(previous, rest)?;
+    *entries = super::entries::decode(previous, rest)?.into();
     Ok(message)
 }
 

@@ -23,7 +23,7 @@ fn append(first: u64, entry_term: u64) -> Message {
             term: Term(1),
             index: LogIndex(4),
         },
-        entries: vec![entry],
+        entries: entry.into(),
         commit: LogIndex(3),
         held_by_all: LogIndex(2),
         round: 9,

@@ -31,7 +31,7 @@ fn write(id: u64, truncate_from: Option<u64>, entries: Vec<LogEntry>, term: u64)
         }),
         truncate_from: truncate_from.map(LogIndex),
         reset: None,
-        entries,
+        entries: entries.into(),
     }
 }
 

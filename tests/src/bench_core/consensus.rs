@@ -5,14 +5,14 @@
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
-use precentor_core::action::{Action, Write};
+use precentor_core::action::Action;
 use precentor_core::bytes::Bytes;
 use precentor_core::cluster::{Change, ClusterCoordinator};
 use precentor_core::config::Config;
 use precentor_core::cx::Cx;
 use precentor_core::entry::{HardState, LogEntry};
 use precentor_core::event::Now;
-use precentor_core::ids::{ClusterId, LogIndex, NodeId, ReadId, WriteId};
+use precentor_core::ids::{ClusterId, Incarnation, LogIndex, NodeId, ReadId, WriteId};
 use precentor_core::log::{Log, LogStart, TermAt};
 use precentor_core::marks::Marks;
 use precentor_core::membership::Membership;
@@ -25,6 +25,7 @@ use precentor_core::time::Span;
 use super::cluster::{
     ELECTION_TICKS_MAX, ELECTION_TICKS_MIN, ENTRY_BYTES, Replica, TICK_MS, write_body,
 };
+use super::disk::Disk;
 
 /// Lends the node's tools to its consensus.
 macro_rules! cx {
@@ -49,7 +50,7 @@ pub(super) struct Consensus {
     log: Log,
     outbox: Outbox,
     cluster: ClusterCoordinator,
-    disk: Vec<LogEntry>,
+    disk: Disk,
     /// Up to here what is committed was read.
     read: LogIndex,
     read_bytes: u64,
@@ -71,53 +72,12 @@ pub(super) fn config_of(number: usize, voters: usize) -> Config {
     let node = node_id(number);
     let voters = (0..voters).map(node_id).collect();
     let mut config = Config::new(ClusterId([1; 16]), node, voters, node.0);
+    // As a real node's disk, whose life its first leader learns once.
+    config.incarnation = Incarnation(node.0);
     config.knobs.heartbeat_ms = TICK_MS;
     config.knobs.election_timeout_ms_min = ELECTION_TICKS_MIN * TICK_MS;
     config.knobs.election_timeout_ms_max = ELECTION_TICKS_MAX * TICK_MS;
     config
-}
-
-/// Puts a write on a disk in memory.
-pub(super) fn write_to(disk: &mut Vec<LogEntry>, write: Write) -> WriteId {
-    if let Some(from) = write.truncate_from {
-        disk.truncate(position(from));
-    }
-    disk.extend(write.entries);
-    write.id
-}
-
-/// Reads entries from a disk in memory.
-pub(super) fn read_from(
-    disk: &[LogEntry],
-    from: LogIndex,
-    to: LogIndex,
-    bytes_max: u64,
-) -> Vec<LogEntry> {
-    let mut bytes = 0;
-    let fits = |entry: &&LogEntry| {
-        bytes += entry.body.count();
-        bytes <= bytes_max || entry.index == from
-    };
-    let asked = &disk[position(from)..=position(to)];
-    asked.iter().take_while(fits).cloned().collect()
-}
-
-/// The bodies up to an index, without those that a leader appends of itself.
-pub(super) fn bodies_of(
-    disk: &[LogEntry],
-    commit: LogIndex,
-) -> Box<dyn Iterator<Item = &[u8]> + '_> {
-    let bodies = disk[..position(commit.next())].iter();
-    Box::new(
-        bodies
-            .map(|entry| &entry.body[..])
-            .filter(|body| !body.is_empty()),
-    )
-}
-
-/// Where the entry of an index stands on a disk.
-fn position(index: LogIndex) -> usize {
-    usize::try_from(index.0 - 1).expect("a log that fits in memory")
 }
 
 impl Consensus {
@@ -169,7 +129,7 @@ impl Consensus {
         for action in self.actions.drain(..) {
             match action {
                 Action::Write(write) => {
-                    let write = write_to(&mut self.disk, write);
+                    let write = self.disk.write(write);
                     done.get_or_insert_with(Done::default).write = Some(write);
                 }
                 Action::Say { to, message } => out.push((number_of(to), message)),
@@ -179,7 +139,7 @@ impl Consensus {
                     to,
                     bytes_max,
                 } => {
-                    let entries = read_from(&self.disk, from, to, bytes_max);
+                    let entries = self.disk.read(from, to, bytes_max);
                     let reads = &mut done.get_or_insert_with(Done::default).reads;
                     reads.push((read, entries));
                 }
@@ -236,7 +196,7 @@ impl Replica for Consensus {
             log,
             outbox,
             cluster,
-            disk: Vec::new(),
+            disk: Disk::default(),
             read: LogIndex(0),
             read_bytes: 0,
             actions: Vec::new(),
@@ -293,6 +253,6 @@ impl Replica for Consensus {
     }
 
     fn committed(&self) -> Box<dyn Iterator<Item = &[u8]> + '_> {
-        bodies_of(&self.disk, self.cluster.commit())
+        self.disk.bodies(self.cluster.commit())
     }
 }

@@ -14,6 +14,7 @@
 mod cluster;
 pub mod compare;
 mod consensus;
+mod disk;
 mod node;
 mod peer;
 pub mod report;

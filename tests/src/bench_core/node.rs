@@ -8,7 +8,6 @@ use precentor_core::command::Command;
 use precentor_core::context::ContextKind;
 use precentor_core::digest::Digest;
 use precentor_core::driver::{Driver, Host, Recovered};
-use precentor_core::entry::LogEntry;
 use precentor_core::event::{Event, Now};
 use precentor_core::feature::FeatureLevel;
 use precentor_core::ids::{RequestId, Sequence, SessionId, Ticket};
@@ -20,7 +19,8 @@ use precentor_core::status::{PhaseName, RoleName};
 use precentor_core::time::Span;
 
 use super::cluster::{Replica, TICK_MS};
-use super::consensus::{bodies_of, config_of, node_id, number_of, read_from, write_to};
+use super::consensus::{config_of, node_id, number_of};
+use super::disk::Disk;
 
 /// A node, its disk, and what is to be told to it.
 pub(super) struct Node {
@@ -35,7 +35,7 @@ pub(super) struct Node {
 /// Carries out what the node wants; what a disk would report is reported next.
 #[derive(Default)]
 struct Desk {
-    disk: Vec<LogEntry>,
+    disk: Disk,
     said: Vec<(usize, Message)>,
     back: Vec<Event>,
     refused: u64,
@@ -45,7 +45,7 @@ impl Host for Desk {
     fn perform(&mut self, action: Action) {
         match action {
             Action::Write(write) => {
-                let write = write_to(&mut self.disk, write);
+                let write = self.disk.write(write);
                 self.back.push(Event::Durable { write });
             }
             Action::Say { to, message } => self.said.push((number_of(to), message)),
@@ -58,7 +58,7 @@ impl Host for Desk {
                 to,
                 bytes_max,
             } => {
-                let entries = read_from(&self.disk, from, to, bytes_max);
+                let entries = self.disk.read(from, to, bytes_max);
                 self.back.push(Event::LogRead { read, entries });
             }
             Action::SaveSnapshot(part) => {
@@ -195,6 +195,6 @@ impl Replica for Node {
     }
 
     fn committed(&self) -> Box<dyn Iterator<Item = &[u8]> + '_> {
-        bodies_of(&self.desk.disk, self.driver.view().commit())
+        self.desk.disk.bodies(self.driver.view().commit())
     }
 }

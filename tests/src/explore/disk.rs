@@ -131,5 +131,5 @@ fn records(write: Write) -> impl Iterator<Item = Record> {
     state
         .into_iter()
         .chain(cut)
-        .chain(write.entries.into_iter().map(Record::Entry))
+        .chain(write.entries.to_vec().into_iter().map(Record::Entry))
 }

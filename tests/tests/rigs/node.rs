@@ -6,6 +6,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use precentor_core::action::{Action, Write};
 use precentor_core::driver::{Host, Recovered};
+use precentor_core::entries::Entries;
 use precentor_core::entry::{ChainHash, EntryKind, LogEntry};
 use precentor_core::event::Event;
 use precentor_core::ids::{ClusterId, LogIndex, NodeId, Term, WriteId};
@@ -180,13 +181,13 @@ impl Rig for NodeRig {
             hard_state: None,
             truncate_from: None,
             reset: None,
-            entries: vec![LogEntry {
+            entries: Entries::from(LogEntry {
                 index: LogIndex(after.0 + 7),
                 term: Term(1),
                 chain: ChainHash(0),
                 kind: EntryKind::Command,
                 body: Vec::new().into(),
-            }],
+            }),
         }
     }
 }

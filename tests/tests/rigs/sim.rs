@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use precentor_core::action::{Action, Write};
 use precentor_core::driver::Recovered;
+use precentor_core::entries::Entries;
 use precentor_core::event::Event;
 use precentor_core::ids::{LogIndex, WriteId};
 use precentor_sim::disk::{Disk, WriteEnd};
@@ -170,7 +171,7 @@ impl Rig for SimRig {
             hard_state: None,
             truncate_from: None,
             reset: None,
-            entries: Vec::new(),
+            entries: Entries::default(),
         }
     }
 }

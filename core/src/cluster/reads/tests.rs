@@ -103,8 +103,9 @@ fn log(count: u64, new: u64) -> Log {
     let mut log = Log::new(LogStart::founding(founders));
     for index in 1..=count {
         let term = Term(if index + new > count { 2 } else { 1 });
-        log.append(log.next_entry(term, EntryKind::Command, Vec::new().into()));
+        log.gather(log.next_entry(term, EntryKind::Command, Vec::new().into()));
     }
+    log.seal();
     log
 }
 

@@ -101,7 +101,7 @@ pub(in crate::wire) fn samples() -> Vec<Message> {
         Body::VoteReply { granted: false },
         Body::Append(Append {
             previous: LAST,
-            entries: entries(),
+            entries: entries().into(),
             commit: LogIndex(69_999),
             held_by_all: LogIndex(400),
             round: 200,
@@ -144,7 +144,7 @@ pub(in crate::wire) fn samples() -> Vec<Message> {
         },
         Body::Lend(Loan {
             previous: LAST,
-            entries: entries(),
+            entries: entries().into(),
         }),
         Body::Removed { since: index },
         Body::ReadIndex { number },
