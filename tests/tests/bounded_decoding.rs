@@ -61,7 +61,7 @@ fn samples() -> Vec<Message> {
                 term: Term(2),
                 index: LogIndex(4),
             },
-            entries,
+            entries: entries.into(),
             commit: LogIndex(4),
             held_by_all: LogIndex(3),
             round: 1,

@@ -150,7 +150,7 @@ fn an_append(version: WireVersion) -> Vec<u8> {
             term: Term(2),
             index: LogIndex(4),
         },
-        entries: entries.to_vec(),
+        entries: entries.to_vec().into(),
         commit: LogIndex(4),
         held_by_all: LogIndex(3),
         round: 1,

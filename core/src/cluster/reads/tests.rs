@@ -105,7 +105,7 @@ fn log(count: u64, new: u64) -> Log {
         let term = Term(if index + new > count { 2 } else { 1 });
         log.gather(log.next_entry(term, EntryKind::Command, Vec::new().into()));
     }
-    log.seal();
+    let _ = log.seal();
     log
 }
 
