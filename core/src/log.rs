@@ -263,7 +263,7 @@ impl Log {
         while back < count && !begins(count - back) {
             back *= 2;
         }
-        let (mut low, mut high) = (count.checked_sub(back).unwrap_or(0), count - back / 2);
+        let (mut low, mut high) = (count.saturating_sub(back), count - back / 2);
         while high - low > 1 {
             let middle = low.midpoint(high);
             match begins(middle) {
