@@ -43,7 +43,7 @@ impl Candidate {
     pub(super) fn has_quorum(&self, cx: &Cx<'_>) -> bool {
         #[cfg(feature = "planted-bugs")]
         if let Some(elected) =
-            crate::planted::is_elected(cx.config, cx.log.membership(), &self.granted)
+            super::miscount::is_elected(cx.config, cx.log.membership(), &self.granted)
         {
             return elected;
         }

@@ -240,7 +240,7 @@ impl Leader {
         let reached = cx.log.membership().reached_by_quorum(durable);
         #[cfg(feature = "planted-bugs")]
         let reached =
-            crate::planted::reached(cx.config, cx.log.membership(), durable).unwrap_or(reached);
+            super::miscount::reached(cx.config, cx.log.membership(), durable).unwrap_or(reached);
         #[cfg(feature = "planted-bugs")]
         let reached = match cx.config.planted(crate::planted::Bug::QuorumOffByOne) {
             true => reached.max(own),

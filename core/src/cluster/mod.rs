@@ -13,6 +13,8 @@ mod hand_over;
 mod leader;
 mod loans;
 mod members;
+#[cfg(feature = "planted-bugs")]
+mod miscount;
 mod peers;
 mod progress;
 mod reads;

@@ -3,7 +3,7 @@
 //! and has each order of an operator one outcome? Counts majorities itself: the
 //! core's own count is what is judged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use precentor_core::action::Write;
 use precentor_core::entry::{EntryKind, LogEntry};
@@ -123,6 +123,8 @@ pub struct Members {
     seen: Vec<Seen>,
     /// Orders that a node took and did not answer.
     orders: Vec<BTreeMap<Ticket, Change>>,
+    /// Orders that had their outcome.
+    answered: BTreeSet<Ticket>,
 }
 
 impl Members {
@@ -139,6 +141,7 @@ impl Members {
             committed: BTreeMap::new(),
             seen: vec![Seen::default(); machines],
             orders: vec![BTreeMap::new(); machines],
+            answered: BTreeSet::new(),
         }
     }
 
@@ -376,24 +379,18 @@ impl Members {
         )
     }
 
-    pub(super) fn on_answer(
-        &mut self,
-        place: Place,
-        ticket: Ticket,
-        reply: &Reply,
-        is_operators: bool,
-    ) -> Verdict {
+    pub(super) fn on_answer(&mut self, place: Place, ticket: Ticket, reply: &Reply) -> Verdict {
         let order = self.orders[place].remove(&ticket);
-        ensure(
-            order.is_some() || !is_operators,
-            Checker::OneOutcome,
-            || {
-                format!(
-                    "n{} answers {ticket}, which waits for nothing: {reply:?}",
-                    place + 1
-                )
-            },
-        )?;
+        let is_first = !self.answered.contains(&ticket);
+        if order.is_some() {
+            self.answered.insert(ticket);
+        }
+        ensure(is_first, Checker::OneOutcome, || {
+            format!(
+                "n{} answers {ticket}, which waits for nothing: {reply:?}",
+                place + 1
+            )
+        })?;
         let Reply::Membership { index, membership } = reply else {
             return Ok(());
         };

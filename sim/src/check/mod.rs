@@ -21,7 +21,6 @@ use precentor_core::event::{Event, Now};
 use precentor_core::ids::LogIndex;
 use precentor_core::view::View;
 
-use crate::desk::OPERATOR;
 use crate::disk::Disk;
 use crate::marks::Marks;
 use crate::network::Place;
@@ -277,9 +276,7 @@ impl Checks {
                 Action::Answer { ticket, reply } => {
                     self.history
                         .on_answer(reply, &self.logs, &self.queue, marks)?;
-                    let is_operators = crate::desk::lane_of(*ticket) == OPERATOR;
-                    self.members
-                        .on_answer(moment.place, *ticket, reply, is_operators)?;
+                    self.members.on_answer(moment.place, *ticket, reply)?;
                     let committed = self.logs.committed();
                     self.reads
                         .on_answer(moment, *ticket, reply, view, committed, marks)?;
