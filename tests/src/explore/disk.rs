@@ -128,8 +128,9 @@ impl Disk {
 fn records(write: Write) -> impl Iterator<Item = Record> {
     let state = write.hard_state.map(Record::HardState);
     let cut = write.truncate_from.map(Record::Truncate);
+    let entries = write.entries.to_vec();
     state
         .into_iter()
         .chain(cut)
-        .chain(write.entries.to_vec().into_iter().map(Record::Entry))
+        .chain(entries.into_iter().map(Record::Entry))
 }
