@@ -171,6 +171,12 @@ impl Heard {
         }
     }
 
+    /// A leader's word that may be an old one: it does not make this node's state
+    /// younger, but what it tells of must be applied before that is.
+    pub(super) fn on_late_commit(&mut self, commit: LogIndex) {
+        self.commit = self.commit.max(commit);
+    }
+
     fn on_applied(&mut self, applied: LogIndex) {
         while let Some((commit, then)) = self.ahead.front()
             && *commit <= applied
