@@ -119,6 +119,11 @@ impl Caller {
                 return;
             }
             self.turned_at = Some(self.asked);
+            // Not in turns: two that are refused again and again could step over
+            // each other past the leader for ever.
+            let step = 1 + self.asked as usize % (nodes - 1);
+            self.place = (self.place + step) % nodes;
+            return;
         }
         self.place = hint
             .filter(|&place| place < nodes)
