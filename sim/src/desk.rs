@@ -6,7 +6,7 @@ use precentor_core::principal::Principal;
 use precentor_core::request::Request;
 
 use crate::network::Place;
-use crate::tape::Tape;
+use crate::tape::{Roll, Tape};
 
 /// Workers' lanes begin here; clients' at 0.
 pub const FIRST_WORKER: u32 = 32;
@@ -119,6 +119,11 @@ impl Caller {
                 return;
             }
             self.turned_at = Some(self.asked);
+            // Not in turns: two that are refused again and again could step over
+            // each other past the leader for ever.
+            let step = 1 + Roll::new(self.asked).below(nodes as u64 - 1);
+            self.place = (self.place + step as usize) % nodes;
+            return;
         }
         self.place = hint
             .filter(|&place| place < nodes)

@@ -108,6 +108,19 @@ fn who_writes_a_vote_may_wait_for_that() {
     passes(1_520, &[Mark::Elected]);
 }
 
+/// It ignored the word as one that proves no life, and what it tells with it.
+#[test]
+fn a_candidate_that_was_told_of_commits_by_a_late_word_is_no_younger_without_them() {
+    passes(7_003_970, &[Mark::ReadStale]);
+    passes_with_operator(7_003_149, &[Mark::ReadStale]);
+}
+
+/// Its own snapshot was on its way when the leader's, an older one, was in force.
+#[test]
+fn a_node_that_installs_a_snapshot_takes_none_of_its_own_meanwhile() {
+    passes(7_005_643, &[Mark::SnapshotTaken]);
+}
+
 /// Its new disk voted for whoever asked, and who asked believed it to be the old one.
 #[test]
 fn a_node_that_lost_its_disk_elects_nobody_before_it_is_a_member_again() {

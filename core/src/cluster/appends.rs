@@ -33,6 +33,7 @@ impl ClusterCoordinator {
         match &self.role {
             Role::PreCandidate(_) | Role::Candidate(_) if !fresh => {
                 cx.mark(Mark::StaleRoundIgnored);
+                self.heard.on_late_commit(append.commit);
                 return Next::Stay;
             }
             Role::Leader(_) => {

@@ -193,6 +193,12 @@ impl Heard {
         }
     }
 
+    /// A leader's word that may be an old one: it does not make this node's state
+    /// younger, but what it tells of must be applied before that is.
+    pub(super) fn on_late_commit(&mut self, commit: LogIndex) {
+        self.commit = self.commit.max(commit);
+    }
+
     /// All up to `applied` is applied. A leader knows what is committed only
     /// when an entry of its own term is (§6.4): before that its predecessor may
     /// have committed more, and its word makes nobody younger.

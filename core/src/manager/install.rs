@@ -28,6 +28,13 @@ pub(super) struct Installing {
     ordered: bool,
 }
 
+impl Installing {
+    /// Was the host told to put it in force?
+    pub(super) fn is_ordered(&self) -> bool {
+        self.ordered
+    }
+}
+
 impl ContextManager {
     pub(super) fn on_image_received(&mut self, now: Now, snapshot: &Snapshot) {
         let meta = snapshot.meta.clone();

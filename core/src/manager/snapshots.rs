@@ -168,6 +168,10 @@ impl ContextManager {
         if !due || !whole || self.snapshots.asked.is_some() {
             return;
         }
+        // Whatever is being put in force takes the place of one that is begun.
+        if self.installing.as_ref().is_some_and(|i| i.is_ordered()) {
+            return;
+        }
         // A newer one would take the place of one that a follower is fetching,
         // and might never be fetched itself.
         if self.cluster.snapshot_in_use(&cx!(self, now)).is_some() {
