@@ -69,10 +69,6 @@ impl ClusterCoordinator {
             return Next::Stay;
         }
         let fits = cx.log.term_at(previous.index) == TermAt::Known(previous.term);
-        #[cfg(feature = "planted-bugs")]
-        let fits = fits
-            || (cx.config.planted(crate::planted::Bug::LoanWithoutCheck)
-                && cx.log.term_at(previous.index) != TermAt::Beyond);
         if !fits {
             cx.mark(Mark::LoanRefused);
             let last = cx.log.conflict_hint(previous);
@@ -103,8 +99,6 @@ impl ClusterCoordinator {
             let before = chain.replace(entry.chain_after());
             before == Some(entry.chain)
         });
-        #[cfg(feature = "planted-bugs")]
-        let follows = follows || cx.config.planted(crate::planted::Bug::LoanWithoutCheck);
         if !follows || !new.clone().all(is_readable) {
             cx.mark(Mark::LoanRefused);
             return Next::Stay;
