@@ -11,12 +11,10 @@ use precentor_tests::script::{Script, find};
 use precentor_tests::world::World;
 
 /// Bugs of which no script tells yet, and why that is: the simulator finds them.
-const BEYOND: &[(Bug, &str)] = &[
-    (
-        Bug::CorruptTailTreatedAsTorn,
-        "a script's disk keeps no bytes that could be damaged",
-    ),
-];
+const BEYOND: &[(Bug, &str)] = &[(
+    Bug::CorruptTailTreatedAsTorn,
+    "a script's disk keeps no bytes that could be damaged",
+)];
 
 #[test]
 fn every_planted_bug_changes_a_script() {
