@@ -93,8 +93,6 @@ pub enum Bug {
     RemovedVoteCounts,
     /// Damage at a log's end is taken for a tail that nobody was told of. Found by record format.
     CorruptTailTreatedAsTorn,
-    /// What a voter lends is taken without a look at what stands before it. Found by the core's assertions.
-    LoanWithoutCheck,
     /// A late copy of a leader's word proves that it lives. Found by the timer checker.
     LateRoundsCountAsLife,
     /// A leader changes the membership before an entry of its own is committed. Found by one change at a time.
@@ -147,7 +145,6 @@ impl Bug {
         Bug::SnapshotConfigAhead,
         Bug::RemovedVoteCounts,
         Bug::CorruptTailTreatedAsTorn,
-        Bug::LoanWithoutCheck,
         Bug::LateRoundsCountAsLife,
         Bug::ChangeBeforeOwnCommit,
         Bug::TwoChangesAtOnce,

@@ -61,11 +61,6 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
         }
         Bug::RemovedVoteCounts => &[Checker::ElectedByMembers],
         Bug::CorruptTailTreatedAsTorn => &[Checker::RecordFormat],
-        Bug::LoanWithoutCheck => &[
-            Checker::LogMatching,
-            Checker::CoreAssertion,
-            Checker::CommittedNeverLost,
-        ],
         Bug::ChangeBeforeOwnCommit | Bug::TwoChangesAtOnce => &[Checker::OneChangeAtATime],
     }
 }

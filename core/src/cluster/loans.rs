@@ -67,12 +67,7 @@ impl ClusterCoordinator {
         if !wanted || end.term > term || term > self.hard_state.term {
             return Next::Stay;
         }
-        let fits = cx.log.term_at(previous.index) == TermAt::Known(previous.term);
-        #[cfg(feature = "planted-bugs")]
-        let fits = fits
-            || (cx.config.planted(crate::planted::Bug::LoanWithoutCheck)
-                && cx.log.term_at(previous.index) != TermAt::Beyond);
-        if !fits {
+        if cx.log.term_at(previous.index) != TermAt::Known(previous.term) {
             cx.mark(Mark::LoanRefused);
             let last = cx.log.conflict_hint(previous);
             if previous.index <= mine.index && last.index < previous.index {
@@ -102,8 +97,6 @@ impl ClusterCoordinator {
             let before = chain.replace(entry.chain_after());
             before == Some(entry.chain)
         });
-        #[cfg(feature = "planted-bugs")]
-        let follows = follows || cx.config.planted(crate::planted::Bug::LoanWithoutCheck);
         if !follows || !new.clone().all(is_readable) {
             cx.mark(Mark::LoanRefused);
             return Next::Stay;
