@@ -68,8 +68,7 @@ impl ClusterCoordinator {
         if !wanted || end.term > term || term > self.hard_state.term {
             return Next::Stay;
         }
-        let fits = cx.log.term_at(previous.index) == TermAt::Known(previous.term);
-        if !fits {
+        if cx.log.term_at(previous.index) != TermAt::Known(previous.term) {
             cx.mark(Mark::LoanRefused);
             let last = cx.log.conflict_hint(previous);
             if previous.index <= mine.index && last.index < previous.index {
