@@ -329,11 +329,6 @@ impl Scenario {
         }
         // The others may leave, until no majority is without the slow one.
         self.slow_disk = None;
-        // Damage may take a lone founder back to when it was alone: then it has
-        // nobody to be repaired from, and rightly refuses to start.
-        if self.nodes == 1 {
-            self.disk.rot_ppm = 0;
-        }
         self.knobs.promotion_lag_entries_max = operator.lag_entries_max;
         // A node that is no member confirms no read.
         self.clients.last_reads = false;

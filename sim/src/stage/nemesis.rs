@@ -278,7 +278,7 @@ impl Stage {
         self.disturb();
         self.mark_life(place);
         self.machines[place].stop();
-        let may_rot = self.scenario.disk.rot_ppm > 0 && self.may_damage(place);
+        let may_rot = self.scenario.disk.rot_ppm > 0 && self.may_rot(place);
         self.disks[place].crash(may_rot, &mut self.tape);
         for peer in (0..self.machines.len()).filter(|&peer| peer != place) {
             // Its sockets close: peers that messages reach hear of it at once.

@@ -107,6 +107,14 @@ impl Stage {
         in_play.all(|membership| situation.bears(membership, order))
     }
 
+    /// May its disk be damaged? A node that founded its cluster alone would be taken
+    /// back to when it had no other: then it takes itself for beyond repair, and
+    /// refuses to start.
+    pub(super) fn may_rot(&self, place: Place) -> bool {
+        let was_alone = self.scenario.nodes == 1 && self.disks[place].is_first();
+        !(was_alone && place == 0) && self.may_damage(place)
+    }
+
     /// A machine dies, and its disk is lost.
     pub(super) fn lose_disk(&mut self) {
         if self.healed {
