@@ -136,3 +136,17 @@ impl Caller {
 pub fn lane_of(ticket: Ticket) -> u32 {
     (ticket.0 >> 48) as u32
 }
+
+/// Lends an actor what it acts with, beside the rest of the stage.
+macro_rules! desk {
+    ($stage:ident) => {
+        $crate::desk::Desk {
+            now_us: $stage.now_us,
+            nodes: $stage.machines.len(),
+            has_strangers: $stage.scenario.operator.is_some(),
+            tape: &mut $stage.tape,
+            errands: &mut $stage.errands,
+        }
+    };
+}
+pub(crate) use desk;

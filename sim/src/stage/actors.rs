@@ -6,7 +6,7 @@ use precentor_core::request::Reply;
 
 use super::{Happening, Stage};
 use crate::check::{Checker, Failure, Verdict};
-use crate::desk::{Desk, Errand, FIRST_WORKER, OPERATOR};
+use crate::desk::{Errand, FIRST_WORKER, OPERATOR, desk};
 use crate::tape::Domain;
 
 impl Stage {
@@ -21,13 +21,7 @@ impl Stage {
             self.run_errands();
             return Ok(());
         }
-        let mut desk = Desk {
-            now_us: self.now_us,
-            nodes: self.machines.len(),
-            has_strangers: self.scenario.operator.is_some(),
-            tape: &mut self.tape,
-            errands: &mut self.errands,
-        };
+        let mut desk = desk!(self);
         let told = if lane >= FIRST_WORKER {
             self.workers[(lane - FIRST_WORKER) as usize].on_reply(ticket, reply, &mut desk);
             Ok(())
@@ -46,13 +40,7 @@ impl Stage {
             self.on_operators_alarm();
             return self.run_errands();
         }
-        let mut desk = Desk {
-            now_us: self.now_us,
-            nodes: self.machines.len(),
-            has_strangers: self.scenario.operator.is_some(),
-            tape: &mut self.tape,
-            errands: &mut self.errands,
-        };
+        let mut desk = desk!(self);
         if lane >= FIRST_WORKER {
             self.workers[(lane - FIRST_WORKER) as usize].on_alarm(alarm, &mut desk);
         } else {

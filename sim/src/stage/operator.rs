@@ -8,7 +8,7 @@ use precentor_core::request::Reply;
 
 use super::{Happening, Stage};
 use crate::check::members::is_settled;
-use crate::desk::{Desk, OPERATOR};
+use crate::desk::{OPERATOR, desk};
 use crate::marks::Mark;
 use crate::network::Place;
 use crate::operator::{Sight, Situation};
@@ -55,13 +55,7 @@ impl Stage {
         let Some(operator) = &mut self.operator else {
             return;
         };
-        let mut desk = Desk {
-            now_us: self.now_us,
-            nodes: self.machines.len(),
-            has_strangers: self.scenario.operator.is_some(),
-            tape: &mut self.tape,
-            errands: &mut self.errands,
-        };
+        let mut desk = desk!(self);
         let before = operator.order();
         operator.on_alarm(&mut desk, &situation);
         let order = operator.order().filter(|order| before != Some(*order));
@@ -84,13 +78,7 @@ impl Stage {
         let Some(operator) = &mut self.operator else {
             return;
         };
-        let mut desk = Desk {
-            now_us: self.now_us,
-            nodes: self.machines.len(),
-            has_strangers: self.scenario.operator.is_some(),
-            tape: &mut self.tape,
-            errands: &mut self.errands,
-        };
+        let mut desk = desk!(self);
         operator.on_reply(ticket, reply, &mut desk, &situation, &mut self.marks);
     }
 

@@ -239,6 +239,22 @@ impl Stage {
         Ok(())
     }
 
+    /// Is that connection still the open one?
+    pub(super) fn is_current(&self, from: Place, to: Place, generation: u32) -> bool {
+        self.network.is_open(from, to) && self.network.generation(from, to) == generation
+    }
+
+    /// Does what was sent over a connection arrive? After it was closed rarely.
+    pub(super) fn gets_through(&mut self, from: Place, to: Place, generation: u32) -> bool {
+        let stale_ppm = self.scenario.network.stale_ppm;
+        let link = lane(from, to);
+        self.is_current(from, to, generation)
+            || self
+                .tape
+                .fault(Domain::StaleDelivery, link, stale_ppm)
+                .is_some()
+    }
+
     pub(super) fn arrive(
         &mut self,
         from: Place,
@@ -246,15 +262,7 @@ impl Stage {
         generation: u32,
         message: Message,
     ) -> Verdict {
-        let current =
-            self.network.is_open(from, to) && self.network.generation(from, to) == generation;
-        let stale_ppm = self.scenario.network.stale_ppm;
-        if !current
-            && self
-                .tape
-                .fault(Domain::StaleDelivery, lane(from, to), stale_ppm)
-                .is_none()
-        {
+        if !self.gets_through(from, to, generation) {
             return Ok(());
         }
         let from = NodeId(from as u64 + 1);

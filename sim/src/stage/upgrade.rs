@@ -224,17 +224,10 @@ impl Stage {
         generation: u32,
         letter: Letter,
     ) -> Verdict {
-        let current =
-            self.network.is_open(from, to) && self.network.generation(from, to) == generation;
-        let stale_ppm = self.scenario.network.stale_ppm;
-        if !current
-            && self
-                .tape
-                .fault(Domain::StaleDelivery, lane(from, to), stale_ppm)
-                .is_none()
-        {
+        if !self.gets_through(from, to, generation) {
             return Ok(());
         }
+        let current = self.is_current(from, to, generation);
         match self.wires.open(from, to, &letter) {
             Ok(message) => {
                 ensure(message == letter.message, Checker::Wire, || {
