@@ -25,6 +25,8 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, Default)]
 struct Peer {
     connected: bool,
+    /// When that began, or ended.
+    since: Time,
     heard: Option<Time>,
     health: Health,
 }
@@ -77,8 +79,10 @@ impl HealthMonitor {
     }
 
     /// A peer's connection opened or closed.
-    pub fn on_connection(&mut self, peer: NodeId, connected: bool) {
-        self.peers.entry(peer).or_default().connected = connected;
+    pub fn on_connection(&mut self, peer: NodeId, connected: bool, now: Time) {
+        let peer = self.peers.entry(peer).or_default();
+        peer.connected = connected;
+        peer.since = now;
     }
 
     /// A peer said something.
@@ -148,10 +152,15 @@ impl HealthMonitor {
         }
     }
 
-    /// The peers to which a connection is open.
-    pub fn connected(&self) -> impl Iterator<Item = NodeId> {
-        let open = self.peers.iter().filter(|(_, peer)| peer.connected);
-        open.map(|(node, _)| *node)
+    /// The peers to which a connection is open, and that were not silent on it for
+    /// longer than `patience`: one that died behind a partition closed nothing.
+    pub fn reached(&self, now: Time, patience: Span) -> impl Iterator<Item = NodeId> {
+        let is_reached = move |peer: &Peer| {
+            let last = peer.heard.map_or(peer.since, |heard| heard.max(peer.since));
+            peer.connected && now.since(last) <= patience
+        };
+        let peers = self.peers.iter();
+        peers.filter_map(move |(node, peer)| is_reached(peer).then_some(*node))
     }
 
     /// Is a peer well, if a silence of `patience` is too long?

@@ -69,9 +69,9 @@ pub enum Bug {
     ReadIgnoresApplied,
     /// A stale answer's age counts from the leader's last word, whatever that was. Found by honest age.
     AgeIgnoresApplied,
-    /// An unsafe recovery is made although a majority is reachable. Found by a script.
+    /// An unsafe recovery is made although a majority is reachable. Found by honest recovery.
     RecoveryDespiteMajority,
-    /// The report of an unsafe recovery says that nothing is lost. Found by a script.
+    /// The report of an unsafe recovery says that nothing is lost. Found by honest recovery.
     RecoveryHidesLoss,
     /// The word of another life of a disk counts. Found by committed never lost.
     StaleIncarnationCounts,

@@ -110,7 +110,12 @@ impl ClusterCoordinator {
     pub(super) fn round_length(&self, cx: &mut Cx<'_>) -> Span {
         // One that is not well asks again later than others do.
         let rest = Span(self.timing.base(&cx.config.knobs).0 * self.own.health as u64);
-        let longer = 1 << self.rounds_failed.min(ROUND_DOUBLINGS_MAX);
+        // An operator's last resort has time, and no round after this one.
+        let doublings = match &self.recovery {
+            Some(_) => ROUND_DOUBLINGS_MAX,
+            None => self.rounds_failed.min(ROUND_DOUBLINGS_MAX),
+        };
+        let longer = 1 << doublings;
         Span(self.timing.draw(cx).0 * longer) + rest
     }
 }

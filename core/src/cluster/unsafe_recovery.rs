@@ -33,15 +33,15 @@ impl UnsafeRecovery {
 }
 
 impl ClusterCoordinator {
-    /// Begins to go on with the survivors only. `connected` are the peers to
-    /// which a connection is open.
+    /// Begins to go on with the survivors only. `reached` are the peers that
+    /// were heard lately.
     ///
     /// # Errors
     /// Why not; then nothing has changed.
     pub fn recover_unsafely(
         &mut self,
         survivors: &[NodeId],
-        connected: &[NodeId],
+        reached: &[NodeId],
         principal: Principal,
         cx: &mut Cx<'_>,
     ) -> Result<(), RecoveryError> {
@@ -57,20 +57,20 @@ impl ClusterCoordinator {
         if !survivors.contains(&node) {
             return Err(RecoveryError::NotAmongSurvivors { node });
         }
-        let reached = |other: NodeId| other == node || connected.contains(&other);
-        let majority = membership.has_quorum(reached);
+        let is_reached = |other: NodeId| other == node || reached.contains(&other);
+        let majority = membership.has_quorum(is_reached);
         #[cfg(feature = "planted-bugs")]
         let majority = majority
             && !cx
                 .config
                 .planted(crate::planted::Bug::RecoveryDespiteMajority);
         if majority {
-            let nodes = connected.iter().copied();
+            let nodes = reached.iter().copied();
             let nodes = nodes.filter(|node| membership.is_voter(*node)).collect();
             return Err(RecoveryError::MajorityReachable { nodes });
         }
         let given_up = |other: &NodeId| membership.contains(*other) && !wanted.contains(*other);
-        let lives = connected.iter().copied().find(given_up);
+        let lives = reached.iter().copied().find(given_up);
         #[cfg(feature = "planted-bugs")]
         let lives = lives.filter(|_| {
             !cx.config
@@ -79,7 +79,7 @@ impl ClusterCoordinator {
         if let Some(node) = lives {
             return Err(RecoveryError::Reachable { node });
         }
-        if let Some(node) = wanted.nodes().find(|other| !reached(*other)) {
+        if let Some(node) = wanted.nodes().find(|other| !is_reached(*other)) {
             return Err(RecoveryError::Unreachable { node });
         }
         let fit = membership.counts(node, cx.config.incarnation)

@@ -22,21 +22,21 @@ fn monitor() -> HealthMonitor {
 fn silence_makes_a_connected_peer_suspect_and_a_lost_one_down() {
     let mut health = monitor();
     assert_eq!(health.verdict(PEER, ms(0), PATIENCE), Verdict::Down);
-    health.on_connection(PEER, true);
+    health.on_connection(PEER, true, Time(0));
     health.on_heard(PEER, ms(0));
     assert_eq!(health.verdict(PEER, ms(100), PATIENCE), Verdict::Healthy);
     assert_eq!(
         health.verdict(PEER, Time(100_001), PATIENCE),
         Verdict::Suspect
     );
-    health.on_connection(PEER, false);
+    health.on_connection(PEER, false, Time(0));
     assert_eq!(health.verdict(PEER, Time(100_001), PATIENCE), Verdict::Down);
 }
 
 #[test]
 fn a_peer_that_says_that_it_is_not_well_is_slow_while_it_is_heard() {
     let mut health = monitor();
-    health.on_connection(PEER, true);
+    health.on_connection(PEER, true, Time(0));
     health.on_heard(PEER, ms(0));
     health.on_told(PEER, Health::Slow);
     assert_eq!(health.verdict(PEER, ms(50), PATIENCE), Verdict::Slow);
@@ -122,4 +122,19 @@ fn one_with_much_to_apply_stays_back_but_keeps_its_leadership() {
     let own = monitor().own(ms(0), None, true);
     assert_eq!(own.health, Health::Slow);
     assert!(own.stays_back && !own.gives_way);
+}
+
+#[test]
+fn a_peer_that_is_silent_on_an_open_connection_is_not_reached() {
+    let mut health = monitor();
+    let patience = Span(100);
+    let reached = |health: &HealthMonitor, at| health.reached(Time(at), patience).count();
+    assert_eq!(reached(&health, 0), 0, "never connected");
+    health.on_connection(PEER, true, Time(1_000));
+    assert_eq!(reached(&health, 1_100), 1, "it may speak yet");
+    assert_eq!(reached(&health, 1_101), 0, "it died and could not say so");
+    health.on_heard(PEER, Time(1_150));
+    assert_eq!(reached(&health, 1_200), 1);
+    health.on_connection(PEER, false, Time(1_200));
+    assert_eq!(reached(&health, 1_201), 0);
 }

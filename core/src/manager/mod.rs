@@ -238,12 +238,12 @@ impl ContextManager {
             }
             Event::PeerUp { peer, supports } => {
                 self.levels.on_peer_up(peer, supports);
-                self.health.on_connection(peer, true);
+                self.health.on_connection(peer, true, now.time);
                 self.cluster.on_peer_up(peer);
             }
             Event::PeerDown { peer } => {
                 self.levels.on_peer_down(peer);
-                self.health.on_connection(peer, false);
+                self.health.on_connection(peer, false, now.time);
                 self.cluster.on_peer_down(peer, &mut cx!(self, now));
             }
             Event::Client {

@@ -8,6 +8,11 @@ use crate::marks::Mark;
 use crate::membership::{RecoveryError, RecoveryReport};
 use crate::principal::Principal;
 use crate::request::Reply;
+use crate::time::Span;
+
+/// Without a leader all voters ask for votes again and again, and answer others:
+/// whoever is silent for so many of the longest election timeouts is not there.
+const SILENT_TIMEOUTS_MAX: u64 = 10;
 
 /// An operator who waits.
 #[derive(Clone, Debug)]
@@ -25,10 +30,12 @@ impl ContextManager {
         principal: Principal,
         survivors: &[NodeId],
     ) {
-        let connected: Vec<NodeId> = self.health.connected().collect();
+        let patience =
+            Span::from_ms(SILENT_TIMEOUTS_MAX * self.config.knobs.election_timeout_ms_max);
+        let reached: Vec<NodeId> = self.health.reached(now.time, patience).collect();
         let begun =
             self.cluster
-                .recover_unsafely(survivors, &connected, principal, &mut cx!(self, now));
+                .recover_unsafely(survivors, &reached, principal, &mut cx!(self, now));
         match begun {
             Ok(()) => {
                 assert!(self.recovering.is_none(), "one recovery at a time");

@@ -70,14 +70,16 @@ pub enum RecoveryError {
     },
     /// A node that is to be given up lives.
     #[error(
-        "{node} is connected to this node, and not among the survivors: name it, or stop it for good first"
+        "{node} was heard lately by this node, and is not among the survivors: name it, or stop it for good first, and wait some seconds"
     )]
     Reachable {
         /// Which.
         node: NodeId,
     },
     /// A survivor does not answer.
-    #[error("{node} is to survive, and is not connected to this node: start it, or leave it out")]
+    #[error(
+        "{node} is to survive, and was not heard lately by this node: start it, or leave it out"
+    )]
     Unreachable {
         /// Which.
         node: NodeId,
