@@ -10,18 +10,6 @@ use crate::check::{Checker, Failure};
 use crate::core_clock::CoreClock;
 use crate::trace::Trace;
 
-/// Bugs of what the simulator has not, and why that is: scripts find them.
-pub const BEYOND: &[(Bug, &str)] = &[
-    (
-        Bug::RecoveryDespiteMajority,
-        "for scripts: no simulated majority is gone for good",
-    ),
-    (
-        Bug::RecoveryHidesLoss,
-        "for scripts: no simulated majority is gone for good",
-    ),
-];
-
 /// Which judges a bug's finder may be: what is found by another is found by
 /// accident, or shows that a judge is wrong.
 #[must_use]
@@ -68,8 +56,7 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
         Bug::StaleIncarnationCounts | Bug::JointOverUnion => {
             &[Checker::CommittedNeverLost, Checker::ElectedByMembers]
         }
-        // See [`BEYOND`].
-        Bug::RecoveryDespiteMajority | Bug::RecoveryHidesLoss => &[],
+        Bug::RecoveryDespiteMajority | Bug::RecoveryHidesLoss => &[Checker::HonestRecovery],
         Bug::FeatureBeforeAll => &[Checker::LevelOfAll],
         Bug::VersionNotAgreed => &[Checker::AgreedWire],
         Bug::ConfigNotUndone | Bug::ConfigOnCommit | Bug::SnapshotConfigAhead => {

@@ -271,6 +271,9 @@ pub struct Scenario {
     pub nodes: usize,
     /// Who changes the membership, if it changes at all.
     pub operator: Option<OperatorOptions>,
+    /// A majority goes for good when the chaos ends, and an operator asks for a
+    /// recovery from then on; until it does, in haste, and first at this time.
+    pub disaster: Option<u64>,
     /// How long the chaos lasts.
     pub chaos_us: u64,
     /// How long the healed cluster may take to finish everything.
@@ -317,9 +320,16 @@ impl Scenario {
         }
         let mut roll = Tape::of_seed(seed).roll(Domain::Scenario, 20);
         match OperatorOptions::draw(&mut roll, settled.nodes) {
-            None => settled,
+            None => settled.with_disaster(&mut Tape::of_seed(seed).roll(Domain::Scenario, 21)),
             Some(operator) => settled.with_operator(operator),
         }
+    }
+
+    /// In some worlds without an operator a majority goes for good.
+    fn with_disaster(mut self, roll: &mut Roll) -> Scenario {
+        let is_there = roll.chance(100_000) && self.nodes > 2;
+        self.disaster = is_there.then(|| roll.between(50_000, self.chaos_us));
+        self
     }
 
     fn with_operator(mut self, mut operator: OperatorOptions) -> Scenario {
@@ -368,6 +378,7 @@ impl Scenario {
         let mut scenario = Scenario {
             nodes,
             operator: None,
+            disaster: None,
             chaos_us: other.between(2_000_000, 8_000_000),
             heal_us_max: 60_000_000,
             service_us_max,
@@ -491,6 +502,7 @@ impl Scenario {
         Scenario {
             nodes: 5,
             operator: None,
+            disaster: None,
             chaos_us: 20_000_000,
             heal_us_max: 60_000_000,
             service_us_max: 20,

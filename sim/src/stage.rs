@@ -29,6 +29,7 @@ use crate::workers::Worker;
 use crate::workload::{Client, Tree};
 
 mod actors;
+mod disaster;
 mod hangs;
 mod nemesis;
 mod operator;
@@ -125,6 +126,7 @@ enum Happening {
     Walls(nemesis::Walls),
     Topology(topology::Act),
     LoseDisk,
+    Disaster(disaster::Step),
     Upgrade(upgrade::Step),
     Heal,
     Judge,
@@ -183,6 +185,7 @@ pub struct Stage {
     /// The operator has replaced all programs.
     upgraded: bool,
     standing: topology::Standing,
+    disaster: disaster::Disaster,
     /// Counts how often all walls fell at once.
     era: u32,
     /// Who was woken last, when, and how often at that moment.
@@ -253,6 +256,7 @@ impl Stage {
             content: false,
             upgraded: false,
             standing: topology::Standing::default(),
+            disaster: disaster::Disaster::default(),
             era: 0,
             woken: (0, 0),
             spins: 0,
@@ -304,6 +308,7 @@ impl Stage {
         self.summon_nemesis();
         self.summon_operator();
         self.begin_upgrade();
+        self.foresee_disaster();
         self.agenda.put(self.scenario.chaos_us, Happening::Heal);
         while let Some((at_us, happening)) = self.agenda.pop() {
             self.now_us = at_us;
@@ -435,7 +440,9 @@ impl Stage {
                 Ok(())
             }
             Happening::Start { place, life } => {
-                if self.machines[place].life == life && self.machines[place].driver.is_none() {
+                let machine = &self.machines[place];
+                let is_gone = self.disaster.took(place);
+                if machine.life == life && machine.driver.is_none() && !is_gone {
                     return self.start(place);
                 }
                 Ok(())
@@ -458,12 +465,16 @@ impl Stage {
                 self.lose_disk();
                 Ok(())
             }
+            Happening::Disaster(step) => {
+                self.on_disaster(step);
+                Ok(())
+            }
             Happening::Upgrade(step) => {
                 self.on_upgrade(step);
                 Ok(())
             }
             Happening::Heal => {
-                self.heal_unless_watched();
+                self.end_chaos();
                 Ok(())
             }
             Happening::Judge => self.judge(),
@@ -500,9 +511,7 @@ impl Stage {
         let view = driver.view();
         self.trace
             .fold(view.term().0 << 32 ^ view.commit().0 << 8 ^ view.last().index.0);
-        self.checks
-            .on_turn(moment, &view, &notebook.0, &self.disks, &mut self.marks)?;
-        self.check_hangs(place, &view)?;
+        self.judge_turn(moment, &view, &notebook.0)?;
         self.standing
             .on_turn(self.now_us, place, || Seen::of(&driver.view()));
         let halted = driver.halted().is_some();

@@ -119,6 +119,7 @@ domains! {
     WireDamage fault "frame damaged or cut on its way",
     WireStray fault "frame arrived at another node",
     WireReplay fault "frame of an earlier connection came again",
+    Disaster plain "majorities that go for good",
 }
 
 /// One fault that happened: the `nth` decision of a lane went the unusual way.

@@ -56,6 +56,7 @@ fn an_operator_moves_nothing_that_a_seed_draws_else() {
         let (settled, mut drawn) = (Scenario::settled(seed), Scenario::of_seed(seed));
         operators += u32::from(drawn.operator.is_some());
         assert!(drawn.machines() <= MACHINES_MAX);
+        drawn.disaster = settled.disaster;
         if drawn.operator.take().is_some() {
             drawn.slow_disk = settled.slow_disk;
         }

@@ -13,8 +13,9 @@ fn passes(seed: u64, through: &[Mark]) {
     passes_in(Scenes::Settled, seed, through);
 }
 
-/// The same with an operator, where the seed has one.
-fn passes_with_operator(seed: u64, through: &[Mark]) {
+/// The same with what comes and goes, where the seed has that: an operator, an
+/// upgrade, a disaster.
+fn passes_as_drawn(seed: u64, through: &[Mark]) {
     passes_in(Scenes::Any, seed, through);
 }
 
@@ -112,7 +113,7 @@ fn who_writes_a_vote_may_wait_for_that() {
 #[test]
 fn a_candidate_that_was_told_of_commits_by_a_late_word_is_no_younger_without_them() {
     passes(7_003_970, &[Mark::ReadStale]);
-    passes_with_operator(7_003_149, &[Mark::ReadStale]);
+    passes_as_drawn(7_003_149, &[Mark::ReadStale]);
 }
 
 /// Its own snapshot was on its way when the leader's, an older one, was in force.
@@ -124,20 +125,28 @@ fn a_node_that_installs_a_snapshot_takes_none_of_its_own_meanwhile() {
 /// Its new disk voted for whoever asked, and who asked believed it to be the old one.
 #[test]
 fn a_node_that_lost_its_disk_elects_nobody_before_it_is_a_member_again() {
-    passes_with_operator(707, &[Mark::ReplacedAfterLoss]);
-    passes_with_operator(877, &[Mark::ReplacedAfterLoss]);
+    passes_as_drawn(707, &[Mark::ReplacedAfterLoss]);
+    passes_as_drawn(877, &[Mark::ReplacedAfterLoss]);
 }
 
 /// It borrowed the very entry that removes it, and asked for votes all the same.
 #[test]
 fn a_candidate_that_learns_by_a_loan_of_its_removal_does_not_stand() {
     for seed in [9, 215] {
-        passes_with_operator(seed, &[Mark::Elected]);
+        passes_as_drawn(seed, &[Mark::Elected]);
     }
 }
 
 /// A joined node has no founders: damage took it back to before it knew any member.
 #[test]
 fn a_joined_node_whose_log_is_damaged_before_its_first_membership_starts() {
-    passes_with_operator(228, &[Mark::Elected]);
+    passes_as_drawn(228, &[Mark::Elected]);
+}
+
+/// The others died behind a partition, so that no connection to them ever closed,
+/// and the survivor took them for a majority that it reaches.
+#[test]
+fn who_died_without_a_word_is_not_reached_for_ever() {
+    passes_as_drawn(54, &[Mark::RecoveredWhole]);
+    passes_as_drawn(714, &[Mark::RecoveredWithLoss]);
 }

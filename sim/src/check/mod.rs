@@ -10,6 +10,7 @@ pub mod logs;
 pub mod members;
 pub mod queue;
 pub mod reads;
+pub mod recovery;
 pub mod snapshots;
 pub mod topology;
 
@@ -70,6 +71,8 @@ pub enum Checker {
     FreshReads,
     /// A stale answer is as young as it says.
     HonestAge,
+    /// No majority is given up that is reached, and what is lost is said.
+    HonestRecovery,
     /// What a client was told does not fit together.
     ClientView,
     /// What a message says is what its bytes say.
@@ -173,6 +176,8 @@ pub struct Checks {
     pub members: members::Members,
     snapshots: snapshots::Snapshots,
     reads: reads::Reads,
+    /// What an operator's last resort does, and says.
+    pub recovery: recovery::Recovery,
     /// Which programs run where, and what they may be asked for.
     pub levels: levels::Levels,
 }
@@ -190,6 +195,7 @@ impl Checks {
             members: members::Members::new(count, founders),
             snapshots: snapshots::Snapshots::new(count),
             reads: reads::Reads::new(count),
+            recovery: recovery::Recovery::new(count, knobs),
             levels: levels::Levels::new(count),
         }
     }
@@ -204,6 +210,7 @@ impl Checks {
         self.queue.on_recovered(place);
         self.snapshots.on_recovered(place);
         self.reads.on_recovered(place);
+        self.recovery.on_recovered(place);
         self.members.on_recovered(place, view)?;
         self.levels.on_recovered(place);
         self.elections.on_recovered(place, view, &disks[place])
@@ -222,6 +229,7 @@ impl Checks {
         self.leases.on_event(moment, event, view);
         self.members.on_event(moment.place, event);
         self.snapshots.on_event(moment.place, event);
+        self.recovery.on_event(moment, event, view);
         self.reads
             .on_event(moment, event, view, self.logs.committed());
     }
@@ -239,6 +247,7 @@ impl Checks {
         marks: &mut Marks,
     ) -> Verdict {
         let disk = &disks[moment.place];
+        self.recovery.on_turn(moment.place, actions, marks)?;
         self.elections.check_timer(moment, view, disk)?;
         self.elections.on_turn(moment, view, &self.logs, marks)?;
         for action in actions {

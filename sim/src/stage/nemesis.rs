@@ -412,6 +412,9 @@ impl Stage {
     }
 
     fn unsettled(&self) -> Option<String> {
+        if self.disaster.has_struck() {
+            return Some("the operator waits for the survivors to have a leader".into());
+        }
         if self.scenario.upgrade.is_some() && !self.upgraded {
             return Some("the operator waits for the level to be raised".into());
         }

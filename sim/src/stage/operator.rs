@@ -100,7 +100,9 @@ impl Stage {
     /// refuses to start.
     pub(super) fn may_rot(&self, place: Place) -> bool {
         let was_alone = self.scenario.nodes == 1 && self.disks[place].is_first();
-        !(was_alone && place == 0) && self.may_damage(place)
+        // Survivors with damaged logs agree to nothing.
+        let foreseen = self.scenario.disaster.is_some();
+        !foreseen && !(was_alone && place == 0) && self.may_damage(place)
     }
 
     /// A machine dies, and its disk is lost.
