@@ -102,7 +102,8 @@ impl Stage {
         let was_alone = self.scenario.nodes == 1 && self.disks[place].is_first();
         // Survivors with damaged logs agree to nothing.
         let foreseen = self.scenario.disaster.is_some();
-        !foreseen && !(was_alone && place == 0) && self.may_damage(place)
+        let is_spared = foreseen || was_alone && place == 0;
+        !is_spared && self.may_damage(place)
     }
 
     /// A machine dies, and its disk is lost.
