@@ -98,7 +98,7 @@ pub enum Action {
         up_to: LogIndex,
     },
     /// Keep a link of the audit chain. Sent again for entries that are applied again after a restart.
-    Audit(AuditRecord),
+    Audit(Box<AuditRecord>),
     /// Stop: an invariant is broken here, and this node must not speak again.
     Halt(Violation),
 }

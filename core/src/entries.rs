@@ -18,9 +18,9 @@ use crate::limits::APPEND_ENTRIES_MAX;
 #[derive(Clone, Default)]
 pub struct Entries {
     all: Arc<[LogEntry]>,
-    /// Of these, what belongs to this run.
-    begin: usize,
-    end: usize,
+    /// Of these, what belongs to this run. Small: messages are moved often.
+    begin: u32,
+    end: u32,
 }
 
 impl Entries {
@@ -35,18 +35,24 @@ impl Entries {
     /// This run without its first `count` entries.
     #[must_use]
     pub fn behind(mut self, count: usize) -> Entries {
-        self.begin = self.end.min(self.begin + count);
+        self.begin = self.place_of(count);
         self
     }
 
     /// Leaves the first `count` entries.
     pub fn truncate(&mut self, count: usize) {
-        self.end = self.end.min(self.begin + count);
+        self.end = self.place_of(count);
+    }
+
+    /// Where the entry with this number in the run stands, or the run's end.
+    fn place_of(&self, count: usize) -> u32 {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.end.min(self.begin.saturating_add(count))
     }
 
     /// Forgets the first entry.
     pub fn forget_first(&mut self) {
-        self.begin = self.end.min(self.begin + 1);
+        self.begin = self.place_of(1);
     }
 
     /// Leaves what comes before an index.
@@ -67,7 +73,7 @@ impl Entries {
 impl Deref for Entries {
     type Target = [LogEntry];
     fn deref(&self) -> &[LogEntry] {
-        &self.all[self.begin..self.end]
+        &self.all[self.begin as usize..self.end as usize]
     }
 }
 
@@ -86,7 +92,7 @@ impl From<LogEntry> for Entries {
 impl FromIterator<LogEntry> for Entries {
     fn from_iter<I: IntoIterator<Item = LogEntry>>(entries: I) -> Entries {
         let all: Arc<[LogEntry]> = entries.into_iter().collect();
-        let end = all.len();
+        let end = u32::try_from(all.len()).expect("a batch is bounded by the bytes in it");
         Entries { all, begin: 0, end }
     }
 }

@@ -257,13 +257,16 @@ impl Log {
     /// Which batch an index would be in: the last that begins at or before it.
     /// Looks back from the end in growing steps: the newest are asked for most.
     fn batch_of(&self, index: LogIndex) -> Option<usize> {
-        let count = self.window.len();
+        let last = self.window.len().checked_sub(1)?;
         let begins = |place: usize| self.window[place][0].index <= index;
+        if begins(last) {
+            return Some(last);
+        }
         let mut back = 1;
-        while back < count && !begins(count - back) {
+        while back < last && !begins(last - back) {
             back *= 2;
         }
-        let (mut low, mut high) = (count.saturating_sub(back), count - back / 2);
+        let (mut low, mut high) = (last.saturating_sub(back), last - back / 2);
         while high - low > 1 {
             let middle = low.midpoint(high);
             match begins(middle) {

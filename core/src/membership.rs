@@ -11,22 +11,32 @@ mod survivors;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::change::{Change, ChangeError};
 pub use self::survivors::{Loss, RecoveryError, RecoveryReport};
+use crate::bounded;
 use crate::ids::{Incarnation, LogIndex, NodeId};
 use crate::limits::{MEMBERS_MAX, VOTERS_MAX};
 use crate::principal::Principal;
 
-/// All members.
+/// All members, in the order of their ids. They are few and looked at in every
+/// turn: one sorted list, no tree; on the wire the map that it is.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Membership {
-    #[serde(deserialize_with = "crate::bounded::map::<_, _, _, MEMBERS_MAX>")]
-    members: BTreeMap<NodeId, Member>,
+    #[serde(serialize_with = "as_map", deserialize_with = "from_map")]
+    members: Vec<(NodeId, Member)>,
+}
+
+fn as_map<S: Serializer>(members: &[(NodeId, Member)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(members.iter().map(|(node, member)| (node, member)))
+}
+
+fn from_map<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(NodeId, Member)>, D::Error> {
+    let members = bounded::map::<_, _, _, MEMBERS_MAX>(deserializer)?;
+    Ok(members.into_iter().collect())
 }
 
 /// The body of a membership's log entry: who belongs to the cluster from there
@@ -131,9 +141,10 @@ impl Membership {
             incarnation: None,
             seat: Seat::Voter,
         };
-        Membership {
-            members: voters.into_iter().map(|node| (node, founder)).collect(),
-        }
+        let mut members: Vec<_> = voters.into_iter().map(|node| (node, founder)).collect();
+        members.sort_unstable_by_key(|(node, _)| *node);
+        members.dedup_by_key(|(node, _)| *node);
+        Membership { members }
     }
 
     /// All members, in order.
@@ -143,19 +154,25 @@ impl Membership {
 
     /// All members' ids, in order.
     pub fn nodes(&self) -> impl Iterator<Item = NodeId> {
-        self.members.keys().copied()
+        self.members.iter().map(|(node, _)| *node)
     }
 
     /// A member.
     #[must_use]
     pub fn get(&self, node: NodeId) -> Option<&Member> {
-        self.members.get(&node)
+        let found = self.members.iter().find(|(other, _)| *other == node);
+        found.map(|(_, member)| member)
+    }
+
+    fn get_mut(&mut self, node: NodeId) -> Option<&mut Member> {
+        let found = self.members.iter_mut().find(|(other, _)| *other == node);
+        found.map(|(_, member)| member)
     }
 
     /// Does it belong to the cluster?
     #[must_use]
     pub fn contains(&self, node: NodeId) -> bool {
-        self.members.contains_key(&node)
+        self.get(node).is_some()
     }
 
     /// May it stand for election, and does its word count for a majority?
@@ -176,16 +193,15 @@ impl Membership {
     /// Are two majorities needed?
     #[must_use]
     pub fn is_joint(&self) -> bool {
-        self.members
-            .values()
-            .any(|member| matches!(member.seat, Seat::Incoming | Seat::Outgoing { .. }))
+        self.iter()
+            .any(|(_, member)| matches!(member.seat, Seat::Incoming | Seat::Outgoing { .. }))
     }
 
     /// Does nothing follow of itself? All lives are known, and no member comes or goes.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
-        let is_known = |member: &Member| member.incarnation.is_some();
-        !self.is_joint() && self.to_promote().is_none() && self.members.values().all(is_known)
+        let is_known = |(_, member): (NodeId, &Member)| member.incarnation.is_some();
+        !self.is_joint() && self.to_promote().is_none() && self.iter().all(is_known)
     }
 
     /// Does what a node says count, if this life of its disk says it? A life
@@ -283,7 +299,7 @@ impl Membership {
             },
             Change::Remove { node } => match self.member(node)?.seat {
                 Seat::Learner(_) => {
-                    next.members.remove(&node);
+                    next.members.retain(|(other, _)| *other != node);
                 }
                 Seat::Voter | Seat::Incoming | Seat::Outgoing { .. } => {
                     next.dismiss(node, None)?;
@@ -407,11 +423,8 @@ impl Membership {
     /// What is wrong.
     pub fn check(&self) -> Result<(), ChangeError> {
         for half in [Half::Old, Half::New] {
-            let voters = self
-                .members
-                .values()
-                .filter(|member| member.votes_in(half))
-                .count() as u64;
+            let voters = self.iter().filter(|(_, member)| member.votes_in(half));
+            let voters = voters.count() as u64;
             if voters > VOTERS_MAX {
                 return Err(ChangeError::TooMany {
                     what: "voters".into(),
@@ -449,22 +462,26 @@ impl Membership {
             incarnation,
             promotion,
         });
-        self.members.insert(
-            node,
-            Member {
-                incarnation: Some(incarnation),
-                seat,
-            },
-        );
+        let member = Member {
+            incarnation: Some(incarnation),
+            seat,
+        };
+        match self
+            .members
+            .binary_search_by_key(&node, |(other, _)| *other)
+        {
+            Ok(place) => self.members[place].1 = member,
+            Err(place) => self.members.insert(place, (node, member)),
+        }
     }
 
     /// Into the joint phase: a learner comes, and a voter may go.
     fn promote(&mut self, node: NodeId, replaces: Option<NodeId>) {
-        if let Some(member) = self.members.get_mut(&node) {
+        if let Some(member) = self.get_mut(node) {
             member.seat = Seat::Incoming;
         }
         // The one to be replaced may have been removed meanwhile.
-        if let Some(old) = replaces.and_then(|old| self.members.get_mut(&old))
+        if let Some(old) = replaces.and_then(|old| self.get_mut(old))
             && old.seat == Seat::Voter
         {
             old.seat = Seat::Outgoing { then: None };
@@ -473,14 +490,10 @@ impl Membership {
 
     /// Into the joint phase: a voter goes, for good or to learn anew.
     fn dismiss(&mut self, node: NodeId, then: Option<Learner>) -> Result<(), ChangeError> {
-        if let Some(member) = self.members.get_mut(&node) {
+        if let Some(member) = self.get_mut(node) {
             member.seat = Seat::Outgoing { then };
         }
-        let left = self
-            .members
-            .values()
-            .any(|member| member.votes_in(Half::New));
-        if left {
+        if self.iter().any(|(_, member)| member.votes_in(Half::New)) {
             Ok(())
         } else {
             Err(ChangeError::LastVoter { node })

@@ -1,5 +1,7 @@
 //! What voters say to each other. Names as in the Raft dissertation (Ongaro, 2014).
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::bounded::list;
@@ -167,8 +169,9 @@ pub struct Append {
     pub held_by_all: LogIndex,
     /// Counts the leader's heartbeat rounds, so that an answer can be dated.
     pub round: u64,
-    /// The leader's state at some applied index, to be compared.
-    pub state_hash: Option<StateHashAt>,
+    /// The leader's state at some applied index, to be compared. Shared by all
+    /// appends that carry it, so that they are small.
+    pub state_hash: Option<Arc<StateHashAt>>,
 }
 
 /// A follower's answer.

@@ -218,10 +218,10 @@ impl Outbox {
             .front()
             .is_some_and(|first| first.id <= write)
         {
-            let done = self.in_flight.pop_front().expect("just seen");
+            let mut done = self.in_flight.pop_front().expect("just seen");
             self.durable = self.durable.max(done.last);
             self.durable_write = done.id;
-            self.ready.extend(done.gated);
+            self.ready.append(&mut done.gated);
         }
         oldest.filter(|_| self.durable_write > before)
     }
@@ -252,6 +252,7 @@ impl Outbox {
             });
         }
         match self.in_flight.back_mut() {
+            _ if self.gated.is_empty() => {}
             Some(write) => write.gated.append(&mut self.gated),
             None => self.ready.append(&mut self.gated),
         }
@@ -264,15 +265,12 @@ impl Outbox {
 
     /// One batch is handed on as it is.
     fn take_entries(&mut self) -> Entries {
-        match &self.batches[..] {
-            [] => Entries::default(),
-            [_] => self.batches.remove(0),
-            [_, _, ..] => {
-                let joined = self.batches.iter().flatten().cloned().collect();
-                self.batches.clear();
-                joined
-            }
+        if let [_, _, ..] = &self.batches[..] {
+            let joined = self.batches.iter().flatten().cloned().collect();
+            self.batches.clear();
+            return joined;
         }
+        self.batches.pop().unwrap_or_default()
     }
 
     fn has_write(&self) -> bool {

@@ -90,9 +90,9 @@ pub enum Consistency {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Answer {
     /// A job; none if it is not known.
-    Job(Option<JobView>),
+    Job(Option<Box<JobView>>),
     /// A context; none if there is none.
-    Context(Option<ContextView>),
+    Context(Option<Box<ContextView>>),
 }
 
 /// How old the state is that a read was answered from.

@@ -128,7 +128,7 @@ impl Host for NodeHost {
                 });
             }
             Action::FindLacking { digests } => self.fetcher.fetch(Fetch::Lacking { digests }),
-            Action::Audit(record) => self.shelf.audit(record),
+            Action::Audit(record) => self.shelf.audit(*record),
             // The driver keeps the violation, and the pilot ends with it.
             Action::Halt(violation) => tracing::error!(node = %self.node, %violation, "halted"),
         }

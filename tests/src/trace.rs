@@ -235,6 +235,7 @@ pub fn words_of_message(message: &Message) -> String {
             let entries: Vec<_> = append.entries.iter().map(|e| entry(e, term)).collect();
             let hash = append
                 .state_hash
+                .as_ref()
                 .map_or(String::new(), |at| format!(", state of {}", at.index));
             format!(
                 "append {term}: after {} [{}] commit {}{hash}",

@@ -38,11 +38,11 @@ impl ClusterCoordinator {
             }
             Role::Leader(_) => {
                 let first = cx.config.node;
-                return Next::Halt(Violation::TwoLeaders {
+                return Next::Halt(Box::new(Violation::TwoLeaders {
                     term,
                     first,
                     second: from,
-                });
+                }));
             }
             Role::PreCandidate(_) | Role::Candidate(_) => {
                 self.perform(
@@ -57,7 +57,9 @@ impl ClusterCoordinator {
         }
         self.heard_round = self.heard_round.max(Some((term, append.round)));
         self.held_by_all = self.held_by_all.max(append.held_by_all);
-        self.peer_state_hash = append.state_hash.or(self.peer_state_hash);
+        if let Some(state_hash) = &append.state_hash {
+            self.peer_state_hash = Some(**state_hash);
+        }
         let commit = self.commit;
         self.heard.on_commit(append.commit, term, cx.time());
         #[cfg(feature = "planted-bugs")]

@@ -167,11 +167,11 @@ impl Follower {
     ) -> Next {
         match self.leader {
             Some(leader) if leader != from => {
-                return Next::Halt(Violation::TwoLeaders {
+                return Next::Halt(Box::new(Violation::TwoLeaders {
                     term,
                     first: leader,
                     second: from,
-                });
+                }));
             }
             Some(_) => {}
             None => self.leader = Some(from),
@@ -199,7 +199,7 @@ impl Follower {
         }
         let end = match take_in(previous, entries, *commit, cx) {
             Ok(end) => end,
-            Err(violation) => return Next::Halt(violation),
+            Err(violation) => return Next::Halt(Box::new(violation)),
         };
         self.verified = self.verified.max(end);
         // Only what this leader's messages have checked may be taken as

@@ -3,6 +3,7 @@
 //! sends is in `replicate`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Next;
 use super::hand_over::HandOver;
@@ -46,7 +47,7 @@ pub(super) struct Leader {
     /// The membership's entry after which nothing follows of itself.
     pub(super) at_rest: Option<LogIndex>,
     /// What a heartbeat carries for comparison.
-    pub(super) state_hash: Option<StateHashAt>,
+    pub(super) state_hash: Option<Arc<StateHashAt>>,
 }
 
 impl Leader {
@@ -222,12 +223,13 @@ impl Leader {
 
     /// What a majority holds durably, if it is of this term: an older term's
     /// entry is committed only by what follows it (Raft §5.4.2, figure 8).
-    /// This node counts like the others, with what is on its own disk.
-    pub(super) fn committed(&mut self, term: Term, commit: LogIndex, cx: &Cx<'_>) -> LogIndex {
+    /// This node counts like the others, with what is on its own disk. None if
+    /// nothing has changed since they were counted last.
+    pub(super) fn count(&mut self, term: Term, commit: LogIndex, cx: &Cx<'_>) -> Option<LogIndex> {
         let own = cx.outbox.durable();
         let by = Some((own, cx.log.membership_index()));
         if self.counted == by {
-            return commit;
+            return None;
         }
         self.counted = by;
         let durable = |node| match node == cx.config.node {
@@ -253,11 +255,11 @@ impl Leader {
                 .config
                 .planted(crate::planted::Bug::CommitOldTermByCounting);
         if reached <= commit || !own_term {
-            return commit;
+            return Some(commit);
         }
         let bytes = cx.log.bytes_between(commit, reached);
         self.uncommitted_bytes = self.uncommitted_bytes.saturating_sub(bytes);
-        reached
+        Some(reached)
     }
 
     /// What time asks of a leader: heartbeats, and to give up without a majority.
@@ -313,10 +315,13 @@ impl Leader {
     /// leader's own term is committed: until then it may not know all of that
     /// (dissertation §6.4, step 1; see scripts/reads/read_waits_for_the_barrier.txt).
     pub(super) fn begin_read_round(&mut self, term: Term, commit: LogIndex, cx: &Cx<'_>) {
+        if !self.rounds.is_waited_for() {
+            return;
+        }
         let own = cx.log.term_at(commit) == TermAt::Known(term);
         #[cfg(feature = "planted-bugs")]
         let own = own || cx.config.planted(crate::planted::Bug::ReadBeforeOwnCommit);
-        if own && self.rounds.has_room() && self.rounds.is_waited_for() {
+        if own && self.rounds.has_room() {
             let readers = self.rounds.take_waiting();
             self.begin_round(readers, commit, cx);
         }
@@ -340,6 +345,9 @@ impl Leader {
     /// The rounds that a majority has answered since: when each began, this
     /// node led, and nobody could have committed anything elsewhere.
     pub(super) fn confirmed_rounds(&mut self, cx: &Cx<'_>) -> Vec<Round> {
+        if self.rounds.are_all_confirmed() {
+            return Vec::new();
+        }
         let (peers, node) = (&self.peers, cx.config.node);
         let answered = |peer, round| peers.get(peer).is_some_and(|p: &Progress| p.round >= round);
         #[cfg(feature = "planted-bugs")]

@@ -28,6 +28,8 @@ mod transfer;
 mod unsafe_recovery;
 mod votes;
 
+use std::sync::Arc;
+
 use crate::action::Violation;
 use crate::bytes::Bytes;
 use crate::config::Knobs;
@@ -66,7 +68,7 @@ enum Next {
     /// Lead.
     Lead,
     /// Stop for ever.
-    Halt(Violation),
+    Halt(Box<Violation>),
 }
 
 #[derive(Clone, Debug)]
@@ -256,6 +258,14 @@ impl ClusterCoordinator {
         }
     }
 
+    /// Has anything happened since changes were taken last? Mostly not.
+    #[must_use]
+    #[inline]
+    pub fn has_changes(&self) -> bool {
+        let ended = matches!(&self.role, Role::Leader(leader) if leader.hand_over_end.is_some());
+        ended || !self.changes.is_empty()
+    }
+
     /// What happened since this was asked last, in order.
     pub fn take_changes(&mut self) -> Vec<Change> {
         if let Role::Leader(leader) = &mut self.role {
@@ -273,7 +283,7 @@ impl ClusterCoordinator {
     /// What a leader's appends carry for its followers to compare.
     pub fn set_state_hash(&mut self, state_hash: StateHashAt) {
         if let Role::Leader(leader) = &mut self.role {
-            leader.state_hash = Some(state_hash);
+            leader.state_hash = Some(Arc::new(state_hash));
         }
     }
 
@@ -428,14 +438,15 @@ impl ClusterCoordinator {
             }
         }
         if let Role::Leader(leader) = &mut self.role {
-            let commit = leader.committed(self.hard_state.term, self.commit, cx);
-            assert!(
-                commit >= self.commit,
-                "commit never falls: {commit} after {}",
-                self.commit
-            );
-            self.commit = commit;
-            self.held_by_all = self.held_by_all.max(leader.held_by_all(cx));
+            if let Some(commit) = leader.count(self.hard_state.term, self.commit, cx) {
+                assert!(
+                    commit >= self.commit,
+                    "commit never falls: {commit} after {}",
+                    self.commit
+                );
+                self.commit = commit;
+                self.held_by_all = self.held_by_all.max(leader.held_by_all(cx));
+            }
             self.advance_membership(cx);
         }
         self.advance_reads(cx);
@@ -473,7 +484,7 @@ impl ClusterCoordinator {
             Next::PreCampaign => self.become_pre_candidate(cx),
             Next::Campaign { transfer } => self.become_candidate(transfer, cx),
             Next::Lead => self.become_leader(cx),
-            Next::Halt(violation) => self.changes.push(Change::Halt(violation)),
+            Next::Halt(violation) => self.changes.push(Change::Halt(*violation)),
         }
     }
 

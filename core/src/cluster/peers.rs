@@ -1,6 +1,8 @@
 //! What a leader knows of every other member, in the order of their ids. They
 //! are few and looked at in every turn: one sorted list, no tree.
 
+use std::ops::Range;
+
 use super::progress::Progress;
 use crate::ids::NodeId;
 
@@ -31,16 +33,20 @@ impl Peers {
         self.0.iter_mut().map(|(node, progress)| (*node, progress))
     }
 
-    /// The first member after `last`, if that is one, for whom `is_due` is true.
-    pub(super) fn next_after(
-        &self,
-        last: Option<NodeId>,
-        is_due: impl Fn(&Progress) -> bool,
-    ) -> Option<NodeId> {
-        let mut later = self.iter().filter(|(node, _)| Some(*node) > last);
-        later
-            .find(|(_, progress)| is_due(progress))
-            .map(|(node, _)| node)
+    /// Where each one stands: valid until members come or go.
+    pub(super) fn places(&self) -> Range<usize> {
+        0..self.0.len()
+    }
+
+    /// The member at a place.
+    pub(super) fn at(&self, place: usize) -> &Progress {
+        &self.0[place].1
+    }
+
+    /// The same, to be changed, and its id.
+    pub(super) fn at_mut(&mut self, place: usize) -> (NodeId, &mut Progress) {
+        let (node, progress) = &mut self.0[place];
+        (*node, progress)
     }
 
     /// Keeps the members for whom `is_member` is true.

@@ -63,6 +63,11 @@ impl Rounds {
         !self.waiting.is_empty()
     }
 
+    /// Is no round under way?
+    pub(super) fn are_all_confirmed(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
     /// May another round be kept?
     pub(super) fn has_room(&self) -> bool {
         (self.under_way.len() as u64) < ROUNDS_UNDER_WAY_MAX

@@ -26,24 +26,27 @@ impl Leader {
     /// in memory first: those that keep up never wait for those that do not.
     /// Old entries are read for a few of these at a time, each in its turn.
     pub(super) fn replicate(&mut self, term: Term, commit: LogIndex, cx: &mut Cx<'_>) {
-        let word = self.word(term, commit, cx);
         let (last, round) = (cx.log.last().index, self.round);
-        let (mut behind, mut batch) = (Vec::new(), Entries::default());
-        let mut sent_to = None;
-        while let Some(peer) = self.peers.next_after(sent_to, |progress| {
-            progress.round_sent < round || !progress.has_been_sent(last)
-        }) {
-            sent_to = Some(peer);
-            let lacks = self.replicate_to(peer, &mut batch, word, cx);
-            behind.extend(lacks.map(|to| (peer, to)));
-            // A round that reads wait for goes along with entries, or alone.
-            let sent = self.peers.get(peer).map(|progress| progress.round_sent);
-            if sent < Some(round) {
-                self.send(peer, Entries::default(), word, cx);
+        let is_due =
+            |progress: &Progress| progress.round_sent < round || !progress.has_been_sent(last);
+        // What most turns find: nothing to say to anybody.
+        if let Some(first) = self.peers.places().find(|at| is_due(self.peers.at(*at))) {
+            let word = self.word(term, commit, cx);
+            let (mut behind, mut batch) = (Vec::new(), Entries::default());
+            for place in first..self.peers.places().end {
+                if !is_due(self.peers.at(place)) {
+                    continue;
+                }
+                let lacks = self.replicate_to(place, &mut batch, word, cx);
+                behind.extend(lacks.map(|to| (self.peers.at_mut(place).0, to)));
+                // A round that reads wait for goes along with entries, or alone.
+                if self.peers.at(place).round_sent < round {
+                    self.send(place, Entries::default(), word, cx);
+                }
             }
-        }
-        if !behind.is_empty() {
-            self.read_for_some(behind, cx);
+            if !behind.is_empty() {
+                self.read_for_some(behind, cx);
+            }
         }
         self.advance_hand_over(term, cx);
     }
@@ -59,10 +62,8 @@ impl Leader {
     /// A heartbeat to every follower.
     pub(super) fn send_to_all(&mut self, term: Term, commit: LogIndex, cx: &mut Cx<'_>) {
         let word = self.word(term, commit, cx);
-        let mut sent_to = None;
-        while let Some(peer) = self.peers.next_after(sent_to, |_| true) {
-            sent_to = Some(peer);
-            self.send(peer, Entries::default(), word, cx);
+        for place in self.peers.places() {
+            self.send(place, Entries::default(), word, cx);
         }
     }
 
@@ -92,16 +93,13 @@ impl Leader {
     /// be read for it, if they must. `batch` is what was sent last, to whomever.
     fn replicate_to(
         &mut self,
-        peer: NodeId,
+        place: usize,
         batch: &mut Entries,
         word: Word,
         cx: &mut Cx<'_>,
     ) -> Option<LogIndex> {
         loop {
-            let progress = self
-                .peers
-                .get_mut(peer)
-                .expect("replicated to known peers only");
+            let (peer, progress) = self.peers.at_mut(place);
             let is_compacted = cx.log.term_at(progress.next.prev()) == TermAt::Compacted;
             match &progress.flow {
                 Flow::Snapshot { .. } if !is_compacted => {
@@ -121,14 +119,15 @@ impl Leader {
                 }
                 Flow::Probe { asked } => {
                     *asked = true;
-                    self.send(peer, Entries::default(), word, cx);
+                    self.send(place, Entries::default(), word, cx);
                     return None;
                 }
                 Flow::Stream {
                     reading: Some(_), ..
                 } => return None,
                 Flow::Stream { in_flight, .. } => {
-                    if !Progress::has_room(in_flight, &cx.config.knobs) {
+                    let is_sent = progress.next > cx.log.last().index;
+                    if is_sent || !Progress::has_room(in_flight, &cx.config.knobs) {
                         return None;
                     }
                 }
@@ -142,7 +141,7 @@ impl Leader {
                     Window::OnDisk { to } => return Some(to),
                 }
             }
-            self.send_entries(peer, batch.clone(), word, cx);
+            self.send_entries(place, batch.clone(), word, cx);
         }
     }
 
@@ -176,17 +175,17 @@ impl Leader {
         commit: LogIndex,
         cx: &mut Cx<'_>,
     ) {
-        let asked = self
-            .peers
-            .iter_mut()
-            .find_map(|(peer, progress)| match &mut progress.flow {
+        let asked = self.peers.places().find_map(|place| {
+            let (_, progress) = self.peers.at_mut(place);
+            match &mut progress.flow {
                 Flow::Stream { reading, .. } if *reading == Some(read) => {
                     *reading = None;
-                    Some((peer, progress.next))
+                    Some((place, progress.next))
                 }
                 Flow::Stream { .. } | Flow::Probe { .. } | Flow::Snapshot { .. } => None,
-            });
-        let Some((peer, next)) = asked else { return };
+            }
+        });
+        let Some((place, next)) = asked else { return };
         let wanted: Vec<_> = entries
             .into_iter()
             .zip(next.0..)
@@ -200,33 +199,26 @@ impl Leader {
             // Asked again by the next heartbeat's answer, not at once: whatever
             // is wrong with the disk is still wrong.
             cx.mark(Mark::ReadFailed);
-            let progress = self.peers.get_mut(peer).expect("it was just found");
-            progress.flow = Flow::Probe { asked: true };
+            self.peers.at_mut(place).1.flow = Flow::Probe { asked: true };
             return;
         }
         let word = self.word(term, commit, cx);
-        self.send_entries(peer, wanted.into(), word, cx);
+        self.send_entries(place, wanted.into(), word, cx);
     }
 
-    fn send_entries(&mut self, peer: NodeId, entries: Entries, word: Word, cx: &mut Cx<'_>) {
+    fn send_entries(&mut self, place: usize, entries: Entries, word: Word, cx: &mut Cx<'_>) {
         let last = entries.last().expect("asked for at least one").index;
         let bytes = entries.iter().map(|entry| entry.body.count()).sum();
-        self.send(peer, entries, word, cx);
-        let progress = self
-            .peers
-            .get_mut(peer)
-            .expect("replicated to known peers only");
+        self.send(place, entries, word, cx);
+        let (_, progress) = self.peers.at_mut(place);
         progress.next = last.next();
         if let Flow::Stream { in_flight, .. } = &mut progress.flow {
             in_flight.push_back(InFlight { last, bytes });
         }
     }
 
-    fn send(&mut self, peer: NodeId, entries: Entries, word: Word, cx: &mut Cx<'_>) {
-        let progress = self
-            .peers
-            .get_mut(peer)
-            .expect("only members are spoken to");
+    fn send(&mut self, place: usize, entries: Entries, word: Word, cx: &mut Cx<'_>) {
+        let (peer, progress) = self.peers.at_mut(place);
         progress.round_sent = self.round;
         let index = progress.next.prev();
         // A follower that lacks what the log no longer holds gets heartbeats all
@@ -248,7 +240,7 @@ impl Leader {
             commit: word.commit,
             held_by_all: word.held_by_all,
             round: self.round,
-            state_hash: self.state_hash,
+            state_hash: self.state_hash.clone(),
         };
         let message = cx.message(word.term, Body::Append(append));
         cx.outbox.say(peer, message);

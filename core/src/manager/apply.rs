@@ -98,7 +98,7 @@ impl ContextManager {
         if let Some((digest, body)) = applied.publication {
             self.outbox.act(Action::PutBlob { digest, body });
         }
-        self.outbox.act(Action::Audit(applied.audit));
+        self.outbox.act(Action::Audit(Box::new(applied.audit)));
         if matches!(applied.outcome, Outcome::Expired { count } if count > 0) {
             self.marks.hit(Mark::LeaseExpired);
         }
@@ -138,7 +138,7 @@ impl ContextManager {
         self.applied = index;
         let slack = self.config.knobs.log_slack_bytes;
         self.snapshots.on_applied(index, logged.body.count(), slack);
-        self.outbox.act(Action::Audit(record));
+        self.outbox.act(Action::Audit(Box::new(record)));
         self.note_state_hash(index);
     }
 

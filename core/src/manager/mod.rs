@@ -350,6 +350,9 @@ impl ContextManager {
     }
 
     fn take_changes(&mut self, now: Now) {
+        if !self.cluster.has_changes() {
+            return;
+        }
         for change in self.cluster.take_changes() {
             match change {
                 Change::Halt(violation) => self.halt(violation),

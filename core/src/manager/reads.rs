@@ -132,8 +132,8 @@ impl ContextManager {
 
     fn answer_read(&mut self, ticket: Ticket, query: &Query, freshness: Freshness) {
         let answer = match query {
-            Query::Job(job) => Answer::Job(self.queue.job(*job)),
-            Query::Context(address) => Answer::Context(self.queue.context(address)),
+            Query::Job(job) => Answer::Job(self.queue.job(*job).map(Box::new)),
+            Query::Context(address) => Answer::Context(self.queue.context(address).map(Box::new)),
         };
         let reply = Reply::Read {
             answer,

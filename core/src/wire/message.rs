@@ -35,6 +35,7 @@ fn encode_tightly(message: &Message) -> Vec<u8> {
     let body = match &message.body {
         Body::Append(append) => Body::Append(Append {
             entries: Entries::default(),
+            state_hash: append.state_hash.clone(),
             ..*append
         }),
         Body::Lend(loan) => Body::Lend(Loan {

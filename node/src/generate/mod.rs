@@ -594,7 +594,7 @@ fn final_state(
             },
         ) = (asked.remove(&tag), reply)
         {
-            state.insert(job, view);
+            state.insert(job, view.map(|view| *view));
         }
     }
 }

@@ -55,6 +55,9 @@ pub(super) struct Consensus {
     read: LogIndex,
     read_bytes: u64,
     actions: Vec<Action>,
+    /// What the disk has done, and is to report.
+    written: Option<WriteId>,
+    reads: Vec<(ReadId, Vec<LogEntry>)>,
 }
 
 /// The node of a number.
@@ -82,6 +85,9 @@ pub(super) fn config_of(number: usize, voters: usize) -> Config {
 
 impl Consensus {
     fn keep_up(&mut self) {
+        if !self.cluster.has_changes() {
+            return;
+        }
         for change in self.cluster.take_changes() {
             match change {
                 // The barrier of the new term, as the manager's `TakeOver`.
@@ -118,20 +124,16 @@ impl Consensus {
     }
 
     /// One settling. What a disk would do is done at once, and to be reported.
-    fn settle(&mut self, out: &mut Vec<(usize, Message)>) -> Option<Done> {
+    fn settle(&mut self, out: &mut Vec<(usize, Message)>) {
         self.cluster.on_turn(Condition::default(), &mut cx!(self));
         self.keep_up();
         self.read_committed();
         self.cluster.settle(&mut cx!(self));
         self.outbox.set_commit(self.cluster.commit());
         self.outbox.settle(self.now.time, &mut self.actions);
-        let mut done = None;
         for action in self.actions.drain(..) {
             match action {
-                Action::Write(write) => {
-                    let write = self.disk.write(write);
-                    done.get_or_insert_with(Done::default).write = Some(write);
-                }
+                Action::Write(write) => self.written = Some(self.disk.write(write)),
                 Action::Say { to, message } => out.push((number_of(to), message)),
                 Action::ReadLog {
                     read,
@@ -140,8 +142,7 @@ impl Consensus {
                     bytes_max,
                 } => {
                     let entries = self.disk.read(from, to, bytes_max);
-                    let reads = &mut done.get_or_insert_with(Done::default).reads;
-                    reads.push((read, entries));
+                    self.reads.push((read, entries));
                 }
                 Action::Answer { .. }
                 | Action::PutBlob { .. }
@@ -156,15 +157,7 @@ impl Consensus {
                 | Action::Halt(_) => unreachable!("consensus alone asks for none of these"),
             }
         }
-        done
     }
-}
-
-/// What the disk has done.
-#[derive(Default)]
-struct Done {
-    write: Option<WriteId>,
-    reads: Vec<(ReadId, Vec<LogEntry>)>,
 }
 
 impl Replica for Consensus {
@@ -200,6 +193,8 @@ impl Replica for Consensus {
             read: LogIndex(0),
             read_bytes: 0,
             actions: Vec::new(),
+            written: None,
+            reads: Vec::new(),
         }
     }
 
@@ -233,13 +228,15 @@ impl Replica for Consensus {
     }
 
     fn turn(&mut self, out: &mut Vec<(usize, Message)>) {
-        while let Some(done) = self.settle(out) {
-            if let Some(write) = done.write {
+        self.settle(out);
+        while self.written.is_some() || !self.reads.is_empty() {
+            if let Some(write) = self.written.take() {
                 self.outbox.on_durable(write);
             }
-            for (read, entries) in done.reads {
+            for (read, entries) in std::mem::take(&mut self.reads) {
                 self.cluster.on_log_read(read, entries, &mut cx!(self));
             }
+            self.settle(out);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Every message in every version of the wire.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::check;
 use crate::digest::{Digest, StateHash};
@@ -105,10 +106,10 @@ pub(in crate::wire) fn samples() -> Vec<Message> {
             commit: LogIndex(69_999),
             held_by_all: LogIndex(400),
             round: 200,
-            state_hash: Some(StateHashAt {
+            state_hash: Some(Arc::new(StateHashAt {
                 index,
                 hash: StateHash(0x0123_4567_89ab_cdef_0011_2233),
-            }),
+            })),
         }),
         reply(AppendResult::Matched {
             verified: index,
