@@ -92,7 +92,7 @@ pub enum RecoverError {
     },
     /// Durable records were damaged, and there is nobody to have them from.
     #[error(
-        "durable records of this node were damaged, up to entry {must_cover}, and it is the only voter: restore its data directory from a backup, or begin with another"
+        "durable records of this node were damaged, up to entry {must_cover}, and by what is left of its log it is the only voter: restore its data directory from a backup; if others belong to its cluster, let them replace it by a node with a new disk"
     )]
     NobodyToRepairFrom {
         /// What its log should hold.
