@@ -90,6 +90,7 @@ marks! {
     LeaseExpired: "a lease of a silent worker was taken back",
     LoopStalled: "the host let much time pass between two turns",
     StateHashCompared: "a replica compared its state with the leader's",
+    StateHashForgotten: "a state hash of a former leader was forgotten before it could be compared",
     SnapshotTaken: "a snapshot was asked for",
     SnapshotInParts: "a snapshot took more than one turn",
     SnapshotKeptRows: "rows changed while a snapshot was being taken, and were kept for it as they were",

@@ -320,6 +320,7 @@ impl Checks {
     }
 }
 
+/// A core stops only when its disk fails.
 fn on_halt(violation: &Violation) -> Verdict {
     let checker = match violation {
         // The disk's fault, not the core's.

@@ -17,7 +17,7 @@ use precentor_core::view::View;
 
 use super::logs::Logs;
 use super::members::has_majorities;
-use super::{Checker, Moment, Verdict, ensure};
+use super::{Checker, Moment, Verdict, ensure, on_halt};
 use crate::marks::{Mark, Marks};
 use crate::network::Place;
 
@@ -113,8 +113,8 @@ impl Recovery {
         Ok(())
     }
 
-    /// A survivor's turn: it leads only if it was told to, and says what is lost.
-    /// Returns whether it led the survivors to the end.
+    /// A survivor's turn: it leads only if it was told to, says what is lost, and
+    /// goes on whatever is. Returns whether it led the survivors to the end.
     ///
     /// # Errors
     /// What is wrong.
@@ -140,6 +140,11 @@ impl Recovery {
             } => Some(report),
             _ => None,
         });
+        for action in actions {
+            if let Action::Halt(violation) = action {
+                on_halt(violation)?;
+            }
+        }
         match report {
             Some(report) => is_honest(report, view, logs, marks).map(|()| true),
             None => Ok(false),
