@@ -35,6 +35,8 @@ pub struct Recovery {
     is_ordered: bool,
     /// The highest term that any node was in when the majority went.
     last_term: Term,
+    /// Those that are left then.
+    survivors: Vec<NodeId>,
 }
 
 impl Recovery {
@@ -45,6 +47,7 @@ impl Recovery {
             hasty: Vec::new(),
             is_ordered: false,
             last_term: Term(0),
+            survivors: Vec::new(),
         }
     }
 
@@ -53,8 +56,9 @@ impl Recovery {
     }
 
     /// A majority is gone, for good.
-    pub fn on_disaster(&mut self, last_term: Term) {
+    pub fn on_disaster(&mut self, last_term: Term, survivors: Vec<NodeId>) {
         self.last_term = last_term;
+        self.survivors = survivors;
     }
 
     pub(super) fn on_event(&mut self, moment: Moment, event: &Event, view: &View<'_>) {
@@ -114,7 +118,9 @@ impl Recovery {
     }
 
     /// A survivor's turn: it leads only if it was told to, says what is lost, and
-    /// goes on whatever is. Returns whether it led the survivors to the end.
+    /// goes on whatever is. Returns whether the cluster is the survivors' now:
+    /// because it says so, or because their membership is committed and whoever
+    /// would have said so had lost its leadership meanwhile.
     ///
     /// # Errors
     /// What is wrong.
@@ -147,7 +153,12 @@ impl Recovery {
         }
         match report {
             Some(report) => is_honest(report, view, logs, marks).map(|()| true),
-            None => Ok(false),
+            // It is reported in the very turn in which it is committed, or never.
+            None => {
+                let mut members = view.membership().nodes();
+                let is_theirs = members.all(|node| self.survivors.contains(&node));
+                Ok(leads && is_theirs && view.membership_index() <= view.commit())
+            }
         }
     }
 }
