@@ -48,6 +48,7 @@ marks! {
     FollowerRepaired: "a leader began to send a damaged follower again what it had confirmed",
     RepairEnded: "a damaged log was whole again",
     SnapshotOffered: "a leader offered a snapshot to a follower that lacks what its log no longer holds",
+    OfferRefused: "a follower refused the offer of a snapshot with members that cannot be",
     SnapshotGone: "a follower asked for a snapshot that its leader no longer has",
     SnapshotReceived: "a follower has the whole image of its leader's snapshot",
     SnapshotRefused: "a follower began a transfer anew: what it got was no snapshot",
