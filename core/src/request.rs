@@ -126,9 +126,10 @@ pub struct Poll {
 /// What a client is told.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Reply {
-    /// The command was committed and applied at `index`; this came of it.
+    /// The command is committed and applied; this came of it.
     Applied {
-        /// Where it stands.
+        /// Where its entry stands; of a resend that was answered by what the state
+        /// keeps of the request, the index as of which that state is.
         index: LogIndex,
         /// What came of it.
         outcome: Outcome,

@@ -542,9 +542,14 @@ impl Disk {
                 self.busy_until_us = self.syncing_until_us + latency_us;
             }
         }
-        if self.hung_until_us > now_us {
-            self.busy_until_us = self.busy_until_us.max(self.hung_until_us + latency_us);
-            self.syncing_until_us = self.busy_until_us;
+        // One that would end while the disk hangs ends after that; all that wait
+        // for the next one share it then too.
+        if self.busy_until_us <= self.hung_until_us {
+            let is_under_way = self.busy_until_us == self.syncing_until_us;
+            self.busy_until_us = self.hung_until_us + latency_us;
+            if is_under_way {
+                self.syncing_until_us = self.busy_until_us;
+            }
         }
         self.busy_until_us
     }

@@ -57,6 +57,7 @@ marks! {
     MismatchRejected "a request id with another body was rejected",
     QueueFull "the queue was full",
     ReplyRepeated "a resent request got its first reply again",
+    ResendAnswered "a resent request was answered without an entry",
     OldIncarnation "an old life of a worker was turned away",
     ReadAtLeader "a linearizable read was answered by the leader",
     ReadElsewhere "a linearizable read was answered by a node that does not lead",

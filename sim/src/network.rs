@@ -21,6 +21,8 @@ struct Link {
     /// Drops come in bursts: until here, most are lost.
     burst_until_us: u64,
     last_arrival_us: u64,
+    /// When the last arrives of what earlier faults hold up.
+    late_until_us: u64,
     /// This link's own share of delay.
     bias_us: u64,
 }
@@ -147,8 +149,15 @@ impl Network {
     pub fn settle(&mut self, now_us: u64) {
         for link in &mut self.links {
             link.burst_until_us = 0;
+            link.late_until_us = link.late_until_us.max(link.last_arrival_us);
             link.last_arrival_us = link.last_arrival_us.min(now_us);
         }
+    }
+
+    /// Is anything still on its way that earlier faults hold up?
+    #[must_use]
+    pub fn has_late_messages(&self, now_us: u64) -> bool {
+        self.links.iter().any(|link| link.late_until_us > now_us)
     }
 
     /// A message is sent over an open connection: when does it arrive?
@@ -264,6 +273,9 @@ mod tests {
         assert_eq!(network.send(0, 1, 10, &mut tape).first_us, late_us);
         network.settle(20);
         assert_eq!(network.send(0, 1, 20, &mut tape).first_us, Some(520));
+        let late_us = late_us.expect("nothing is dropped");
+        assert!(network.has_late_messages(late_us - 1));
+        assert!(!network.has_late_messages(late_us));
     }
 
     #[test]

@@ -4,11 +4,33 @@
 use super::{ClusterCoordinator, Next, Role};
 use crate::action::Violation;
 use crate::cx::Cx;
-use crate::ids::{NodeId, Term};
+use crate::ids::{LogIndex, NodeId, Term};
 use crate::marks::Mark;
-use crate::message::{Append, Body};
+use crate::message::{Append, Body, StateHashAt};
 
 impl ClusterCoordinator {
+    /// The latest state hash of this term's leader, once all up to its index is
+    /// applied here. What a former leader said is forgotten: what it had applied
+    /// is committed, but an unsafe recovery may have lost it, and then the
+    /// entries at its index are others.
+    pub fn take_peer_state_hash(
+        &mut self,
+        applied: LogIndex,
+        cx: &mut Cx<'_>,
+    ) -> Option<StateHashAt> {
+        let (said_in, hash) = self.peer_state_hash?;
+        if said_in != self.hard_state.term {
+            cx.mark(Mark::StateHashForgotten);
+            self.peer_state_hash = None;
+            return None;
+        }
+        if hash.index > applied {
+            return None;
+        }
+        self.peer_state_hash = None;
+        Some(hash)
+    }
+
     pub(super) fn on_append(
         &mut self,
         from: NodeId,
@@ -57,8 +79,8 @@ impl ClusterCoordinator {
         }
         self.heard_round = self.heard_round.max(Some((term, append.round)));
         self.held_by_all = self.held_by_all.max(append.held_by_all);
-        if let Some(state_hash) = &append.state_hash {
-            self.peer_state_hash = Some(**state_hash);
+        if let Some(hash) = &append.state_hash {
+            self.peer_state_hash = Some((term, **hash));
         }
         let commit = self.commit;
         self.heard.on_commit(append.commit, term, cx.time());

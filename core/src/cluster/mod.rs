@@ -122,7 +122,8 @@ pub struct ClusterCoordinator {
     /// round or an earlier one may be a late copy, and proves no life.
     heard_round: Option<(Term, u64)>,
     held_by_all: LogIndex,
-    peer_state_hash: Option<StateHashAt>,
+    /// The latest state hash of a leader, and its term.
+    peer_state_hash: Option<(Term, StateHashAt)>,
     /// Since which entry others say that this node is no member.
     removed_since: Option<LogIndex>,
     timing: Timing,
@@ -273,11 +274,6 @@ impl ClusterCoordinator {
             self.changes.extend(ended.map(Change::HandOverEnded));
         }
         std::mem::take(&mut self.changes)
-    }
-
-    /// The latest state hash that the leader sent, once.
-    pub fn take_peer_state_hash(&mut self) -> Option<StateHashAt> {
-        self.peer_state_hash.take()
     }
 
     /// What a leader's appends carry for its followers to compare.

@@ -127,7 +127,7 @@ impl ClusterCoordinator {
 
     fn on_leaders_transfer(&mut self, from: NodeId, body: Body, cx: &mut Cx<'_>) {
         if let Body::SnapshotOffer(offer) = &body {
-            return self.on_offer(from, offer);
+            return self.on_offer(from, offer, cx);
         }
         let Some(receiver) = &mut self.receiver else {
             return;
@@ -148,8 +148,13 @@ impl ClusterCoordinator {
         }
     }
 
-    fn on_offer(&mut self, from: NodeId, offer: &SnapshotMeta) {
+    fn on_offer(&mut self, from: NodeId, offer: &SnapshotMeta, cx: &mut Cx<'_>) {
         if offer.index <= self.commit {
+            return;
+        }
+        // It comes from outside: who stands on it would know no member.
+        if offer.membership.check().is_err() {
+            cx.mark(Mark::OfferRefused);
             return;
         }
         let begins = self

@@ -1,6 +1,6 @@
 //! Committed entries become state, and state becomes answers.
 
-use super::{ContextManager, Epoch};
+use super::{ContextManager, Epoch, cx};
 use crate::action::{Action, Violation};
 use crate::command::{Command, Outcome};
 use crate::entry::{EntryKind, LogEntry};
@@ -42,7 +42,7 @@ impl ContextManager {
             self.applied.min(self.outbox.durable()),
             self.config.knobs.log_window_bytes_max,
         );
-        self.compare_state();
+        self.compare_state(now);
     }
 
     /// Applies one entry; returns its bytes, or what its work is like.
@@ -160,12 +160,14 @@ impl ContextManager {
     }
 
     /// A replica that differs from its leader must not go on.
-    fn compare_state(&mut self) {
-        self.peer_hash = self.cluster.take_peer_state_hash().or(self.peer_hash);
-        let Some(theirs) = self.peer_hash.filter(|theirs| theirs.index <= self.applied) else {
+    fn compare_state(&mut self, now: Now) {
+        let applied = self.applied;
+        let Some(theirs) = self
+            .cluster
+            .take_peer_state_hash(applied, &mut cx!(self, now))
+        else {
             return;
         };
-        self.peer_hash = None;
         let Some(ours) = self.hashes.iter().find(|ours| ours.index == theirs.index) else {
             return;
         };

@@ -147,7 +147,6 @@ impl ContextManager {
         }
         self.applied = index;
         self.hashes.clear();
-        self.peer_hash = None;
         self.snapshots.on_installed(meta);
     }
 }

@@ -106,8 +106,6 @@ pub(crate) struct ContextManager {
     installing: Option<Installing>,
     /// This replica's state hashes at the last few intervals.
     hashes: VecDeque<StateHashAt>,
-    /// A leader's hash for an index that is not applied here yet.
-    peer_hash: Option<StateHashAt>,
     halted: Option<Violation>,
 }
 
@@ -206,7 +204,6 @@ impl ContextManager {
             reads: Reads::default(),
             snapshots: Snapshots::new(snapshot.map(|snapshot| snapshot.meta)),
             hashes: VecDeque::new(),
-            peer_hash: None,
             halted: None,
             config,
             random,

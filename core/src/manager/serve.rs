@@ -3,7 +3,7 @@
 
 use super::{ContextManager, cx};
 use crate::cluster::ProposeError;
-use crate::command::{Command, Entry};
+use crate::command::{Command, Entry, Outcome};
 use crate::event::Now;
 use crate::failover::{RETRY_AFTER, Waiting};
 use crate::ids::{RequestId, Sequence, Ticket};
@@ -119,6 +119,13 @@ impl ContextManager {
         if let Some(message) = refusal_of(&command, request) {
             return self.outbox.answer(ticket, Reply::Invalid { message });
         }
+        if let Some(outcome) = self.known_outcome(request, acknowledged, &command) {
+            self.marks.hit(Mark::ResendAnswered);
+            let index = self.applied;
+            return self
+                .outbox
+                .answer(ticket, Reply::Applied { index, outcome });
+        }
         let entry = Entry {
             request,
             acknowledged,
@@ -145,6 +152,23 @@ impl ContextManager {
                 .answer(ticket, Reply::NotLeader { leader: None }),
             Err(ProposeError::Refused(reason)) => self.refuse(ticket, reason),
         }
+    }
+
+    /// What a resent request came to, if that is known here: it needs no entry,
+    /// which would only wait behind those before it. Where the disk takes longer
+    /// than a client waits, the entry of each resend would come too late for it,
+    /// and the next one would follow.
+    ///
+    /// A client that has the reply already is told so by way of the log, and so
+    /// is one that sends something else under the same id.
+    fn known_outcome(
+        &self,
+        request: Option<RequestId>,
+        acknowledged: Sequence,
+        command: &Command,
+    ) -> Option<Outcome> {
+        let request = request.filter(|request| acknowledged <= request.sequence)?;
+        self.queue.kept_reply(request, command)
     }
 
     /// What waited is looked at again when there is a leader, here or elsewhere.

@@ -168,6 +168,12 @@ impl ContextManager {
         if !due || !whole || self.snapshots.asked.is_some() {
             return;
         }
+        // A node that has joined and not yet applied the first membership of its log
+        // has no founders to name: its snapshot could start nobody.
+        let members = self.log.membership_at(self.applied).1;
+        if members.nodes().next().is_none() {
+            return;
+        }
         // Whatever is being put in force takes the place of one that is begun.
         if self.installing.as_ref().is_some_and(|i| i.is_ordered()) {
             return;
@@ -194,6 +200,11 @@ impl ContextManager {
             true => self.log.membership().clone(),
             false => membership,
         };
+        assert_eq!(
+            membership.check(),
+            Ok(()),
+            "whoever stands on a snapshot knows the members by it: [{membership}] at {index}"
+        );
         self.marks.hit(Mark::SnapshotTaken);
         self.snapshots.ordered = false;
         self.snapshots.bytes_since = 0;

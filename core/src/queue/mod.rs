@@ -45,7 +45,7 @@ use crate::command::{AuditRecord, Command, Entry, Outcome, Rejection};
 use crate::config::Rules;
 use crate::digest::{Digest, StateHash};
 use crate::feature::FeatureLevel;
-use crate::ids::{FinishNumber, JobId, LogIndex, SessionId, Term, WorkerId};
+use crate::ids::{FinishNumber, JobId, LogIndex, RequestId, SessionId, Term, WorkerId};
 use crate::job::WorkerSpec;
 use crate::limits::TIMERS_PER_ENTRY_MAX;
 use crate::membership::MembershipEntry;
@@ -301,6 +301,27 @@ impl QueueManager {
         let (outcome, publication) = self.execute(index, term, entry);
         self.sessions.keep(request, command, outcome.clone());
         (outcome, publication)
+    }
+
+    /// What is kept as the reply to a request that was done with this very
+    /// command: that is final, and what another entry for it would come to.
+    #[must_use]
+    pub fn kept_reply(&self, request: RequestId, command: &Command) -> Option<Outcome> {
+        #[cfg(feature = "planted-bugs")]
+        if self.is_planted(crate::planted::Bug::ForgetSession) {
+            return None;
+        }
+        // Most requests are new, and need no digest for this.
+        if !self.sessions.has_reply(request) {
+            return None;
+        }
+        match self
+            .sessions
+            .look(request, audit::digest_of_command(command))
+        {
+            Seen::Answered(outcome) => Some(outcome),
+            Seen::Refused(_) | Seen::Never => None,
+        }
     }
 
     /// Does what the entry asks, and then what is left from before.

@@ -130,6 +130,12 @@ impl Sessions {
         }
     }
 
+    /// Is there a reply to it, whatever it was sent with?
+    pub(super) fn has_reply(&self, request: RequestId) -> bool {
+        let key = (request.session, request.sequence);
+        self.replies.get(&key).is_some()
+    }
+
     pub(super) fn keep(&mut self, request: RequestId, command: Digest, outcome: Outcome) {
         let key = (request.session, request.sequence);
         let old = self.replies.insert(key, Reply { command, outcome });

@@ -337,12 +337,17 @@ impl Elections {
                 )?;
             }
             // Since its last word the successor may follow another, in a later term,
-            // and its disk may have been damaged.
+            // and its disk may have been damaged, or lost: what the new disk says
+            // does not count, so its leader knows of that when somebody tells it.
+            // Such a successor does not stand, and the leader leads on.
             Body::TimeoutNow if view.role() == RoleName::Leader => {
                 let successor = &disks[to.0 as usize - 1];
                 let has_all = successor.holds_durably(mine.index, mine.term);
+                let counted = view.membership().get(to).and_then(|m| m.incarnation);
+                let is_lost = counted.is_some_and(|life| life.0 != successor.incarnation());
+                let is_damaged = is_lost || successor.repairing().is_some();
                 ensure(
-                    has_all || successor.written_term() > term || successor.repairing().is_some(),
+                    has_all || successor.written_term() > term || is_damaged,
                     Checker::HandOver,
                     || {
                         format!(

@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 
 use precentor_core::command::{Admission, Command, Outcome, Rejection};
-use precentor_core::ids::{JobId, LogIndex, RequestId, Token};
-use precentor_core::request::{Reply, Work};
+use precentor_core::event::Event;
+use precentor_core::ids::{JobId, LogIndex, RequestId, Ticket, Token};
+use precentor_core::request::{Reply, Request, Work};
 
 use super::logs::Logs;
 use super::queue::Queue;
@@ -18,11 +19,29 @@ use crate::marks::{Mark, Marks};
 pub struct History {
     /// Where a request id stands first, and what was answered.
     requests: BTreeMap<RequestId, (LogIndex, Option<Outcome>)>,
+    /// What was sent under a request id, and not answered.
+    asked: BTreeMap<Ticket, (RequestId, Command)>,
     /// Claims of each job, in order; whether apply granted them is not known here.
     claims: BTreeMap<JobId, Vec<Token>>,
 }
 
 impl History {
+    pub(super) fn on_event(&mut self, event: &Event) {
+        if let Event::Client {
+            ticket,
+            request:
+                Request::Propose {
+                    request: Some(request),
+                    command,
+                    ..
+                },
+            ..
+        } = event
+        {
+            self.asked.insert(*ticket, (*request, command.clone()));
+        }
+    }
+
     pub(super) fn on_committed(&mut self, index: LogIndex, logs: &Logs) {
         let Some(committed) = logs.get(index) else {
             return;
@@ -45,14 +64,25 @@ impl History {
 
     pub(super) fn on_answer(
         &mut self,
+        ticket: Ticket,
         reply: &Reply,
         logs: &Logs,
         queue: &Queue,
         marks: &mut Marks,
     ) -> Verdict {
+        let asked = self.asked.remove(&ticket);
         match reply {
             Reply::Applied { index, outcome } => {
-                self.on_applied(*index, outcome, logs, queue, marks)
+                let is_entry_of = |request: &RequestId| {
+                    let entry = logs.get(*index).and_then(|c| c.command.as_ref());
+                    entry.is_some_and(|entry| entry.request == Some(*request))
+                };
+                match asked {
+                    Some((request, command)) if !is_entry_of(&request) => {
+                        self.on_resend((request, &command), *index, outcome, logs, marks)
+                    }
+                    Some(_) | None => self.on_applied(*index, outcome, logs, queue, marks),
+                }
             }
             Reply::Work(work) => on_work(work, logs),
             Reply::Finished { jobs, .. } => {
@@ -138,10 +168,7 @@ impl History {
         let Some((first, answered)) = self.requests.get_mut(&request) else {
             return Ok(());
         };
-        let same_body = logs
-            .get(*first)
-            .and_then(|c| c.command.as_ref())
-            .is_some_and(|c| c.command == entry.command);
+        let same_body = stands_at(*first, &entry.command, logs);
         // These speak of the copy that was sent, not of the request.
         let of_copy = matches!(
             outcome,
@@ -161,19 +188,63 @@ impl History {
                 "{request:?} stands at {first} and with another body at {index}, answered {outcome:?}"
             )
         })?;
-        match answered {
-            None => *answered = Some(outcome.clone()),
-            Some(before) => {
-                ensure(before == outcome, Checker::OneEffectPerRequest, || {
-                    format!(
-                        "{request:?} is answered {outcome:?} at {index}, and was answered {before:?}"
-                    )
-                })?;
-                marks.hit(Mark::ReplyRepeated);
-            }
-        }
-        Ok(())
+        is_the_same(request, answered, index, outcome, marks)
     }
+
+    /// It was answered by what a state at `index` keeps, and has no entry there:
+    /// then it was committed before, with the same body.
+    fn on_resend(
+        &mut self,
+        (request, command): (RequestId, &Command),
+        index: LogIndex,
+        outcome: &Outcome,
+        logs: &Logs,
+        marks: &mut Marks,
+    ) -> Verdict {
+        let found = self.requests.get_mut(&request);
+        let found = found.filter(|(first, _)| *first <= index && index <= logs.committed());
+        let Some((first, answered)) = found else {
+            return ensure(false, Checker::AcceptedIsCommitted, || {
+                format!(
+                    "{request:?} is answered {outcome:?} as of {index}, and is not committed there; committed is {}",
+                    logs.committed()
+                )
+            });
+        };
+        let same_body = stands_at(*first, command, logs);
+        ensure(same_body, Checker::OneEffectPerRequest, || {
+            format!(
+                "{request:?} stands at {first} and was sent with another body, answered {outcome:?}"
+            )
+        })?;
+        marks.hit(Mark::ResendAnswered);
+        is_the_same(request, answered, index, outcome, marks)
+    }
+}
+
+/// Is this the command of the entry?
+fn stands_at(index: LogIndex, command: &Command, logs: &Logs) -> bool {
+    let entry = logs.get(index).and_then(|c| c.command.as_ref());
+    entry.is_some_and(|entry| entry.command == *command)
+}
+
+/// A request has the answer that it had before.
+fn is_the_same(
+    request: RequestId,
+    answered: &mut Option<Outcome>,
+    index: LogIndex,
+    outcome: &Outcome,
+    marks: &mut Marks,
+) -> Verdict {
+    let Some(before) = answered else {
+        *answered = Some(outcome.clone());
+        return Ok(());
+    };
+    ensure(before == outcome, Checker::OneEffectPerRequest, || {
+        format!("{request:?} is answered {outcome:?} at {index}, and was answered {before:?}")
+    })?;
+    marks.hit(Mark::ReplyRepeated);
+    Ok(())
 }
 
 fn on_work(work: &Work, logs: &Logs) -> Verdict {

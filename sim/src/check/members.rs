@@ -357,7 +357,8 @@ impl Members {
         )
     }
 
-    /// A snapshot has the membership as of its index.
+    /// A snapshot has the membership as of its index, and that names somebody: a
+    /// node that joins knows nobody at first.
     pub(super) fn on_snapshot(
         &self,
         view: &View<'_>,
@@ -366,7 +367,7 @@ impl Members {
     ) -> Verdict {
         let (_, expected) = self.expected(view, place, meta.index);
         ensure(
-            *meta.membership == *expected,
+            *meta.membership == *expected && expected.nodes().next().is_some(),
             Checker::MembershipInLog,
             || {
                 format!(

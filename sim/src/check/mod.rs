@@ -228,6 +228,7 @@ impl Checks {
         self.elections.on_event(moment.place, event);
         self.leases.on_event(moment, event, view);
         self.members.on_event(moment.place, event);
+        self.history.on_event(event);
         self.snapshots.on_event(moment.place, event);
         self.recovery.on_event(moment, event, view);
         self.reads
@@ -284,7 +285,7 @@ impl Checks {
                 }
                 Action::Answer { ticket, reply } => {
                     self.history
-                        .on_answer(reply, &self.logs, &self.queue, marks)?;
+                        .on_answer(*ticket, reply, &self.logs, &self.queue, marks)?;
                     self.members.on_answer(moment.place, *ticket, reply)?;
                     let committed = self.logs.committed();
                     self.reads
@@ -319,6 +320,7 @@ impl Checks {
     }
 }
 
+/// A core stops only when its disk fails.
 fn on_halt(violation: &Violation) -> Verdict {
     let checker = match violation {
         // The disk's fault, not the core's.

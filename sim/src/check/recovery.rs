@@ -17,7 +17,7 @@ use precentor_core::view::View;
 
 use super::logs::Logs;
 use super::members::has_majorities;
-use super::{Checker, Moment, Verdict, ensure};
+use super::{Checker, Moment, Verdict, ensure, on_halt};
 use crate::marks::{Mark, Marks};
 use crate::network::Place;
 
@@ -35,6 +35,8 @@ pub struct Recovery {
     is_ordered: bool,
     /// The highest term that any node was in when the majority went.
     last_term: Term,
+    /// Those that are left then.
+    survivors: Vec<NodeId>,
 }
 
 impl Recovery {
@@ -45,6 +47,7 @@ impl Recovery {
             hasty: Vec::new(),
             is_ordered: false,
             last_term: Term(0),
+            survivors: Vec::new(),
         }
     }
 
@@ -53,8 +56,9 @@ impl Recovery {
     }
 
     /// A majority is gone, for good.
-    pub fn on_disaster(&mut self, last_term: Term) {
+    pub fn on_disaster(&mut self, last_term: Term, survivors: Vec<NodeId>) {
         self.last_term = last_term;
+        self.survivors = survivors;
     }
 
     pub(super) fn on_event(&mut self, moment: Moment, event: &Event, view: &View<'_>) {
@@ -113,8 +117,10 @@ impl Recovery {
         Ok(())
     }
 
-    /// A survivor's turn: it leads only if it was told to, and says what is lost.
-    /// Returns whether it led the survivors to the end.
+    /// A survivor's turn: it leads only if it was told to, says what is lost, and
+    /// goes on whatever is. Returns whether the cluster is the survivors' now:
+    /// because it says so, or because their membership is committed and whoever
+    /// would have said so had lost its leadership meanwhile.
     ///
     /// # Errors
     /// What is wrong.
@@ -140,9 +146,19 @@ impl Recovery {
             } => Some(report),
             _ => None,
         });
+        for action in actions {
+            if let Action::Halt(violation) = action {
+                on_halt(violation)?;
+            }
+        }
         match report {
             Some(report) => is_honest(report, view, logs, marks).map(|()| true),
-            None => Ok(false),
+            // It is reported in the very turn in which it is committed, or never.
+            None => {
+                let mut members = view.membership().nodes();
+                let is_theirs = members.all(|node| self.survivors.contains(&node));
+                Ok(leads && is_theirs && view.membership_index() <= view.commit())
+            }
         }
     }
 }

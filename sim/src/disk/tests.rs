@@ -205,3 +205,24 @@ fn another_disk_is_empty_and_has_a_number_of_its_own() {
     assert_eq!(disk.recover().entries, []);
     assert_eq!(disk.recover().hard_state, HardState::default());
 }
+
+#[test]
+fn all_that_is_written_while_the_disk_hangs_shares_two_syncs() {
+    let (mut disk, mut tape) = (disk(0), Tape::of_seed(1));
+    disk.hang(1_000);
+    let ends: Vec<WriteEnd> = (1..=5)
+        .map(|nth| {
+            disk.write(
+                write(nth, None, entries(nth, nth, 1), 1),
+                nth * 10,
+                &mut tape,
+            )
+        })
+        .collect();
+    // The sync that began with the first, and the next one with all others.
+    assert_eq!(ends[0], WriteEnd::Durable(1_100));
+    assert!(
+        ends[1..].iter().all(|end| *end == WriteEnd::Durable(1_200)),
+        "{ends:?}"
+    );
+}

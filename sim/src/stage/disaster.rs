@@ -90,10 +90,11 @@ impl Stage {
             .iter()
             .filter_map(|machine| machine.driver.as_ref());
         let last_term = views.map(|driver| driver.view().term()).max();
+        let gone = order.split_off(survivors);
+        let left = order.iter().map(|place| NodeId(*place as u64 + 1));
         self.checks
             .recovery
-            .on_disaster(last_term.unwrap_or_default());
-        let gone = order.split_off(survivors);
+            .on_disaster(last_term.unwrap_or_default(), left.collect());
         for &place in &gone {
             let now_us = self.now_us;
             self.trace

@@ -151,20 +151,24 @@ impl Stage {
         self.act_in(flap_us, Act::Rise { flaps });
     }
 
-    /// Waits until every link that the shape leaves is connected and no disk
-    /// stalls any more: from then on only the shape is to blame.
+    /// Waits until every link that the shape leaves is connected, no disk stalls
+    /// any more, and all that was held up on its way is there: from then on only
+    /// the shape is to blame. Answers from before it would make a leader believe
+    /// that it is heard, and words from before it would make a follower patient
+    /// beyond the bound that was set when the shape stood.
     fn settle(&mut self, until_us: u64) {
         let (now_us, count) = (self.now_us, self.scenario.nodes);
         let lives: Vec<bool> = (0..count)
             .map(|place| self.machines[place].driver.is_some())
             .collect();
         let passes = |a, b| self.network.passes(a, b);
-        let wanting = (0..count).any(|a| {
-            let links = (0..a).filter(|&b| lives[b] && passes(a, b) && passes(b, a));
-            lives[a]
-                && (self.disks[a].is_stalled(now_us)
-                    || links.into_iter().any(|b| !self.network.is_open(a, b)))
-        });
+        let wanting = self.network.has_late_messages(now_us)
+            || (0..count).any(|a| {
+                let links = (0..a).filter(|&b| lives[b] && passes(a, b) && passes(b, a));
+                lives[a]
+                    && (self.disks[a].is_stalled(now_us)
+                        || links.into_iter().any(|b| !self.network.is_open(a, b)))
+            });
         if wanting {
             if now_us < until_us {
                 self.act_in(1_000, Act::Settle { until_us });
