@@ -254,6 +254,16 @@ impl Log {
         }
     }
 
+    /// An entry, if its body is in memory, and those that follow it in its batch:
+    /// for whoever reads one after the other. At least one.
+    #[must_use]
+    pub fn batch_from(&self, index: LogIndex) -> Option<Entries> {
+        let batch = &self.window[self.batch_of(index)?];
+        let skipped = usize::try_from(index.0 - batch[0].index.0).ok()?;
+        let rest = batch.clone().behind(skipped);
+        (!rest.is_empty()).then_some(rest)
+    }
+
     /// Which batch an index would be in: the last that begins at or before it.
     /// Looks back from the end in growing steps: the newest are asked for most.
     fn batch_of(&self, index: LogIndex) -> Option<usize> {

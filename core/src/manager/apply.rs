@@ -27,8 +27,15 @@ impl ContextManager {
             .commit()
             .min(LogIndex(self.applied.0 + APPLY_ENTRIES_PER_TURN_MAX));
         let mut bytes = 0;
-        while self.applied < target && bytes < APPLY_BYTES_PER_TURN_MAX && self.halted.is_none() {
-            bytes += self.apply_next(now);
+        'turn: while self.applied < target {
+            let batch = self.log.batch_from(self.applied.next());
+            for logged in &batch.expect("bodies stay in the window until they are applied") {
+                let is_enough = self.applied == target || bytes >= APPLY_BYTES_PER_TURN_MAX;
+                if is_enough || self.halted.is_some() {
+                    break 'turn;
+                }
+                bytes += self.apply(now, logged);
+            }
         }
         self.cluster.on_applied(self.applied, &self.log);
         self.backlogged = self.applied < self.cluster.commit();
@@ -46,15 +53,10 @@ impl ContextManager {
     }
 
     /// Applies one entry; returns its bytes, or what its work is like.
-    fn apply_next(&mut self, now: Now) -> u64 {
-        let index = self.applied.next();
-        let logged = self
-            .log
-            .entry_at(index)
-            .expect("bodies stay in the window until they are applied")
-            .clone();
+    fn apply(&mut self, now: Now, logged: &LogEntry) -> u64 {
+        let index = logged.index;
         if logged.kind == EntryKind::Membership {
-            self.apply_membership(index, &logged);
+            self.apply_membership(index, logged);
             return logged.body.count();
         }
         let entry = match wire::command::decode(&logged.body) {

@@ -109,13 +109,13 @@ impl Consensus {
     /// Reads what is committed, as one who applies it would, and lets go of it.
     fn read_committed(&mut self) {
         while self.read < self.cluster.commit() {
-            self.read = self.read.next();
-            let entry = self
-                .log
-                .entry_at(self.read)
-                .expect("bodies stay in the window until they are read")
-                .clone();
-            self.read_bytes += entry.body.count();
+            let batch = self.log.batch_from(self.read.next());
+            let batch = batch.expect("bodies stay in the window until they are read");
+            let committed = |entry: &&LogEntry| entry.index <= self.cluster.commit();
+            for entry in batch.iter().take_while(committed) {
+                self.read = entry.index;
+                self.read_bytes += entry.body.count();
+            }
         }
         self.log.trim(
             self.read.min(self.outbox.durable()),
