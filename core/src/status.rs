@@ -98,6 +98,13 @@ impl QueueCounts {
     pub fn live(&self) -> u64 {
         self.waiting + self.delayed + self.ready + self.running + self.parked
     }
+
+    /// Jobs that ever came into one.
+    #[must_use]
+    pub fn ended(&self) -> u64 {
+        let failed = self.dead + self.dependency_failed;
+        self.done + failed + self.cancelled + self.superseded
+    }
 }
 
 /// A worker, as the leader sees it.

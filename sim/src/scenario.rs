@@ -276,7 +276,7 @@ pub struct Scenario {
     pub disaster: Option<u64>,
     /// How long the chaos lasts.
     pub chaos_us: u64,
-    /// How long the healed cluster may take to finish everything.
+    /// How long the healed cluster may take until the next job ends, or all is done.
     pub heal_us_max: u64,
     /// The longest time between an event's arrival and its turn.
     pub service_us_max: u64,

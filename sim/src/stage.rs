@@ -129,7 +129,7 @@ enum Happening {
     Disaster(disaster::Step),
     Upgrade(upgrade::Step),
     Heal,
-    Judge,
+    Judge(nemesis::Progress),
 }
 
 /// How a run ended.
@@ -477,7 +477,7 @@ impl Stage {
                 self.end_chaos();
                 Ok(())
             }
-            Happening::Judge => self.judge(),
+            Happening::Judge(progress) => self.judge(progress),
         }
     }
 

@@ -47,6 +47,13 @@ const KINDS: [Kind; 8] = [
     Kind::Hang,
 ];
 
+/// How many jobs had ended when one did last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    ended: u64,
+    at_us: u64,
+}
+
 /// How often the healed cluster is looked at.
 const LOOK_US: u64 = 100_000;
 
@@ -370,7 +377,12 @@ impl Stage {
             }
         }
         self.clear_the_air();
-        self.agenda.put(self.now_us + LOOK_US, Happening::Judge);
+        let progress = Progress {
+            ended: self.jobs_ended(),
+            at_us: self.now_us,
+        };
+        let next = Happening::Judge(progress);
+        self.agenda.put(self.now_us + LOOK_US, next);
     }
 
     /// All walls fall, what stood still wakes, and who is not connected dials.
@@ -391,21 +403,36 @@ impl Stage {
         }
     }
 
-    /// Has everything come to its end?
-    pub(super) fn judge(&mut self) -> Verdict {
+    fn jobs_ended(&self) -> u64 {
+        let drivers = self.machines.iter().filter_map(|m| m.driver.as_ref());
+        let ended = drivers.map(|driver| driver.view().queue().counts().ended());
+        ended.max().unwrap_or_default()
+    }
+
+    /// Has everything come to its end? As long as jobs end, it may take longer: a
+    /// slow disk and a long queue are no fault.
+    pub(super) fn judge(&mut self, mut progress: Progress) -> Verdict {
         let unsettled = self.unsettled();
         let Some(reason) = unsettled else {
             self.content = true;
             return Ok(());
         };
-        if self.now_us < self.scenario.chaos_us + self.scenario.heal_us_max {
-            self.agenda.put(self.now_us + LOOK_US, Happening::Judge);
+        let ended = self.jobs_ended();
+        if ended > progress.ended {
+            progress = Progress {
+                ended,
+                at_us: self.now_us,
+            };
+        }
+        if self.now_us < progress.at_us + self.scenario.heal_us_max {
+            let next = Happening::Judge(progress);
+            self.agenda.put(self.now_us + LOOK_US, next);
             return Ok(());
         }
         Err(Failure {
             checker: Checker::Liveness,
             text: format!(
-                "{} ms after everything healed: {reason}",
+                "{} ms after everything healed, and after a job ended last: {reason}",
                 self.scenario.heal_us_max / 1_000
             ),
         })
