@@ -80,7 +80,7 @@ marks! {
     ProposalUnknown: "a proposal's outcome was lost with the leadership",
     RequestWaited: "a request waited for a leader",
     RequestRedirected: "a request was sent to the leader's node",
-    ResendAnswered: "a resent request was answered without an entry",
+    ResendAnswered: "a request that was done already was answered without an entry",
     RequestTimedOut: "a request waited too long",
     ReadsConfirmed: "a majority confirmed a leader's batch of reads",
     ReadForwarded: "a node asked its leader how far it must have applied to answer reads",

@@ -58,6 +58,7 @@ marks! {
     QueueFull "the queue was full",
     ReplyRepeated "a resent request got its first reply again",
     ResendAnswered "a resent request was answered without an entry",
+    WorkerKnown "a worker that registered again was answered without an entry",
     OldIncarnation "an old life of a worker was turned away",
     ReadAtLeader "a linearizable read was answered by the leader",
     ReadElsewhere "a linearizable read was answered by a node that does not lead",

@@ -121,6 +121,8 @@ impl ContextManager {
         }
         if let Some(outcome) = self.known_outcome(request, acknowledged, &command) {
             self.marks.hit(Mark::ResendAnswered);
+            // A worker that registers again is there, entry or not.
+            self.generation.on_settled(&command);
             let index = self.applied;
             return self
                 .outbox
@@ -154,10 +156,11 @@ impl ContextManager {
         }
     }
 
-    /// What a resent request came to, if that is known here: it needs no entry,
-    /// which would only wait behind those before it. Where the disk takes longer
-    /// than a client waits, the entry of each resend would come too late for it,
-    /// and the next one would follow.
+    /// What a resent request came to, if that is known here; and a worker may be
+    /// registered just so already. Neither needs an entry, which would only wait
+    /// behind those before it: where the disk takes longer than a client waits,
+    /// the entry of each resend would come too late for it, and the next one
+    /// would follow.
     ///
     /// A client that has the reply already is told so by way of the log, and so
     /// is one that sends something else under the same id.
@@ -167,6 +170,10 @@ impl ContextManager {
         acknowledged: Sequence,
         command: &Command,
     ) -> Option<Outcome> {
+        if let (None, Command::Register { worker }) = (request, command) {
+            let is_known = self.queue.worker(worker.worker) == Some(worker);
+            return is_known.then_some(Outcome::Registered);
+        }
         let request = request.filter(|request| acknowledged <= request.sequence)?;
         self.queue.kept_reply(request, command)
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use precentor_core::command::{Admission, Command, Outcome, Rejection};
 use precentor_core::event::Event;
 use precentor_core::ids::{JobId, LogIndex, RequestId, Ticket, Token};
+use precentor_core::job::WorkerSpec;
 use precentor_core::request::{Reply, Request, Work};
 
 use super::logs::Logs;
@@ -19,8 +20,11 @@ use crate::marks::{Mark, Marks};
 pub struct History {
     /// Where a request id stands first, and what was answered.
     requests: BTreeMap<RequestId, (LogIndex, Option<Outcome>)>,
-    /// What was sent under a request id, and not answered.
-    asked: BTreeMap<Ticket, (RequestId, Command)>,
+    /// What was sent under a request id, or by a worker that registers, and is
+    /// not answered.
+    asked: BTreeMap<Ticket, (Option<RequestId>, Command)>,
+    /// Where each life of a worker was registered, in order.
+    registered: Vec<(LogIndex, WorkerSpec)>,
     /// Claims of each job, in order; whether apply granted them is not known here.
     claims: BTreeMap<JobId, Vec<Token>>,
 }
@@ -29,14 +33,12 @@ impl History {
     pub(super) fn on_event(&mut self, event: &Event) {
         if let Event::Client {
             ticket,
-            request:
-                Request::Propose {
-                    request: Some(request),
-                    command,
-                    ..
-                },
+            request: Request::Propose {
+                request, command, ..
+            },
             ..
         } = event
+            && (request.is_some() || matches!(command, Command::Register { .. }))
         {
             self.asked.insert(*ticket, (*request, command.clone()));
         }
@@ -51,6 +53,9 @@ impl History {
         };
         if let Some(request) = command.request {
             self.requests.entry(request).or_insert((index, None));
+        }
+        if let Command::Register { worker } = &command.command {
+            self.registered.push((index, worker.clone()));
         }
         if let Command::Claim { claims } = &command.command {
             for (position, claim) in (0..).zip(claims) {
@@ -73,13 +78,17 @@ impl History {
         let asked = self.asked.remove(&ticket);
         match reply {
             Reply::Applied { index, outcome } => {
-                let is_entry_of = |request: &RequestId| {
-                    let entry = logs.get(*index).and_then(|c| c.command.as_ref());
-                    entry.is_some_and(|entry| entry.request == Some(*request))
-                };
+                let entry = logs.get(*index).and_then(|c| c.command.as_ref());
                 match asked {
-                    Some((request, command)) if !is_entry_of(&request) => {
+                    Some((Some(request), command))
+                        if entry.is_none_or(|entry| entry.request != Some(request)) =>
+                    {
                         self.on_resend((request, &command), *index, outcome, logs, marks)
+                    }
+                    Some((None, Command::Register { worker }))
+                        if entry.is_none_or(|entry| !registers(&entry.command, &worker)) =>
+                    {
+                        self.on_known_worker(&worker, *index, outcome, logs, marks)
                     }
                     Some(_) | None => self.on_applied(*index, outcome, logs, queue, marks),
                 }
@@ -191,6 +200,28 @@ impl History {
         is_the_same(request, answered, index, outcome, marks)
     }
 
+    /// It was answered that it is registered as of `index`, and has no entry there.
+    fn on_known_worker(
+        &self,
+        worker: &WorkerSpec,
+        index: LogIndex,
+        outcome: &Outcome,
+        logs: &Logs,
+        marks: &mut Marks,
+    ) -> Verdict {
+        let before = self.registered.iter().filter(|(at, _)| *at <= index);
+        let of_it = before.filter(|(_, other)| other.worker == worker.worker);
+        // Of equal lives the later one counts.
+        let last = of_it.max_by_key(|(at, other)| (other.incarnation, *at));
+        let is_so = *outcome == Outcome::Registered
+            && index <= logs.committed()
+            && last.is_some_and(|(_, other)| other == worker);
+        marks.hit(Mark::WorkerKnown);
+        ensure(is_so, Checker::AcceptedIsCommitted, || {
+            format!("{worker:?} is answered {outcome:?} as of {index}; registered is {last:?}")
+        })
+    }
+
     /// It was answered by what a state at `index` keeps, and has no entry there:
     /// then it was committed before, with the same body.
     fn on_resend(
@@ -220,6 +251,10 @@ impl History {
         marks.hit(Mark::ResendAnswered);
         is_the_same(request, answered, index, outcome, marks)
     }
+}
+
+fn registers(command: &Command, worker: &WorkerSpec) -> bool {
+    matches!(command, Command::Register { worker: other } if other == worker)
 }
 
 /// Is this the command of the entry?
