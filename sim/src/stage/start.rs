@@ -98,6 +98,8 @@ impl Stage {
         }
         let machine = &mut self.machines[place];
         machine.driver = Some(Box::new(driver));
+        // Whoever stopped a process stopped the one before.
+        machine.paused_until_us = 0;
         machine.clock = clock;
         debug_assert_eq!(machine.life, life);
         machine.inbox.push(Event::Wake);
