@@ -464,7 +464,7 @@ impl Scenario {
     }
 
     /// Makes disks, and then wires, so fast that a vote can be had within an
-    /// election timeout.
+    /// election timeout, and what is on its way to a follower long enough.
     fn let_elections_be(&mut self) {
         if !Bound::of(self).binding {
             self.slow_disk = None;
@@ -473,6 +473,11 @@ impl Scenario {
         }
         if !Bound::of(self).binding {
             self.network.delay = NetworkOptions::default().delay;
+        }
+        if !Bound::of(self).binding {
+            let usual = Knobs::default();
+            self.knobs.append_entries_max = usual.append_entries_max;
+            self.knobs.appends_in_flight_max = usual.appends_in_flight_max;
         }
     }
 

@@ -243,12 +243,16 @@ pub struct Bound {
     pub allowance_us: u64,
     /// Are elections possible at all? Raft needs answers well within an
     /// election timeout (§5.6): where a vote takes longer than half of the
-    /// shortest one, times are measured and nothing is demanded.
+    /// shortest one, or a tail goes to followers entry by entry, times are
+    /// measured and nothing is demanded.
     pub binding: bool,
 }
 
 /// Election timeouts within which a leader must serve.
 pub const TIMEOUTS_MAX: u64 = 5;
+/// With less room for entries on their way a new leader's first one waits behind
+/// a tail that followers fetch entry by entry.
+const ENTRIES_ON_THEIR_WAY_MIN: u64 = 64;
 
 impl Bound {
     /// The bound of a scenario. A question and its answer take at most two
@@ -271,7 +275,9 @@ impl Bound {
                     / knobs.election_timeout_ms_min,
             ),
             allowance_us: 3 * exchange_us + slow(knobs.heartbeat_ms),
-            binding: 2 * exchange_us <= knobs.election_timeout_ms_min * 1_000,
+            binding: 2 * exchange_us <= knobs.election_timeout_ms_min * 1_000
+                && knobs.append_entries_max * knobs.appends_in_flight_max
+                    >= ENTRIES_ON_THEIR_WAY_MIN,
         }
     }
 
