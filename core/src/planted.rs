@@ -19,7 +19,7 @@ pub enum Bug {
     CommitOldTermByCounting,
     /// An append truncates although its entries agree. Found by committed never lost.
     TruncateAgreeing,
-    /// A late write completion confirms rewritten entries. Found by committed never lost.
+    /// A late write completion confirms rewritten entries. Found by committed never lost, or record format.
     LateCompletionCounts,
     /// An append is taken without checking the entry before it. Found by log matching.
     SkipLogCheck,

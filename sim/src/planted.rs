@@ -18,9 +18,14 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
         Bug::VoteBeforeDurable => &[Checker::DurableFirst, Checker::ElectionSafety],
         Bug::VoteTwice => &[Checker::ElectionSafety],
         Bug::VoteForStaleLog => &[Checker::ElectionSafety, Checker::CommittedNeverLost],
-        Bug::AckBeforeDurable | Bug::LateCompletionCounts => {
-            &[Checker::DurableFirst, Checker::CommittedNeverLost]
-        }
+        Bug::AckBeforeDurable => &[Checker::DurableFirst, Checker::CommittedNeverLost],
+        // The record of a truncation tells of commits up to what is durable: where
+        // that is too much, it speaks of the very entries that it takes away.
+        Bug::LateCompletionCounts => &[
+            Checker::DurableFirst,
+            Checker::CommittedNeverLost,
+            Checker::RecordFormat,
+        ],
         Bug::QuorumOffByOne
         | Bug::CommitOldTermByCounting
         | Bug::LearnerCounted

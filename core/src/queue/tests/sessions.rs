@@ -39,6 +39,36 @@ fn a_resent_request_has_one_effect_and_the_same_reply() {
 }
 
 #[test]
+fn the_kept_reply_is_what_a_resend_comes_to_and_nothing_else_has_one() {
+    let mut world = World::new();
+    world.apply(Command::OpenSession);
+    let submit = Command::Submit {
+        items: vec![spec("a", 1)],
+    };
+    let other = Command::Submit {
+        items: vec![spec("a", 2)],
+    };
+    let request = |session, sequence| RequestId {
+        session: SessionId(session),
+        sequence: Sequence(sequence),
+    };
+    assert_eq!(world.queue.kept_reply(request(2, 1), &submit), None);
+    let first = world.ask(2, 1, 0, submit.clone());
+    let kept = world.queue.kept_reply(request(2, 1), &submit);
+    assert_eq!(kept, Some(first.clone()));
+    assert_eq!(kept, Some(world.ask(2, 1, 0, submit.clone())));
+    for (asked, command) in [
+        (request(2, 1), &other),
+        (request(2, 2), &submit),
+        (request(9, 1), &submit),
+    ] {
+        assert_eq!(world.queue.kept_reply(asked, command), None, "{asked:?}");
+    }
+    world.ask(2, 2, 2, other);
+    assert_eq!(world.queue.kept_reply(request(2, 1), &submit), None);
+}
+
+#[test]
 fn a_refusal_is_a_reply_and_is_kept_like_one() {
     let mut world = World::new();
     world.apply(Command::OpenSession);
