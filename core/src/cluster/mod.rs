@@ -510,38 +510,6 @@ impl ClusterCoordinator {
         self.role = Role::Follower(Follower::new(leader, deadline, cx));
     }
 
-    fn become_pre_candidate(&mut self, cx: &mut Cx<'_>) {
-        assert!(
-            !matches!(self.role, Role::Leader(_)),
-            "a leader does not stand for election"
-        );
-        cx.mark(Mark::PreVoteAsked);
-        let wait = self.round_length(cx);
-        self.role = Role::PreCandidate(Candidate::new(self.survivors(), wait, cx));
-        let body = Body::PreVote {
-            last: cx.log.last(),
-        };
-        self.ask_all(self.term_to_stand_in(), &body, cx);
-    }
-
-    fn become_candidate(&mut self, transfer: bool, cx: &mut Cx<'_>) {
-        assert!(
-            !matches!(self.role, Role::Leader(_)),
-            "a leader does not stand for election"
-        );
-        cx.mark(Mark::ElectionStarted);
-        self.hard_state.term = self.term_to_stand_in();
-        self.hard_state.vote = Some(cx.config.node);
-        self.save_hard_state(cx);
-        let wait = self.round_length(cx);
-        self.role = Role::Candidate(Candidate::new(self.survivors(), wait, cx));
-        let body = Body::Vote {
-            last: cx.log.last(),
-            transfer,
-        };
-        self.ask_all(self.hard_state.term, &body, cx);
-    }
-
     fn become_leader(&mut self, cx: &mut Cx<'_>) {
         assert!(
             matches!(self.role, Role::Candidate(_)),
@@ -567,28 +535,6 @@ impl ClusterCoordinator {
 
     fn survivors(&self) -> Option<Vec<NodeId>> {
         self.recovery.as_ref().map(UnsafeRecovery::survivors)
-    }
-
-    fn ask_all(&self, term: Term, body: &Body, cx: &mut Cx<'_>) {
-        let (membership, survivors) = (cx.log.membership().clone(), self.survivors());
-        #[cfg(feature = "planted-bugs")]
-        if cx.config.planted(crate::planted::Bug::RemovedVoteCounts) {
-            let former = cx.log.membership_at(LogIndex(0)).1.clone();
-            for peer in former.nodes().filter(|peer| !membership.contains(*peer)) {
-                let message = cx.message(term, body.clone());
-                cx.outbox.say_durable(peer, message);
-            }
-        }
-        for peer in membership.nodes() {
-            let asked = match &survivors {
-                Some(survivors) => survivors.contains(&peer),
-                None => membership.is_voter(peer),
-            };
-            if peer != cx.config.node && asked {
-                let message = cx.message(term, body.clone());
-                cx.outbox.say_durable(peer, message);
-            }
-        }
     }
 
     fn save_hard_state(&mut self, cx: &mut Cx<'_>) {

@@ -1,5 +1,5 @@
-//! What time asks of each role: who stands for election, and when. A node that
-//! is not well lets others go first; a leader that is not well lets go.
+//! What time asks of each role: who stands for election, when, and whom it asks.
+//! A node that is not well lets others go first; a leader that is not well lets go.
 //!
 //! Votes are written before they are told, and a disk may take longer for that
 //! than a timeout lasts. Three rules let an election succeed all the same: nobody
@@ -7,9 +7,14 @@
 //! before its own vote could count, and each round that failed makes the next
 //! one longer.
 
+use super::candidate::Candidate;
 use super::{ClusterCoordinator, Next, Role};
 use crate::cx::Cx;
+#[cfg(feature = "planted-bugs")]
+use crate::ids::LogIndex;
+use crate::ids::Term;
 use crate::marks::Mark;
+use crate::message::Body;
 use crate::time::Span;
 
 /// A round lasts at most `1 << ROUND_DOUBLINGS_MAX` times an election timeout.
@@ -117,5 +122,59 @@ impl ClusterCoordinator {
         };
         let longer = 1 << doublings;
         Span(self.timing.draw(cx).0 * longer) + rest
+    }
+
+    pub(super) fn become_pre_candidate(&mut self, cx: &mut Cx<'_>) {
+        assert!(
+            !matches!(self.role, Role::Leader(_)),
+            "a leader does not stand for election"
+        );
+        cx.mark(Mark::PreVoteAsked);
+        let wait = self.round_length(cx);
+        self.role = Role::PreCandidate(Candidate::new(self.survivors(), wait, cx));
+        let body = Body::PreVote {
+            last: cx.log.last(),
+        };
+        self.ask_all(self.term_to_stand_in(), &body, cx);
+    }
+
+    pub(super) fn become_candidate(&mut self, transfer: bool, cx: &mut Cx<'_>) {
+        assert!(
+            !matches!(self.role, Role::Leader(_)),
+            "a leader does not stand for election"
+        );
+        cx.mark(Mark::ElectionStarted);
+        self.hard_state.term = self.term_to_stand_in();
+        self.hard_state.vote = Some(cx.config.node);
+        self.save_hard_state(cx);
+        let wait = self.round_length(cx);
+        self.role = Role::Candidate(Candidate::new(self.survivors(), wait, cx));
+        let body = Body::Vote {
+            last: cx.log.last(),
+            transfer,
+        };
+        self.ask_all(self.hard_state.term, &body, cx);
+    }
+
+    fn ask_all(&self, term: Term, body: &Body, cx: &mut Cx<'_>) {
+        let (membership, survivors) = (cx.log.membership().clone(), self.survivors());
+        #[cfg(feature = "planted-bugs")]
+        if cx.config.planted(crate::planted::Bug::RemovedVoteCounts) {
+            let former = cx.log.membership_at(LogIndex(0)).1.clone();
+            for peer in former.nodes().filter(|peer| !membership.contains(*peer)) {
+                let message = cx.message(term, body.clone());
+                cx.outbox.say_durable(peer, message);
+            }
+        }
+        for peer in membership.nodes() {
+            let asked = match &survivors {
+                Some(survivors) => survivors.contains(&peer),
+                None => membership.is_voter(peer),
+            };
+            if peer != cx.config.node && asked {
+                let message = cx.message(term, body.clone());
+                cx.outbox.say_durable(peer, message);
+            }
+        }
     }
 }
