@@ -192,6 +192,13 @@ fn a_leader_of_a_small_window_may_take_longer_to_serve() {
     passes_as_drawn(820_023_023, &[Mark::Elected]);
 }
 
+/// A judge's fault: a silence ended right after the shape stood, and made the one
+/// node that could lead more patient than the bound knew.
+#[test]
+fn a_silence_from_before_the_shape_may_make_a_node_patient() {
+    passes_as_drawn(830_028_432, &[Mark::Elected]);
+}
+
 /// A joined node has no founders: damage took it back to before it knew any member.
 #[test]
 fn a_joined_node_whose_log_is_damaged_before_its_first_membership_starts() {

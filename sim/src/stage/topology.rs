@@ -51,6 +51,8 @@ struct UnderWay {
     cuts: Vec<(Place, Place)>,
     /// The shape has come: nobody starts until it is gone.
     risen: bool,
+    /// Since when everything is as the shape leaves it.
+    calm_from_us: Option<u64>,
     watch: Option<Watch>,
 }
 
@@ -102,6 +104,7 @@ impl Stage {
             roll,
             cuts: Vec::new(),
             risen: false,
+            calm_from_us: None,
             watch: None,
         });
         self.clear_the_air();
@@ -152,10 +155,11 @@ impl Stage {
     }
 
     /// Waits until every link that the shape leaves is connected, no disk stalls
-    /// any more, and all that was held up on its way is there: from then on only
-    /// the shape is to blame. Answers from before it would make a leader believe
-    /// that it is heard, and words from before it would make a follower patient
-    /// beyond the bound that was set when the shape stood.
+    /// any more, all that was held up on its way is there, and a leader has had the
+    /// time to speak: from then on only the shape is to blame. Answers from before
+    /// it would make a leader believe that it is heard, and a silence that lasted
+    /// until it would make a follower patient beyond the bound that was set when
+    /// the shape stood.
     fn settle(&mut self, until_us: u64) {
         let (now_us, count) = (self.now_us, self.scenario.nodes);
         let lives: Vec<bool> = (0..count)
@@ -169,7 +173,20 @@ impl Stage {
                     && (self.disks[a].is_stalled(now_us)
                         || links.into_iter().any(|b| !self.network.is_open(a, b)))
             });
-        if wanting {
+        let word_us = self
+            .scenario
+            .on_slowest_clock(self.scenario.knobs.heartbeat_ms * 1_000)
+            + self.scenario.network.delay.most_us()
+            + self.scenario.network.bias_us_max;
+        let Some(shape) = &mut self.standing.under_way else {
+            return;
+        };
+        let calm_from_us = match wanting {
+            true => None,
+            false => Some(shape.calm_from_us.unwrap_or(now_us)),
+        };
+        shape.calm_from_us = calm_from_us;
+        if calm_from_us.is_none_or(|from_us| now_us < from_us + word_us) {
             if now_us < until_us {
                 self.act_in(1_000, Act::Settle { until_us });
             } else {
