@@ -57,6 +57,8 @@ pub enum Bug {
     RepairingVotes,
     /// A snapshot is put in force without the bodies that it speaks of. Found by snapshot is the state.
     InstallWithoutBodies,
+    /// A snapshot that was put in force after the log was faster is not known here. Found by snapshot is the state.
+    OvertakenInstallForgotten,
     /// A snapshot under way sees what changes meanwhile. Found by snapshot is the state.
     ImageSeesLaterChange,
     /// A leader confirms reads before an entry of its own term is committed. Found by fresh reads.
@@ -132,6 +134,7 @@ impl Bug {
         Bug::LearnerCampaigns,
         Bug::RepairingVotes,
         Bug::InstallWithoutBodies,
+        Bug::OvertakenInstallForgotten,
         Bug::ImageSeesLaterChange,
         Bug::ReadBeforeOwnCommit,
         Bug::ReadWithoutQuorum,

@@ -77,6 +77,12 @@ impl<'a> View<'a> {
         self.0.durable()
     }
 
+    /// The end of the snapshot that it takes its disk to hold.
+    #[must_use]
+    pub fn snapshot(self) -> LogIndex {
+        self.0.snapshot()
+    }
+
     /// What it knows to be committed.
     #[must_use]
     pub fn commit(self) -> LogIndex {

@@ -52,7 +52,9 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
         }
         Bug::LearnerCampaigns => &[Checker::VotersStand],
         Bug::RepairingVotes => &[Checker::RepairBeforeVote],
-        Bug::InstallWithoutBodies | Bug::ImageSeesLaterChange => &[Checker::SnapshotIsState],
+        Bug::InstallWithoutBodies | Bug::OvertakenInstallForgotten | Bug::ImageSeesLaterChange => {
+            &[Checker::SnapshotIsState]
+        }
         Bug::ReadBeforeOwnCommit
         | Bug::ReadWithoutQuorum
         | Bug::ReadConfirmedByOldRound

@@ -199,6 +199,13 @@ fn a_silence_from_before_the_shape_may_make_a_node_patient() {
     passes_as_drawn(830_028_432, &[Mark::Elected]);
 }
 
+/// The log caught up with a snapshot while it was being put in force, and the node
+/// went on giving out one of its own from before it, to a disk that held the newer.
+#[test]
+fn a_snapshot_that_the_log_overtook_takes_the_place_of_one_under_way() {
+    passes_as_drawn(830_153_715, &[Mark::SnapshotInstalled]);
+}
+
 /// A joined node has no founders: damage took it back to before it knew any member.
 #[test]
 fn a_joined_node_whose_log_is_damaged_before_its_first_membership_starts() {

@@ -134,19 +134,30 @@ impl ContextManager {
             return;
         };
         let Installing { meta, queue, .. } = installing;
-        if !self
+        let replaces = self
             .cluster
-            .on_snapshot_installed(&meta, &mut cx!(self, now))
+            .on_snapshot_installed(&meta, &mut cx!(self, now));
+        #[cfg(feature = "planted-bugs")]
+        if !replaces
+            && self
+                .config
+                .planted(crate::planted::Bug::OvertakenInstallForgotten)
         {
             return;
         }
-        self.queue = queue;
-        #[cfg(feature = "planted-bugs")]
-        if let Some(bug) = self.config.planted {
-            self.queue.plant(bug);
+        if replaces {
+            self.queue = queue;
+            #[cfg(feature = "planted-bugs")]
+            if let Some(bug) = self.config.planted {
+                self.queue.plant(bug);
+            }
+            self.applied = index;
+            self.hashes.clear();
+        } else {
+            // The log was faster, but the disk holds the leader's snapshot now.
+            self.queue.give_up_image();
+            self.cluster.set_snapshot(meta.clone());
         }
-        self.applied = index;
-        self.hashes.clear();
         self.snapshots.on_installed(meta);
     }
 }

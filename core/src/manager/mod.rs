@@ -502,6 +502,10 @@ impl ContextManager {
         self.outbox.durable()
     }
 
+    pub(crate) fn snapshot(&self) -> LogIndex {
+        self.snapshots.saved_index()
+    }
+
     pub(crate) fn halted(&self) -> Option<&Violation> {
         self.halted.as_ref()
     }

@@ -89,12 +89,22 @@ impl Snapshots {
         self.saved.as_ref()
     }
 
-    fn saved_index(&self) -> LogIndex {
+    pub(super) fn saved_index(&self) -> LogIndex {
         self.saved.as_ref().map_or(LogIndex(0), |saved| saved.index)
     }
 
-    /// A leader's snapshot took the place of this node's own.
+    /// A leader's snapshot took the place of this node's own, and of one that was
+    /// being given out.
     pub(super) fn on_installed(&mut self, meta: SnapshotMeta) {
+        // None is begun from the order to install until this, and then the node
+        // had not applied what the leader's holds.
+        let own = self.asked.as_ref().or(self.saved.as_ref());
+        assert!(
+            own.is_none_or(|own| own.index < meta.index),
+            "a leader's snapshot of {} follows this node's own of {}",
+            meta.index,
+            own.map_or(LogIndex(0), |own| own.index)
+        );
         *self = Snapshots::new(Some(meta));
     }
 

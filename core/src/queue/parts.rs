@@ -96,6 +96,15 @@ impl QueueManager {
         }
     }
 
+    /// Nobody needs the image under way any more, if there is one.
+    pub fn give_up_image(&mut self) {
+        if self.imaging.take().is_some() {
+            for table in self.tables() {
+                table.thaw();
+            }
+        }
+    }
+
     /// The tables in the order in which an image holds them.
     fn tables(&mut self) -> [&mut dyn Imaged; 10] {
         [

@@ -121,6 +121,9 @@ pub(super) trait Imaged {
     /// From now on until it is given out, the content of this moment is kept.
     fn freeze(&mut self);
 
+    /// That moment's content is not needed any more.
+    fn thaw(&mut self);
+
     /// Gives out the next rows of that moment (see [`Frozen::give_out`]).
     fn give_out(&mut self, out: &mut Vec<u8>, budget: &mut u64) -> bool;
 
@@ -135,6 +138,10 @@ pub(super) trait Imaged {
 impl<K: Ord + Copy + Serialize, V: Clone + Serialize> Imaged for Table<K, V> {
     fn freeze(&mut self) {
         self.frozen = Some(Box::new(Frozen::new(&self.rows, self.hash)));
+    }
+
+    fn thaw(&mut self) {
+        self.frozen = None;
     }
 
     fn give_out(&mut self, out: &mut Vec<u8>, budget: &mut u64) -> bool {

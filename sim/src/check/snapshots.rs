@@ -40,11 +40,17 @@ impl Snapshots {
         self.0[place].installed |= matches!(event, Event::SnapshotInstalled { .. });
     }
 
-    /// A node that stands on a leader's snapshot has all that it speaks of.
+    /// A node that stands on a leader's snapshot has all that it speaks of, and
+    /// knows that it does: it offers what its disk holds.
     pub(super) fn on_installed(&mut self, place: Place, view: &View<'_>, disk: &Disk) -> Verdict {
         if !std::mem::take(&mut self.0[place].installed) {
             return Ok(());
         }
+        let (known, held) = (view.snapshot(), disk.shelf.snapshot_index());
+        ensure(known == held, Checker::SnapshotIsState, || {
+            let node = view.node();
+            format!("{node} takes {known} for its snapshot, and its disk holds {held}")
+        })?;
         let mut after = None;
         loop {
             let (digests, next) = view.queue().bodies_after(after, 1_000);

@@ -154,6 +154,22 @@ fn a_copy_of_a_queue_goes_on_with_the_image_that_is_under_way() {
 }
 
 #[test]
+fn an_image_that_is_given_up_leaves_nothing_behind() {
+    let mut world = a_full_world();
+    world.queue.begin_image();
+    let part = world.queue.image_part(100);
+    world.submit_one(spec("later", 1));
+    world.queue.give_up_image();
+    assert!(!part.last && !world.queue.is_imaging());
+    let image = world.queue.image();
+    world.queue.begin_image();
+    let whole = world.queue.image_part(u64::MAX);
+    assert!(whole.last && whole.bytes == image);
+    assert_eq!(whole.kept_count, 0);
+    world.queue.give_up_image();
+}
+
+#[test]
 #[should_panic(expected = "one image is taken at a time")]
 fn a_second_image_is_not_begun_while_one_is_under_way() {
     let mut queue = a_full_world().queue;
