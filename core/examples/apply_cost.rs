@@ -127,7 +127,7 @@ fn main() {
         bench.time("submit of 1000", 1_000, batches);
         let ready: Vec<JobId> = bench
             .queue
-            .ready(|_| true)
+            .ready()
             .take(usize::try_from(TIMED_COUNT).expect("it is small"))
             .collect();
         let claim = |(number, job): (usize, &JobId)| Claim {

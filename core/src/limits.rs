@@ -37,6 +37,10 @@ pub const WORKERS_MAX: u64 = 4_096;
 pub const WORKER_SLOTS_MAX: u64 = 64;
 /// Engines that one worker may offer.
 pub const WORKER_ENGINES_MAX: u64 = 64;
+/// How much a class weighs, from the most urgent: while jobs of all four wait, so
+/// many of each are given out in turn. Not a bound of what comes from outside,
+/// but one of how long a job may have to wait (decision 16).
+pub const CLASS_WEIGHTS: [u64; 4] = [512, 64, 8, 1];
 /// Claims of one entry.
 pub const CLAIMS_PER_ENTRY_MAX: u64 = 64;
 /// Expired leases of one entry.

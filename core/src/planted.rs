@@ -103,6 +103,14 @@ pub enum Bug {
     FeatureBeforeAll,
     /// A node speaks its highest wire version whatever was agreed on. Found by agreed wire.
     VersionNotAgreed,
+    /// A queue of the most urgent class pays nothing for a turn. Found by the wait bound.
+    UrgentPaysNothing,
+    /// A queue that was empty comes back with the pass that it left with. Found by the wait bound.
+    ReturningQueueFloods,
+    /// A shape that nobody could take makes up for it when somebody can. Found by the wait bound.
+    ReturningShapeFloods,
+    /// A job that is tried again goes behind all others of its queue. Found by order in a queue.
+    RetriedGoesLast,
 }
 
 impl Bug {
@@ -157,5 +165,9 @@ impl Bug {
         Bug::TwoChangesAtOnce,
         Bug::FeatureBeforeAll,
         Bug::VersionNotAgreed,
+        Bug::UrgentPaysNothing,
+        Bug::ReturningQueueFloods,
+        Bug::ReturningShapeFloods,
+        Bug::RetriedGoesLast,
     ];
 }

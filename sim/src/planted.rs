@@ -71,6 +71,10 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
         }
         Bug::RemovedVoteCounts => &[Checker::ElectedByMembers],
         Bug::CorruptTailTreatedAsTorn => &[Checker::RecordFormat],
+        Bug::UrgentPaysNothing | Bug::ReturningQueueFloods | Bug::ReturningShapeFloods => {
+            &[Checker::WaitBound]
+        }
+        Bug::RetriedGoesLast => &[Checker::OrderInQueue],
         Bug::ChangeBeforeOwnCommit | Bug::TwoChangesAtOnce => &[Checker::OneChangeAtATime],
     }
 }

@@ -11,7 +11,7 @@ use precentor_core::config::Knobs;
 use crate::tape::{Domain, Roll, Tape};
 use crate::topology::{Bound, Row, TopologyOptions};
 
-use draw::{clients, disk, knobs, nemesis, network, some, upgrade, workers};
+use draw::{backlog, clients, disk, knobs, nemesis, network, some, upgrade, workers};
 pub use operator::{MACHINES_MAX, OperatorOptions};
 
 /// How long a message is on its way.
@@ -207,6 +207,15 @@ pub struct ClientOptions {
     pub folders: u64,
     /// Requests for a newer input, per million.
     pub newer_ppm: u32,
+    /// On whose accounts clients ask, one after another.
+    pub tenants: u64,
+    /// Requests for many files of the client's own at once, per million: so that
+    /// jobs of several queues wait for workers.
+    pub bulk_ppm: u32,
+    /// How many at the most.
+    pub bulk_files_max: u64,
+    /// How many such requests of one client at the most.
+    pub bulks_max: u64,
     /// Moments at which a client reads something, per million.
     pub read_ppm: u32,
     /// When all is healed every node must answer a read: not if reads may wait
@@ -237,6 +246,9 @@ pub struct WorkerOptions {
     pub forge_ppm: u32,
     /// Revoked jobs that are completed all the same, per million.
     pub zombie_ppm: u32,
+    /// Every third worker offers both engines, the others one of them each; else
+    /// there is only one engine.
+    pub two_engines: bool,
     /// Inputs that can never be generated, per million.
     pub poison_ppm: u32,
     /// Deaths that were none, per million: the old life talks on beside the new one.
@@ -367,6 +379,8 @@ impl Scenario {
         let clients = clients(&mut part(5));
         let workers = workers(&mut part(6));
         let knobs = knobs(&mut part(7));
+        let (mut clients, mut workers) = (clients, workers);
+        backlog(&mut part(41), &mut clients, &mut workers);
         let mut other = part(8);
         let mut shapes = part(9);
         nemesis.all_shapes = shapes.chance(500_000);
@@ -499,6 +513,7 @@ impl Scenario {
         let mut tape = Tape::of_seed(1);
         let mut part = |lane| tape.roll(Domain::Scenario, lane);
         let (mut clients, mut workers) = (clients(&mut part(5)), workers(&mut part(6)));
+        backlog(&mut part(41), &mut clients, &mut workers);
         clients.count = 20;
         clients.think_us = 20_000;
         workers.count = 20;

@@ -236,7 +236,7 @@ impl Stage {
             disks,
             network,
             clients: (0..scenario.clients.count)
-                .map(|n| Client::new(n as u32, scenario.clients))
+                .map(|n| Client::new(n as u32, scenario.clients, scenario.workers.two_engines))
                 .collect(),
             workers: (0..scenario.workers.count)
                 .map(|n| Worker::new(n as u64, scenario.workers, knobs.worker_poll_ms))

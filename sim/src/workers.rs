@@ -15,7 +15,7 @@ use precentor_core::request::{Poll, Reply, Request, Work};
 use crate::desk::{Caller, Desk, FIRST_WORKER};
 use crate::scenario::WorkerOptions;
 use crate::tape::{Domain, Roll};
-use crate::workload::ENGINE;
+use crate::workload::{ENGINE, OTHER_ENGINE};
 
 const TICK: u64 = 0;
 const BACK: u64 = 1;
@@ -73,7 +73,7 @@ impl Worker {
                 worker: WorkerId(number + 1),
                 incarnation: WorkerIncarnation(1),
                 slots: options.slots,
-                engines: vec![ENGINE.into()],
+                engines: engines(number, options.two_engines),
             },
             registered: false,
             away_until_us: 0,
@@ -404,6 +404,17 @@ impl Worker {
         }
         self.caller.ask(desk, propose(command));
     }
+}
+
+/// What a worker offers.
+fn engines(number: u64, two_engines: bool) -> Vec<String> {
+    let engines: &[&str] = match number % 3 {
+        _ if !two_engines => &[ENGINE],
+        0 => &[ENGINE, OTHER_ENGINE],
+        1 => &[ENGINE],
+        _ => &[OTHER_ENGINE],
+    };
+    engines.iter().map(|engine| (*engine).to_owned()).collect()
 }
 
 fn is(waiting: &Option<(Ticket, u64)>, ticket: Ticket) -> bool {

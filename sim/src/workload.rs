@@ -3,14 +3,14 @@
 //! finished jobs. Keeps its own record of what it was promised; knows nothing
 //! of how the cluster keeps the promise.
 
+mod items;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use precentor_core::address::Address;
 use precentor_core::command::{Command, Outcome, Rejection};
 use precentor_core::context::ContextKind;
-use precentor_core::digest::Digest;
 use precentor_core::ids::{FinishNumber, JobId, RequestId, Sequence, SessionId, Ticket};
-use precentor_core::job::{Class, Dependency, Finished, Generator, JobSpec, Policy};
+use precentor_core::job::{Class, Dependency, Finished, JobSpec, Policy};
 use precentor_core::request::{Reply, Request};
 
 use crate::desk::{Caller, Desk};
@@ -18,10 +18,14 @@ use crate::readings::Readings;
 use crate::scenario::ClientOptions;
 use crate::tape::{Domain, Roll};
 
+use self::items::{TENANT, address, bad_batch, spec};
+
 const PATIENCE_US: u64 = 700_000;
 const OPEN_MAX: usize = 4;
-/// The one engine of the simulated workers.
+/// The engine of the simulated workers.
 pub const ENGINE: &str = "outline";
+/// Another one, which only some have.
+pub const OTHER_ENGINE: &str = "summary";
 
 /// The tree that all clients share: what its files contain by now.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +63,11 @@ pub struct Client {
     seen: BTreeSet<JobId>,
     readings: Readings,
     thought_us: u64,
+    /// On whose account it asks.
+    tenant: String,
+    bulks: u64,
+    /// Is there another engine to ask for?
+    two_engines: bool,
 }
 
 /// What a client found wrong.
@@ -67,8 +76,14 @@ pub type Complaint = String;
 impl Client {
     /// A client that has done nothing yet.
     #[must_use]
-    pub fn new(lane: u32, options: ClientOptions) -> Client {
+    pub fn new(lane: u32, options: ClientOptions, two_engines: bool) -> Client {
         Client {
+            tenant: match u64::from(lane) % options.tenants {
+                0 => TENANT.to_owned(),
+                other => format!("{TENANT}{other}"),
+            },
+            bulks: 0,
+            two_engines,
             options,
             caller: Caller::new(lane, "client"),
             session: None,
@@ -385,9 +400,41 @@ impl Client {
         asked.at_us = desk.now_us;
     }
 
+    fn batch(&mut self, tree: &mut Tree, roll: &mut Roll) -> Vec<JobSpec> {
+        let may = self.options.bulk_ppm > 0 && self.bulks < self.options.bulks_max;
+        if may && roll.chance(self.options.bulk_ppm) {
+            self.bulks += 1;
+            return self.bulk(roll);
+        }
+        let mut items = self.part_of_tree(tree, roll);
+        for item in &mut items {
+            item.tenant.clone_from(&self.tenant);
+        }
+        items
+    }
+
+    /// Many files that nobody else asks for, all equally urgent.
+    fn bulk(&self, roll: &mut Roll) -> Vec<JobSpec> {
+        let class = *roll.pick(&Class::ALL);
+        let engine = match self.two_engines && roll.chance(500_000) {
+            true => OTHER_ENGINE,
+            false => ENGINE,
+        };
+        let count = roll.between(1, self.options.bulk_files_max);
+        let (lane, bulk) = (self.caller.lane, self.bulks);
+        let paths = (0..count).map(|file| format!("bulk{lane}-{bulk}/a{file}"));
+        let items = paths.map(|path| {
+            let mut item = spec(&path, ContextKind::File, &path, class, Vec::new());
+            item.generator.engine = engine.into();
+            item.tenant.clone_from(&self.tenant);
+            item
+        });
+        items.collect()
+    }
+
     /// Mostly one file, at times a folder with its files, rarely the whole
     /// project: many small entries reach more states than few large ones.
-    fn batch(&self, tree: &mut Tree, roll: &mut Roll) -> Vec<JobSpec> {
+    fn part_of_tree(&self, tree: &mut Tree, roll: &mut Roll) -> Vec<JobSpec> {
         let options = &self.options;
         let folder = roll.below(options.folders);
         if roll.chance(options.newer_ppm) {
@@ -485,61 +532,6 @@ impl Tree {
             .map(|(_, version)| version)
             .sum();
         format!("folder {folder}@{sum}")
-    }
-}
-
-fn address(path: &str) -> Address {
-    format!("ucxl://p/{path}")
-        .parse()
-        .expect("the tree's addresses are canonical")
-}
-
-fn spec(
-    path: &str,
-    kind: ContextKind,
-    subject: &str,
-    class: Class,
-    dependencies: Vec<Dependency>,
-) -> JobSpec {
-    JobSpec {
-        address: address(path),
-        kind,
-        subject: Digest::of(subject.as_bytes()),
-        generator: Generator {
-            engine: ENGINE.into(),
-            version: 1,
-            parameters: Digest::ZERO,
-        },
-        class,
-        tenant: "t".into(),
-        dependencies,
-        delay_ms: 0,
-    }
-}
-
-/// A batch that must be refused: a cycle, an unknown dependency, nothing; or
-/// (3) one that is only another than any before.
-fn bad_batch(kind: u64) -> Vec<JobSpec> {
-    let needs = |path: &str| {
-        vec![Dependency {
-            address: address(path),
-            policy: Policy::Require,
-        }]
-    };
-    let file = |path: &str, needed: &str| {
-        spec(path, ContextKind::File, path, Class::Normal, needs(needed))
-    };
-    match kind {
-        0 => vec![file("x", "y"), file("y", "x")],
-        1 => vec![file("z", "nowhere")],
-        2 => Vec::new(),
-        _ => vec![spec(
-            "other",
-            ContextKind::File,
-            "other",
-            Class::Idle,
-            Vec::new(),
-        )],
     }
 }
 

@@ -11,7 +11,7 @@
 //! program n1 2                                       can do level 2 from its next start on
 //! crash n1 [keeping COUNT]   kill n1   restart n1    power lost; sockets closed too; again
 //! handover n1 [to n2]   stop n1   snapshot n1         open n1   session s2
-//! submit n1 q1 [ack q1] PATH[@INPUT] [needs|wants PATH] [class C] [delay 5s] [engine E] + …
+//! submit n1 q1 [ack q1] PATH[@INPUT] [needs|wants PATH] [class C] [tenant T] [delay 5s] [engine E] [times N] + …
 //! register n1 w1 [inc 2] [slots 2] [engines a,b]     poll n1 w1 [inc 2] [free 1] [holding 5.0 …]
 //! complete n1 j1 5.0 TEXT   fail n1 j1 5.0 retryable|permanent|busy|drained TEXT   release n1 j1 5.0
 //! read n1 job j1 | context PATH                     what is committed by now

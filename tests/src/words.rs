@@ -164,12 +164,14 @@ pub fn failure_class(word: &str) -> Result<FailureClass> {
 }
 
 /// The items of a submit: `PATH[@INPUT] [needs PATH] [wants PATH] [class C]
-/// [delay SPAN] [engine E]`, with a `+` between items.
+/// [tenant T] [delay SPAN] [engine E] [times N]`, with a `+` between items. So many
+/// times are the addresses PATH1, PATH2 and so on.
 pub fn items(text: &str) -> Result<Vec<JobSpec>> {
-    text.split(" + ").map(item).collect()
+    let items: Result<Vec<_>> = text.split(" + ").map(item).collect();
+    Ok(items?.into_iter().flatten().collect())
 }
 
-fn item(text: &str) -> Result<JobSpec> {
+fn item(text: &str) -> Result<Vec<JobSpec>> {
     let mut words = Words::new(text);
     let word = words.need("an address")?;
     let (path, input) = word.split_once('@').unwrap_or((word, "1"));
@@ -187,6 +189,7 @@ fn item(text: &str) -> Result<JobSpec> {
         dependencies: Vec::new(),
         delay_ms: 0,
     };
+    let mut times = None;
     while let Some(word) = words.take() {
         match word {
             "needs" | "wants" => spec.dependencies.push(Dependency {
@@ -205,10 +208,21 @@ fn item(text: &str) -> Result<JobSpec> {
                     other => bail!("{other:?} is no class"),
                 }
             }
+            "tenant" => spec.tenant = words.need("a tenant")?.to_owned(),
+            "times" => times = Some(words.number("")?),
             "delay" => spec.delay_ms = words.span()?.as_ms(),
             "engine" => spec.generator.engine = words.need("an engine")?.to_owned(),
             other => bail!("{other:?} is not known in an item of a submit"),
         }
     }
-    Ok(spec)
+    let Some(times) = times else {
+        return Ok(vec![spec]);
+    };
+    let numbered = (1..=times).map(|number| {
+        Ok(JobSpec {
+            address: address(&format!("{path}{number}"))?,
+            ..spec.clone()
+        })
+    });
+    numbered.collect()
 }

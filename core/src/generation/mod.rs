@@ -8,6 +8,7 @@
 //! it: its proposals go through the log, and the queue checks them again.
 
 mod placement;
+mod stride;
 
 #[cfg(test)]
 mod tests;
@@ -16,13 +17,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::command::{Claim, Command, ExpiredLease};
 use crate::config::Knobs;
-use crate::ids::{JobId, Term, Ticket, Token, WorkerId, WorkerIncarnation};
+use crate::ids::{Term, Ticket, Token, WorkerId, WorkerIncarnation};
 use crate::limits::{CLAIMS_PER_ENTRY_MAX, EXPIRIES_PER_ENTRY_MAX, WORKER_SLOTS_MAX};
 use crate::queue::QueueManager;
 use crate::request::{Poll, Work};
 use crate::time::{Span, Time};
 
 use self::placement::{Candidate, Placement};
+use self::stride::{Stride, UnderWay};
 
 /// `Claim`s of one turn: more would keep other entries waiting behind them.
 const CLAIM_ENTRIES_PER_TURN_MAX: u64 = 16;
@@ -62,7 +64,7 @@ pub struct GenerationCoordinator {
     deadlines: BTreeSet<(Time, WorkerId)>,
     holds: BTreeSet<(Time, WorkerId)>,
     /// Jobs in a claim that is proposed and not applied, and for whom.
-    under_way: BTreeMap<JobId, WorkerId>,
+    under_way: UnderWay,
     /// Workers whose leases may have changed since their poll was looked at.
     touched: BTreeSet<WorkerId>,
     /// Workers that held leases at the takeover and have not come back.
@@ -70,6 +72,8 @@ pub struct GenerationCoordinator {
     /// Until then, nothing is given out while workers are missing.
     reattach_until: Time,
     claims: u64,
+    /// Whose turn it is.
+    stride: Stride,
     #[cfg(feature = "planted-bugs")]
     planted: Option<crate::planted::Bug>,
 }
@@ -91,6 +95,7 @@ impl GenerationCoordinator {
             missing: BTreeSet::new(),
             reattach_until: Time(0),
             claims: 0,
+            stride: Stride::default(),
             #[cfg(feature = "planted-bugs")]
             planted: None,
         }
@@ -100,6 +105,7 @@ impl GenerationCoordinator {
     #[cfg(feature = "planted-bugs")]
     pub fn plant(&mut self, bug: crate::planted::Bug) {
         self.planted = Some(bug);
+        self.stride.plant(bug);
     }
 
     /// This node leads now, and its take-over is applied. Every lease gets a
@@ -337,39 +343,35 @@ impl GenerationCoordinator {
             };
             placement.add(*id, candidate);
         }
-        let mut claims = Vec::new();
-        let claims_max = CLAIM_ENTRIES_PER_TURN_MAX * CLAIMS_PER_ENTRY_MAX;
-        'engines: while !placement.is_empty() && (claims.len() as u64) < claims_max {
-            let offered = placement.offered();
-            for job in queue.ready(|engine| offered.contains(engine)) {
-                if self.under_way.contains_key(&job) {
-                    continue;
-                }
-                let engine = queue.engine_of(job).expect("a ready job is unfinished");
-                if (claims.len() as u64) >= claims_max {
-                    break 'engines;
-                }
-                if !placement.offers(engine) {
-                    // The last slot for this engine is given away: go on with
-                    // the jobs of the others, without a look at each of its jobs.
-                    continue 'engines;
-                }
-                let avoid = queue
-                    .worker_to_avoid(job)
-                    .filter(|avoid| self.is_another_alive(*avoid, engine, queue));
-                let placed = placement.place(engine, avoid, self.claims + 1);
-                let Some((worker, rule)) = placed else {
-                    continue;
-                };
-                self.claims += 1;
-                self.under_way.insert(job, worker);
-                let known = self.workers.get_mut(&worker).expect("a candidate is known");
-                known.under_way += 1;
-                known.last_claim = self.claims;
-                claims.push(Claim { job, worker, rule });
-            }
-            break;
+        if placement.is_empty() {
+            return;
         }
+        let claims_max = CLAIM_ENTRIES_PER_TURN_MAX * CLAIMS_PER_ENTRY_MAX;
+        let mut claims = Vec::new();
+        let mut stride = std::mem::take(&mut self.stride);
+        let mut round = stride.round(queue, &placement.offered(), &self.under_way);
+        while (claims.len() as u64) < claims_max {
+            let next = round.next(|engine| placement.offers(engine), &self.under_way);
+            let Some(job) = next else { break };
+            let engine = queue.engine_of(job).expect("a ready job is unfinished");
+            let avoid = queue
+                .worker_to_avoid(job)
+                .filter(|avoid| self.is_another_alive(*avoid, engine, queue));
+            let placed = placement.place(engine, avoid, self.claims + 1);
+            let Some((worker, rule)) = placed else {
+                round.skipped();
+                continue;
+            };
+            self.claims += 1;
+            self.under_way.insert(job, worker);
+            let known = self.workers.get_mut(&worker).expect("a candidate is known");
+            known.under_way += 1;
+            known.last_claim = self.claims;
+            claims.push(Claim { job, worker, rule });
+            round.served(&self.under_way);
+        }
+        round.end();
+        self.stride = stride;
         let per_entry = usize::try_from(CLAIMS_PER_ENTRY_MAX).expect("it is small");
         commands.extend(claims.chunks(per_entry).map(|claims| Command::Claim {
             claims: claims.to_vec(),
@@ -378,9 +380,8 @@ impl GenerationCoordinator {
 
     /// Is there nothing to give out? Costs at most what is under way.
     fn all_ready_under_way(&self, queue: &QueueManager) -> bool {
-        queue
-            .ready(|_| true)
-            .all(|job| self.under_way.contains_key(&job))
+        let mut ready = queue.ready();
+        ready.all(|job| self.under_way.contains_key(&job))
     }
 
     /// Is a worker alive that offers the engine, other than this one?
@@ -454,6 +455,7 @@ impl GenerationCoordinator {
         self.under_way.clear();
         self.touched.clear();
         self.missing.clear();
+        self.stride.forget();
         self.reattach_until = Time(0);
     }
 }

@@ -14,8 +14,8 @@ use crate::time::{Stamp, Time};
 
 use super::GenerationCoordinator;
 
-struct Room {
-    queue: QueueManager,
+pub(super) struct Room {
+    pub(super) queue: QueueManager,
     coordinator: GenerationCoordinator,
     index: u64,
     now: Time,
@@ -23,7 +23,7 @@ struct Room {
 }
 
 impl Room {
-    fn new() -> Room {
+    pub(super) fn new() -> Room {
         let knobs = Knobs::default();
         let mut room = Room {
             queue: QueueManager::new(knobs.rules()),
@@ -45,7 +45,7 @@ impl Room {
         self.now.0 += ms * 1_000;
     }
 
-    fn apply(&mut self, command: Command) -> Outcome {
+    pub(super) fn apply(&mut self, command: Command) -> Outcome {
         self.index += 1;
         self.coordinator.on_settled(&command);
         let entry = Entry {
@@ -61,7 +61,7 @@ impl Room {
         applied.outcome
     }
 
-    fn register(&mut self, worker: u64, incarnation: u64, slots: u32, engines: &[&str]) {
+    pub(super) fn register(&mut self, worker: u64, incarnation: u64, slots: u32, engines: &[&str]) {
         let outcome = self.apply(Command::Register {
             worker: WorkerSpec {
                 worker: WorkerId(worker),
@@ -74,6 +74,16 @@ impl Room {
     }
 
     fn submit(&mut self, engine: &str, names: std::ops::Range<u32>) {
+        self.submit_for("team", Class::Normal, engine, names);
+    }
+
+    pub(super) fn submit_for(
+        &mut self,
+        tenant: &str,
+        class: Class,
+        engine: &str,
+        names: std::ops::Range<u32>,
+    ) {
         let items = names.map(|name| JobSpec {
             address: format!("ucxl://p/{name}").parse::<Address>().unwrap(),
             kind: ContextKind::File,
@@ -83,8 +93,8 @@ impl Room {
                 version: 1,
                 parameters: Digest::ZERO,
             },
-            class: Class::Normal,
-            tenant: "team".into(),
+            class,
+            tenant: tenant.into(),
             dependencies: Vec::new(),
             delay_ms: 0,
         });
@@ -93,6 +103,11 @@ impl Room {
             self.apply(Command::Submit { items }),
             Outcome::Submitted(_)
         ));
+    }
+
+    /// One more, and more urgent, request for what was submitted.
+    pub(super) fn attach(&mut self, tenant: &str, engine: &str, name: u32) {
+        self.submit_for(tenant, Class::Urgent, engine, name..name + 1);
     }
 
     fn poll(&mut self, worker: u64, slots_free: u32, held: &[Token]) -> Vec<(Ticket, Work)> {
@@ -410,4 +425,23 @@ fn planted_expiry_at_takeover_takes_leases_of_living_workers() {
         .plant(crate::planted::Bug::ExpireAtTakeover);
     room.take_over();
     assert!(matches!(room.propose()[..], [Command::Expire { .. }]));
+}
+
+#[test]
+fn classes_get_their_shares_and_tenants_of_a_class_take_turns() {
+    let mut room = Room::new();
+    room.register(1, 1, 64, &["outline"]);
+    room.register(2, 1, 64, &["outline"]);
+    room.submit_for("a", Class::Normal, "outline", 0..100);
+    room.submit_for("b", Class::Normal, "outline", 100..110);
+    room.submit_for("b", Class::Background, "outline", 110..130);
+    room.poll(1, 64, &[]);
+    room.poll(2, 64, &[]);
+    let jobs: Vec<u64> = room.claims().iter().map(|claim| claim.0).collect();
+    // b's first is the second of all, and the two take turns.
+    assert_eq!(jobs[..4], [1, 101, 2, 102]);
+    // Two queues of weight 64 before the first of weight 8, and alone later.
+    let at = |job| jobs.iter().position(|given| *given == job).unwrap();
+    assert_eq!((at(111), at(112)), (16, 27));
+    assert_eq!(jobs.len(), 128, "as many as there are slots");
 }

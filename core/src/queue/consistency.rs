@@ -112,6 +112,11 @@ impl QueueManager {
         ensure!(counts == self.jobs.counts, "phases are {counts:?}");
         ensure!(order == self.jobs.order, "the order is {order:?}");
         ensure!(
+            self.jobs.order.is_sound(),
+            "a queue is not found by when it opened: {:?}",
+            self.jobs.order
+        );
+        ensure!(
             leases == self.jobs.leases.iter().count() as u64,
             "{leases} jobs are running"
         );
@@ -140,7 +145,8 @@ impl QueueManager {
             Phase::Delayed { .. } => counts.delayed += 1,
             Phase::Ready => {
                 counts.ready += 1;
-                order.insert(job.class, &job.origin.generator.engine, id);
+                let (tenant, engine) = job.origin.queue();
+                order.insert(job.class, tenant, engine, id);
             }
             Phase::Running(lease) => {
                 counts.running += 1;

@@ -28,6 +28,13 @@ pub(super) struct Origin {
     pub(super) asked_by: Principal,
 }
 
+impl Origin {
+    /// Tenant and engine: with the class they say in which queue a job is.
+    pub(super) fn queue(&self) -> (&str, &str) {
+        (&self.tenant, &self.generator.engine)
+    }
+}
+
 /// Where a job that is not finished stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Phase {
@@ -199,21 +206,18 @@ impl Jobs {
         let job = self.expect(id);
         let (new_phase, new_class) = (job.phase, job.class);
         if (phase, class) != (new_phase, new_class) {
-            let engine = &origin.generator.engine;
-            self.unindex_phase(id, phase, class, engine, timers);
-            self.index_phase(id, new_phase, new_class, engine, timers);
+            self.unindex_phase(id, phase, class, &origin, timers);
+            self.index_phase(id, new_phase, new_class, &origin, timers);
         }
         answer
     }
 
     fn index(&mut self, id: JobId, job: &Job, timers: &mut Timers) {
-        let engine = &job.origin.generator.engine;
-        self.index_phase(id, job.phase, job.class, engine, timers);
+        self.index_phase(id, job.phase, job.class, &job.origin, timers);
     }
 
     fn unindex(&mut self, id: JobId, job: &Job, timers: &mut Timers) {
-        let engine = &job.origin.generator.engine;
-        self.unindex_phase(id, job.phase, job.class, engine, timers);
+        self.unindex_phase(id, job.phase, job.class, &job.origin, timers);
     }
 
     fn index_phase(
@@ -221,14 +225,15 @@ impl Jobs {
         id: JobId,
         phase: Phase,
         class: Class,
-        engine: &str,
+        origin: &Origin,
         timers: &mut Timers,
     ) {
+        let (tenant, engine) = origin.queue();
         *self.counts.of(phase) += 1;
         match phase {
             Phase::Waiting | Phase::Parked => {}
             Phase::Delayed { until } => timers.set(until, Timer::Job(id)),
-            Phase::Ready => self.order.insert(class, engine, id),
+            Phase::Ready => self.order.insert(class, tenant, engine, id),
             Phase::Running(lease) => self.leases.insert(lease.worker, lease.token, id),
         }
     }
@@ -238,14 +243,15 @@ impl Jobs {
         id: JobId,
         phase: Phase,
         class: Class,
-        engine: &str,
+        origin: &Origin,
         timers: &mut Timers,
     ) {
+        let (tenant, engine) = origin.queue();
         *self.counts.of(phase) -= 1;
         match phase {
             Phase::Waiting | Phase::Parked => {}
             Phase::Delayed { until } => timers.clear(until, Timer::Job(id)),
-            Phase::Ready => self.order.remove(class, engine, id),
+            Phase::Ready => self.order.remove(class, tenant, engine, id),
             Phase::Running(lease) => self.leases.remove(lease.worker, lease.token),
         }
     }

@@ -1,18 +1,51 @@
 //! What can be asked of the queue without changing it.
 
 use std::ops::Bound;
+use std::sync::Arc;
 
 use crate::address::Address;
 use crate::config::Rules;
 use crate::digest::Digest;
 use crate::ids::{FinishNumber, JobId, LogIndex, Term, Token, WorkerId};
-use crate::job::{Assignment, ContextView, DependencyResult, Finished, JobView, WorkerSpec};
+use crate::job::{Assignment, Class, ContextView, DependencyResult, Finished, JobView, WorkerSpec};
+use crate::limits::CLASS_WEIGHTS;
 use crate::status::QueueCounts;
 use crate::time::Stamp;
 
 use super::QueueManager;
 use super::contexts::PlaceId;
-use super::jobs::Phase;
+use super::jobs::{Job, Phase};
+use super::order::{Opening, QueueKey, ReadyJobs};
+
+/// What a scheduler may know of a job.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unfinished<'a> {
+    /// The job.
+    pub job: JobId,
+    /// How urgent it is by now.
+    pub class: Class,
+    /// On whose account it runs.
+    pub tenant: &'a str,
+    /// What a worker must offer.
+    pub engine: &'a str,
+    /// May it be claimed?
+    pub ready: bool,
+    /// How many workers were lost with it.
+    pub crashes: u32,
+}
+
+impl Unfinished<'_> {
+    fn of(id: JobId, job: &Job) -> Unfinished<'_> {
+        Unfinished {
+            job: id,
+            class: job.class,
+            tenant: &job.origin.tenant,
+            engine: &job.origin.generator.engine,
+            ready: job.phase == Phase::Ready,
+            crashes: job.crashes,
+        }
+    }
+}
 
 /// How far a walk over the bodies has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -201,11 +234,46 @@ impl QueueManager {
         self.jobs.leases.count(worker)
     }
 
-    /// The ready jobs in the order in which they are to be given out, but only
-    /// those whose engine `offered` says is there. It is asked once per class
-    /// and engine, not once per job.
-    pub fn ready(&self, offered: impl Fn(&str) -> bool) -> impl Iterator<Item = JobId> {
-        self.jobs.order.jobs(offered)
+    /// All ready jobs, queue by queue.
+    pub fn ready(&self) -> impl Iterator<Item = JobId> {
+        self.jobs.order.jobs()
+    }
+
+    /// The ready jobs of a queue, first accepted first.
+    pub fn ready_in(&self, key: &QueueKey) -> ReadyJobs<'_> {
+        self.jobs.order.of(key)
+    }
+
+    /// The queues that are not empty and got their first job after another one
+    /// did: how a leader hears of queues without a look at all of them.
+    pub fn opened_after(&self, after: Opening) -> impl Iterator<Item = (Opening, &Arc<QueueKey>)> {
+        self.jobs.order.opened_after(after)
+    }
+
+    /// How many queues are not empty.
+    #[must_use]
+    pub fn queues_count(&self) -> usize {
+        self.jobs.order.queues_count()
+    }
+
+    /// What a queue's share is in proportion to: the weight of its class. When
+    /// tenants have weights, which no command sets yet, times that (QUEUE F1).
+    #[must_use]
+    pub fn weight(&self, key: &QueueKey) -> u64 {
+        CLASS_WEIGHTS[key.class as usize]
+    }
+
+    /// The unfinished jobs by their own word, and not by an index.
+    pub fn unfinished(&self) -> impl Iterator<Item = Unfinished<'_>> {
+        let jobs = self.jobs.rows.iter();
+        jobs.map(|(id, job)| Unfinished::of(*id, job))
+    }
+
+    /// An unfinished job.
+    #[must_use]
+    pub fn unfinished_job(&self, id: JobId) -> Option<Unfinished<'_>> {
+        let job = self.jobs.get(id)?;
+        Some(Unfinished::of(id, job))
     }
 
     /// The engine that an unfinished job needs.

@@ -8,6 +8,7 @@ pub mod leases;
 pub mod levels;
 pub mod logs;
 pub mod members;
+pub mod order;
 pub mod queue;
 pub mod reads;
 pub mod recovery;
@@ -61,6 +62,10 @@ pub enum Checker {
     PointerForward,
     /// A live worker keeps its lease through a change of leader.
     Reattach,
+    /// A queue that could be served is not passed over more often than its share says.
+    WaitBound,
+    /// Within a queue, what was accepted first goes first.
+    OrderInQueue,
     /// Workers hold no more than their slots.
     Slots,
     /// Replicas keep one chain of audit records.
@@ -174,6 +179,7 @@ pub struct Checks {
     leases: leases::Leases,
     /// Who belongs to the cluster.
     pub members: members::Members,
+    order: order::Order,
     snapshots: snapshots::Snapshots,
     reads: reads::Reads,
     /// What an operator's last resort does, and says.
@@ -193,6 +199,7 @@ impl Checks {
             history: history::History::default(),
             leases: leases::Leases::new(knobs),
             members: members::Members::new(count, founders),
+            order: order::Order::new(count),
             snapshots: snapshots::Snapshots::new(count),
             reads: reads::Reads::new(count),
             recovery: recovery::Recovery::new(count, knobs),
@@ -256,6 +263,7 @@ impl Checks {
                 self.elections.on_write(moment.place, write);
                 self.members.on_write(write)?;
                 self.logs.on_write(moment, write, disk, marks)?;
+                self.order.on_write(moment.place, view, write, marks)?;
             }
         }
         let before = self.logs.committed();

@@ -112,9 +112,27 @@ pub(super) fn clients(roll: &mut Roll) -> ClientOptions {
         files: roll.between(1, 6),
         folders: roll.between(1, 4),
         newer_ppm: *roll.pick(&[50_000, 300_000, 800_000]),
+        tenants: 1,
+        bulk_ppm: 0,
+        bulk_files_max: 0,
+        bulks_max: 0,
         read_ppm: *roll.pick(&[0, 200_000, 600_000, 1_000_000]),
         last_reads: false,
     }
+}
+
+/// In half of the worlds several tenants ask, in most of these for more than the
+/// workers can do. The other half has one tenant and one engine.
+pub(super) fn backlog(roll: &mut Roll, clients: &mut ClientOptions, workers: &mut WorkerOptions) {
+    if !roll.chance(500_000) {
+        return;
+    }
+    clients.tenants = roll.between(2, 4);
+    clients.count = clients.count.max(3);
+    clients.bulk_ppm = some(roll, 700_000, 50_000, 500_000);
+    clients.bulk_files_max = roll.between(4, 40);
+    clients.bulks_max = roll.between(1, 6);
+    workers.two_engines = roll.chance(700_000);
 }
 
 /// What workers do.
@@ -135,6 +153,7 @@ pub(super) fn workers(roll: &mut Roll) -> WorkerOptions {
         },
         fail_ppm: some(roll, 500_000, 10_000, 200_000),
         release_ppm: some(roll, 300_000, 10_000, 100_000),
+        two_engines: false,
         double_ppm: some(roll, 600_000, 10_000, 500_000),
         forge_ppm: some(roll, 500_000, 10_000, 300_000),
         zombie_ppm: some(roll, 600_000, 100_000, 900_000),

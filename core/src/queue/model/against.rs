@@ -126,7 +126,9 @@ impl Pair {
                 let ready = self.model.tasks.iter();
                 let ready = ready.filter(|(_, task)| task.stage == Stage::Ready);
                 let first = ready.map(|(id, task)| (task.class, *id)).min();
-                let queued = self.world.queue.ready(|_| true).next();
+                // All tasks are of one tenant and engine: the first queue is the
+                // most urgent one.
+                let queued = self.world.queue.ready().next();
                 assert_eq!(queued, first.map(|(_, id)| JobId(id)), "first in order");
                 if let Some((_, id)) = first {
                     self.claim(id, worker);

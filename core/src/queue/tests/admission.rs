@@ -1,15 +1,16 @@
 //! What a submit does.
 
 use super::*;
+use crate::queue::QueueKey;
 
 #[test]
-fn ready_jobs_go_by_class_and_then_by_acceptance_and_a_retry_keeps_its_place() {
+fn ready_jobs_stand_by_class_and_then_by_acceptance_and_a_retry_keeps_its_place() {
     let mut world = World::new();
     let mut urgent = spec("c", 1);
     urgent.class = Class::Urgent;
     let items = vec![spec("a", 1), spec("b", 1), urgent];
     let ids: Vec<JobId> = world.submit(items).iter().map(|item| item.job).collect();
-    let ready = |world: &World| world.queue.ready(|_| true).collect::<Vec<_>>();
+    let ready = |world: &World| world.queue.ready().collect::<Vec<_>>();
     assert_eq!(ready(&world), [ids[2], ids[0], ids[1]]);
     let token = world.claim(ids[0]);
     assert_eq!(
@@ -17,19 +18,38 @@ fn ready_jobs_go_by_class_and_then_by_acceptance_and_a_retry_keeps_its_place() {
         Outcome::Released
     );
     assert_eq!(ready(&world), [ids[2], ids[0], ids[1]]);
-    assert_eq!(world.queue.ready(|_| false).count(), 0, "nobody offers it");
 }
 
 #[test]
-fn jobs_of_several_engines_go_in_the_order_of_acceptance() {
+fn each_tenant_and_engine_has_a_queue_of_its_own() {
     let mut world = World::new();
     let mut items = vec![spec("a", 1), spec("b", 1), spec("c", 1), spec("d", 1)];
     items[1].generator.engine = "alpha".into();
-    items[2].generator.engine = "zeta".into();
+    items[2].tenant = "other".into();
     let ids: Vec<JobId> = world.submit(items).iter().map(|item| item.job).collect();
-    assert_eq!(world.queue.ready(|_| true).collect::<Vec<_>>(), ids);
-    let some = world.queue.ready(|engine| engine != "alpha");
-    assert_eq!(some.collect::<Vec<_>>(), [ids[0], ids[2], ids[3]]);
+    let first = spec("a", 1);
+    let of = |world: &World, class, tenant: &str, engine: &str| {
+        let key = QueueKey {
+            class,
+            tenant: tenant.into(),
+            engine: engine.into(),
+        };
+        world.queue.ready_in(&key).collect::<Vec<_>>()
+    };
+    let (normal, tenant, engine) = (first.class, &*first.tenant, &*first.generator.engine);
+    assert_eq!(of(&world, normal, tenant, engine), [ids[0], ids[3]]);
+    assert_eq!(of(&world, normal, tenant, "alpha"), [ids[1]]);
+    assert_eq!(of(&world, normal, "other", engine), [ids[2]]);
+    assert_eq!(of(&world, normal, "other", "alpha"), []);
+    // Who is asked for more urgently moves to the queue of that class, to the
+    // place that its acceptance gives it there.
+    for path in ["d", "a"] {
+        let mut again = spec(path, 1);
+        again.class = Class::Urgent;
+        world.submit(vec![again]);
+    }
+    assert_eq!(of(&world, normal, tenant, engine), []);
+    assert_eq!(of(&world, Class::Urgent, tenant, engine), [ids[0], ids[3]]);
 }
 
 #[test]
