@@ -117,6 +117,12 @@ impl Client {
             && self.readings.left().is_empty()
     }
 
+    /// How many endings it has heard of.
+    #[must_use]
+    pub fn heard(&self) -> u64 {
+        self.feed_after.0
+    }
+
     /// What it waits for, in words.
     #[must_use]
     pub fn wants(&self) -> String {

@@ -206,6 +206,15 @@ fn a_snapshot_that_the_log_overtook_takes_the_place_of_one_under_way() {
     passes_as_drawn(830_153_715, &[Mark::SnapshotInstalled]);
 }
 
+/// Judges' faults: a former member with a damaged log, which cannot start any more,
+/// was blamed for an order that it had not answered when it died; and clients that
+/// ask many who are no members need long to hear of thousands of jobs.
+#[test]
+fn the_dead_owe_no_answer_and_whoever_hears_of_jobs_is_not_stuck() {
+    passes_as_drawn(830_081_294, &[Mark::Elected]);
+    passes_as_drawn(830_035_129, &[Mark::Elected]);
+}
+
 /// A joined node has no founders: damage took it back to before it knew any member.
 #[test]
 fn a_joined_node_whose_log_is_damaged_before_its_first_membership_starts() {

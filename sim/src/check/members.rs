@@ -162,10 +162,10 @@ impl Members {
 
     /// An order that a living node took and did not answer.
     #[must_use]
-    pub fn unanswered(&self) -> Option<(Place, Change)> {
+    pub fn unanswered(&self, lives: impl Fn(Place) -> bool) -> Option<(Place, Change)> {
         let first = |(place, orders): (Place, &BTreeMap<Ticket, Change>)| {
             let (_, change) = orders.first_key_value()?;
-            Some((place, *change))
+            lives(place).then_some((place, *change))
         };
         self.orders.iter().enumerate().find_map(first)
     }

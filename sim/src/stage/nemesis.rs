@@ -50,7 +50,7 @@ const KINDS: [Kind; 8] = [
 /// How many jobs had ended when one did last.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Progress {
-    ended: u64,
+    come_so_far: u64,
     at_us: u64,
 }
 
@@ -378,7 +378,7 @@ impl Stage {
         }
         self.clear_the_air();
         let progress = Progress {
-            ended: self.jobs_ended(),
+            come_so_far: self.come_so_far(),
             at_us: self.now_us,
         };
         let next = Happening::Judge(progress);
@@ -403,24 +403,27 @@ impl Stage {
         }
     }
 
-    fn jobs_ended(&self) -> u64 {
+    /// Jobs that ended, and how often a client heard of one.
+    fn come_so_far(&self) -> u64 {
         let drivers = self.machines.iter().filter_map(|m| m.driver.as_ref());
         let ended = drivers.map(|driver| driver.view().queue().counts().ended());
-        ended.max().unwrap_or_default()
+        let heard = self.clients.iter().map(|client| client.heard());
+        ended.max().unwrap_or_default() + heard.sum::<u64>()
     }
 
-    /// Has everything come to its end? As long as jobs end, it may take longer: a
-    /// slow disk and a long queue are no fault.
+    /// Has everything come to its end? As long as jobs end, or clients hear of it,
+    /// it may take longer: a slow disk, a long queue, and a client that asks many
+    /// who are no members are no fault.
     pub(super) fn judge(&mut self, mut progress: Progress) -> Verdict {
         let unsettled = self.unsettled();
         let Some(reason) = unsettled else {
             self.content = true;
             return Ok(());
         };
-        let ended = self.jobs_ended();
-        if ended > progress.ended {
+        let come_so_far = self.come_so_far();
+        if come_so_far > progress.come_so_far {
             progress = Progress {
-                ended,
+                come_so_far,
                 at_us: self.now_us,
             };
         }
@@ -432,7 +435,7 @@ impl Stage {
         Err(Failure {
             checker: Checker::Liveness,
             text: format!(
-                "{} ms after everything healed, and after a job ended last: {reason}",
+                "{} ms after everything healed, and after a client heard of a job last: {reason}",
                 self.scenario.heal_us_max / 1_000
             ),
         })

@@ -176,7 +176,9 @@ impl Stage {
                 "the operator waits: {order}; members [{committed}]"
             ));
         }
-        if let Some((place, change)) = self.checks.members.unanswered() {
+        // A damaged node that is no member any more may never start again.
+        let lives = |place: Place| self.machines[place].driver.is_some();
+        if let Some((place, change)) = self.checks.members.unanswered(lives) {
             return Some(format!("n{} owes an answer: {change}", place + 1));
         }
         if !is_settled(committed) {
