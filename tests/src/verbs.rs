@@ -6,7 +6,7 @@
 //! tick n1 20ms   stall n1 10s   elapse 30ms          one clock; one clock, asleep; all, with mail
 //! deliver | drop [n1->n2 [COUNT] | to n1 | from n1]  deliver last n1->n2      wires
 //! copy n1->n2 NAME   replay NAME                     cut n1 n2 | n1->n2   heal   down|up n1 peer n2
-//! disk n1 reads-by-hand|reads-by-itself   read-log n1 old entries wait for the script
+//! disk n1 reads-by-hand|reads-by-itself   report n1  old entries, and installs, wait for the script
 //! disk n1 manual|auto|unreadable   durable n1 [COUNT]   fail-write n1   lose n1 from i3
 //! program n1 2                                       can do level 2 from its next start on
 //! crash n1 [keeping COUNT]   kill n1   restart n1    power lost; sockets closed too; again
@@ -111,10 +111,10 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
                 world.turn(node, vec![Event::Durable { write }])?;
             }
         }
-        "read-log" => {
+        "report" => {
             let node = words.node()?;
             let read = world.machine(node)?.reads.pop_front();
-            world.turn(node, vec![read.context("no read is on its way")?])?;
+            world.turn(node, vec![read.context("nothing is to be reported")?])?;
         }
         "fail-write" => {
             let node = words.node()?;

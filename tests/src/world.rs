@@ -47,7 +47,7 @@ pub struct Machine {
     pub disk_by_hand: bool,
     /// Old entries cannot be read.
     pub disk_unreadable: bool,
-    /// Reads of old entries wait for the script.
+    /// Reads of old entries, and the news that a snapshot is in force, wait for the script.
     pub reads_by_hand: bool,
     /// Those that do.
     pub reads: VecDeque<Event>,
@@ -347,10 +347,15 @@ impl World {
                 machine.disk.shelf.keep_piece(part);
                 None
             }
-            Action::InstallSnapshot { index } => machine
-                .disk
-                .install(index)
-                .map(|index| Event::SnapshotInstalled { index }),
+            Action::InstallSnapshot { index } => {
+                let installed = machine.disk.install(index);
+                let event = installed.map(|index| Event::SnapshotInstalled { index });
+                if machine.reads_by_hand {
+                    machine.reads.extend(event);
+                    return Ok(None);
+                }
+                event
+            }
             Action::ReadSnapshot {
                 read,
                 index,
