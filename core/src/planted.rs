@@ -23,6 +23,8 @@ pub enum Bug {
     LateCompletionCounts,
     /// An append is taken without checking the entry before it. Found by log matching.
     SkipLogCheck,
+    /// A candidate gives entries up for a loan in the term in which it may have confirmed them. Found by committed never lost.
+    LoanInSameTerm,
     /// A job is dispatched before its claim is committed. Found by dispatch implies a committed claim.
     DispatchBeforeCommit,
     /// Any token completes a job. Found by the token checker.
@@ -57,6 +59,8 @@ pub enum Bug {
     RepairingVotes,
     /// A snapshot is put in force without the bodies that it speaks of. Found by snapshot is the state.
     InstallWithoutBodies,
+    /// A snapshot drops the log behind it although that follows it. Told by scripts.
+    InstallDropsTail,
     /// A snapshot that was put in force after the log was faster is not known here. Found by snapshot is the state.
     OvertakenInstallForgotten,
     /// A snapshot under way sees what changes meanwhile. Found by snapshot is the state.
@@ -125,6 +129,7 @@ impl Bug {
         Bug::TruncateAgreeing,
         Bug::LateCompletionCounts,
         Bug::SkipLogCheck,
+        Bug::LoanInSameTerm,
         Bug::DispatchBeforeCommit,
         Bug::IgnoreToken,
         Bug::CompleteTwice,
@@ -142,6 +147,7 @@ impl Bug {
         Bug::LearnerCampaigns,
         Bug::RepairingVotes,
         Bug::InstallWithoutBodies,
+        Bug::InstallDropsTail,
         Bug::OvertakenInstallForgotten,
         Bug::ImageSeesLaterChange,
         Bug::ReadBeforeOwnCommit,

@@ -110,6 +110,11 @@ impl ClusterCoordinator {
             }
             cx.mark(Mark::TailTruncated);
             let term = self.hard_state.term.next();
+            #[cfg(feature = "planted-bugs")]
+            let term = match cx.config.planted(crate::planted::Bug::LoanInSameTerm) {
+                true => self.hard_state.term,
+                false => term,
+            };
             self.perform(Next::Follow { term, leader: None }, cx);
             cx.truncate(first);
         }

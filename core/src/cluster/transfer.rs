@@ -85,6 +85,10 @@ impl ClusterCoordinator {
         }
         let known = cx.log.term_at(meta.index);
         let keeps = known == TermAt::Known(meta.term);
+        #[cfg(feature = "planted-bugs")]
+        let keeps = keeps
+            && !(cx.config.planted(crate::planted::Bug::InstallDropsTail)
+                && matches!(self.role, Role::Follower(_)));
         self.commit = meta.index;
         if keeps {
             cx.mark(Mark::SnapshotKeptLog);

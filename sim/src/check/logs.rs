@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use precentor_core::action::Write;
 use precentor_core::command::{Command, Entry};
 use precentor_core::entry::{EntryKind, LogEntry};
+use precentor_core::event::Event;
 use precentor_core::ids::{LogIndex, NodeId, Term};
 use precentor_core::log::TermAt;
 use precentor_core::membership::{Member, Membership};
@@ -66,6 +67,8 @@ pub struct Logs {
     /// Disks that were lost, by the life that they were: what they held counts
     /// as long as the membership names that life.
     buried: BTreeMap<u64, Disk>,
+    /// This turn brings what a leader appends.
+    is_appended_to: bool,
 }
 
 impl Logs {
@@ -75,7 +78,17 @@ impl Logs {
             committed: Vec::new(),
             compared: vec![LogIndex(0); count],
             buried: BTreeMap::new(),
+            is_appended_to: false,
         }
+    }
+
+    pub(super) fn on_event(&mut self, event: &Event) {
+        let is_append = |message: &Message| matches!(message.body, Body::Append(_));
+        self.is_appended_to |= matches!(event, Event::Peer { message, .. } if is_append(message));
+    }
+
+    pub(super) fn end_turn(&mut self) {
+        self.is_appended_to = false;
     }
 
     pub(super) fn bury(&mut self, disk: Disk) {
@@ -111,6 +124,7 @@ impl Logs {
         &mut self,
         moment: Moment,
         write: &Write,
+        view: &View<'_>,
         disk: &Disk,
         marks: &mut Marks,
     ) -> Verdict {
@@ -118,6 +132,15 @@ impl Logs {
             if disk.last() >= from {
                 marks.hit(Mark::TailCut);
             }
+            // A leader of this term may count on what was confirmed to it.
+            let is_free = self.is_appended_to || view.term() > disk.written_term();
+            ensure(is_free, Checker::CommittedNeverLost, || {
+                format!(
+                    "n{} cuts its log at {from} in {}, and no leader told it to",
+                    moment.place + 1,
+                    view.term()
+                )
+            })?;
             let cut = self
                 .get(from)
                 .is_some_and(|c| disk.entry(from).is_some_and(|e| e.term == c.entry.term));

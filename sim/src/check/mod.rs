@@ -237,6 +237,7 @@ impl Checks {
         self.members.on_event(moment.place, event);
         self.history.on_event(event);
         self.snapshots.on_event(moment.place, event);
+        self.logs.on_event(event);
         self.recovery.on_event(moment, event, view);
         self.reads
             .on_event(moment, event, view, self.logs.committed());
@@ -262,10 +263,11 @@ impl Checks {
             if let Action::Write(write) = action {
                 self.elections.on_write(moment.place, write);
                 self.members.on_write(write)?;
-                self.logs.on_write(moment, write, disk, marks)?;
+                self.logs.on_write(moment, write, view, disk, marks)?;
                 self.order.on_write(moment.place, view, write, marks)?;
             }
         }
+        self.logs.end_turn();
         let before = self.logs.committed();
         let members = self.members.counted_by(moment.place, view);
         self.logs
