@@ -286,7 +286,11 @@ impl Disk {
     /// Puts a leader's snapshot in force. When that is durable.
     pub fn install(&mut self, index: LogIndex, now_us: u64, tape: &mut Tape) -> u64 {
         self.shelf.install(index);
-        self.latency(now_us, tape) + 1_000
+        let longer_us = match self.options.install_us_max {
+            0 => 0,
+            most_us => tape.roll(Domain::Install, self.lane).below(most_us),
+        };
+        self.latency(now_us, tape) + 1_000 + longer_us
     }
 
     /// Entries up to here go, as far as a durable snapshot has them.

@@ -1,5 +1,5 @@
 //! The reads of one client: of jobs that it knows and contexts that it may
-//! know, at any node, linearizable or stale. When the chaos is over, every node
+//! know, at any node, linearizable or stale. When the chaos is over, every member
 //! must answer it once more. What is answered is for the judges.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -42,10 +42,13 @@ impl Readings {
         self.left = (0..nodes).collect();
     }
 
-    /// The nodes that did not answer the last read yet.
-    #[must_use]
-    pub fn left(&self) -> &BTreeSet<Place> {
-        &self.left
+    /// The members that did not answer the last read yet. Any other node confirms
+    /// no read.
+    pub fn left(&self, is_member: impl Fn(Place) -> bool) -> impl Iterator<Item = Place> {
+        self.left
+            .iter()
+            .copied()
+            .filter(move |place| is_member(*place))
     }
 
     /// Reads something, somewhere: with this chance.

@@ -125,6 +125,8 @@ pub struct DiskOptions {
     pub spike_ppm: u32,
     /// How long.
     pub spike_us_max: u64,
+    /// How much longer than a sync it may take to put a leader's snapshot in force.
+    pub install_us_max: u64,
     /// Writes that fail, per million.
     pub fail_ppm: u32,
     /// Crashes after which some unsynced records survive, per million.
@@ -143,6 +145,7 @@ impl Default for DiskOptions {
             sync_us_max: 1_000,
             spike_ppm: 0,
             spike_us_max: 0,
+            install_us_max: 0,
             fail_ppm: 0,
             keep_ppm: 0,
             records: false,
@@ -218,8 +221,8 @@ pub struct ClientOptions {
     pub bulks_max: u64,
     /// Moments at which a client reads something, per million.
     pub read_ppm: u32,
-    /// When all is healed every node must answer a read: not if reads may wait
-    /// for a shorter time than a slow network takes, nor if nobody may ever lead.
+    /// When all is healed every member must answer a read: not if reads may wait
+    /// for a shorter time than a slow network takes.
     pub last_reads: bool,
 }
 
@@ -275,6 +278,15 @@ pub struct UpgradeOptions {
     /// Frames that come again on a later connection, per million.
     pub replay_ppm: u32,
 }
+
+/// The slowest sync of disks with which all nodes can live: see [`draw::disk`].
+const SLOW_DISK_US_MAX: u64 = 60_000;
+
+/// Lanes of [`Domain::Hardship`]. The first two leave the seeds kept as regressions
+/// the runs that they were.
+const SLOW_DISK_LANE: u32 = 5;
+const ROT_LANE: u32 = 13;
+const SLOW_INSTALL_LANE: u32 = 0;
 
 /// Everything that a seed decides beforehand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -332,9 +344,14 @@ impl Scenario {
         }
         let mut roll = Tape::of_seed(seed).roll(Domain::Scenario, 20);
         match OperatorOptions::draw(&mut roll, settled.nodes) {
-            None => settled.with_disaster(&mut Tape::of_seed(seed).roll(Domain::Scenario, 21)),
-            Some(operator) => settled.with_operator(operator),
+            None => settled
+                .with_disaster(&mut Tape::of_seed(seed).roll(Domain::Scenario, 21))
+                .with_rot(&mut Tape::of_seed(seed).roll(Domain::Hardship, ROT_LANE)),
+            Some(operator) => settled
+                .with_operator(operator)
+                .with_slow_disk(&mut Tape::of_seed(seed).roll(Domain::Hardship, SLOW_DISK_LANE)),
         }
+        .with_slow_installs(&mut Tape::of_seed(seed).roll(Domain::Hardship, SLOW_INSTALL_LANE))
     }
 
     /// In some worlds without an operator a majority goes for good.
@@ -344,17 +361,46 @@ impl Scenario {
         self
     }
 
-    fn with_operator(mut self, mut operator: OperatorOptions) -> Scenario {
+    /// Where that happens, what is durable is often damaged before.
+    fn with_rot(mut self, roll: &mut Roll) -> Scenario {
+        let rot_ppm = some(roll, 400_000, 200_000, 800_000);
+        if self.disaster.is_some() && rot_ppm > 0 {
+            (self.disk.records, self.disk.rot_ppm) = (true, rot_ppm);
+        }
+        self
+    }
+
+    fn with_operator(mut self, operator: OperatorOptions) -> Scenario {
+        self.knobs.promotion_lag_entries_max = operator.lag_entries_max;
+        self.operator = Some(operator);
+        self
+    }
+
+    /// The slow disk of an operator's world: of any machine, and no slower than
+    /// all disks of another world may be, since the others may leave until no
+    /// majority is without the slow one.
+    fn with_slow_disk(mut self, roll: &mut Roll) -> Scenario {
+        let place = roll.below(self.machines() as u64) as usize;
+        let factor_max = SLOW_DISK_US_MAX / self.disk.sync_us_max;
+        let factor = roll.between(2, 50).min(factor_max);
+        let is_there = roll.chance(300_000) && factor > 1;
+        let factor = if is_there { factor } else { 1 };
         // As with damage: a voter less, and disks so slow, may mean no leader ever.
-        if self.slow_disk.is_some() || self.disk.sync_us_max > 20_000 {
+        // Where the founders drew a slow one, which is not used here, none is lost
+        // either: so it was for the seeds that are kept.
+        let is_slow = self.slow_disk.is_some() || self.disk.sync_us_max * factor > 20_000;
+        if let Some(operator) = &mut self.operator
+            && is_slow
+        {
             operator.lose_us = 0;
         }
-        // The others may leave, until no majority is without the slow one.
-        self.slow_disk = None;
-        self.knobs.promotion_lag_entries_max = operator.lag_entries_max;
-        // A node that is no member confirms no read.
-        self.clients.last_reads = false;
-        self.operator = Some(operator);
+        self.slow_disk = is_there.then_some((place, factor));
+        self
+    }
+
+    /// A large snapshot takes long, and a log may be faster meanwhile.
+    fn with_slow_installs(mut self, roll: &mut Roll) -> Scenario {
+        self.disk.install_us_max = u64::from(some(roll, 600_000, 10_000, 3_000_000));
         self
     }
 

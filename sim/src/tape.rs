@@ -120,6 +120,8 @@ domains! {
     WireStray fault "frame arrived at another node",
     WireReplay fault "frame of an earlier connection came again",
     Disaster plain "majorities that go for good",
+    Hardship plain "what disks do beside what comes and goes",
+    Install plain "time of putting a snapshot in force",
 }
 
 /// One fault that happened: the `nth` decision of a lane went the unusual way.

@@ -14,6 +14,7 @@ use precentor_core::job::{Class, Dependency, Finished, JobSpec, Policy};
 use precentor_core::request::{Reply, Request};
 
 use crate::desk::{Caller, Desk};
+use crate::network::Place;
 use crate::readings::Readings;
 use crate::scenario::ClientOptions;
 use crate::tape::{Domain, Roll};
@@ -109,12 +110,12 @@ impl Client {
         }
     }
 
-    /// Is everything answered, and every promise kept?
+    /// Is everything answered, by each of these members too, and every promise kept?
     #[must_use]
-    pub fn is_content(&self) -> bool {
+    pub fn is_content(&self, is_member: impl Fn(Place) -> bool) -> bool {
         self.asked.values().all(|asked| asked.answered)
             && self.promised.is_empty()
-            && self.readings.left().is_empty()
+            && self.readings.left(is_member).next().is_none()
     }
 
     /// How many endings it has heard of.
@@ -125,7 +126,7 @@ impl Client {
 
     /// What it waits for, in words.
     #[must_use]
-    pub fn wants(&self) -> String {
+    pub fn wants(&self, is_member: impl Fn(Place) -> bool) -> String {
         let open: Vec<_> = self
             .asked
             .iter()
@@ -136,7 +137,7 @@ impl Client {
             "{} waits for the answers to {open:?}, for the jobs {:?} and for reads at {:?}",
             self.caller.principal,
             self.promised,
-            self.readings.left()
+            self.readings.left(is_member).collect::<Vec<_>>()
         )
     }
 

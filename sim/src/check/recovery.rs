@@ -18,6 +18,7 @@ use precentor_core::view::View;
 use super::logs::Logs;
 use super::members::has_majorities;
 use super::{Checker, Moment, Verdict, ensure, on_halt};
+use crate::disk::Disk;
 use crate::marks::{Mark, Marks};
 use crate::network::Place;
 
@@ -129,6 +130,7 @@ impl Recovery {
         view: &View<'_>,
         actions: &[Action],
         logs: &Logs,
+        disks: &[Disk],
         marks: &mut Marks,
     ) -> Result<bool, super::Failure> {
         let leads = view.role() == RoleName::Leader && view.term() > self.last_term;
@@ -150,6 +152,17 @@ impl Recovery {
             if let Action::Halt(violation) = action {
                 on_halt(violation)?;
             }
+        }
+        // What a damaged one has lost may be what was committed.
+        let survivors = report.map_or(&[][..], |report| &report.survivors);
+        let agreed = survivors.iter().copied().chain(leads.then(|| view.node()));
+        for node in agreed {
+            let repairing = disks[node.0 as usize - 1].repairing();
+            ensure(repairing.is_none(), Checker::RepairBeforeVote, || {
+                format!(
+                    "{node} goes on without a majority, with a log to be repaired up to {repairing:?}"
+                )
+            })?;
         }
         match report {
             Some(report) => is_honest(report, view, logs, marks).map(|()| true),

@@ -67,6 +67,7 @@ pub(super) fn disk(roll: &mut Roll) -> DiskOptions {
         sync_us_max,
         spike_ppm: some(roll, 300_000, 100, 10_000),
         spike_us_max: 500_000,
+        install_us_max: 0,
         fail_ppm: some(roll, 250_000, 50, 1_000),
         keep_ppm: some(roll, 700_000, 100_000, 900_000),
         records: roll.chance(400_000),

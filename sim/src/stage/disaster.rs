@@ -57,9 +57,10 @@ impl Stage {
         let (checks, marks) = (&mut self.checks, &mut self.marks);
         if self.disaster.has_struck() {
             let logs = &checks.logs;
-            let is_led = checks
-                .recovery
-                .on_survivors_turn(view, actions, logs, marks)?;
+            let is_led =
+                checks
+                    .recovery
+                    .on_survivors_turn(view, actions, logs, &self.disks, marks)?;
             self.content |= is_led;
             return Ok(());
         }
@@ -85,6 +86,16 @@ impl Stage {
         let mut roll = self.tape.roll(Domain::Disaster, 0);
         roll.shuffle(&mut order);
         let survivors = 1 + roll.below((count - 1) / 2) as usize;
+        // Those with damaged logs agree to nothing: one is whole at least. Another
+        // is one of them, if there is any: so few are there by chance.
+        let is_whole = |place: &Place| self.disks[*place].repairing().is_none();
+        if let Some(whole) = order.iter().position(is_whole) {
+            order.swap(0, whole);
+        }
+        let damaged = order.iter().position(|place| !is_whole(place));
+        if let Some(damaged) = damaged.filter(|_| survivors > 1) {
+            order.swap(1, damaged);
+        }
         let views = self
             .machines
             .iter()
@@ -127,6 +138,7 @@ impl Stage {
                 (in_sight.then_some(place), vec![place], next_us)
             }
             Step::Order => {
+                let places = self.fit_survivors(places);
                 let nth = self.disaster.orders % places.len() as u64;
                 self.disaster.orders += 1;
                 let place = places[nth as usize];
@@ -148,5 +160,21 @@ impl Stage {
                 },
             },
         );
+    }
+
+    /// Whom the operator names. All at first; when each was asked, and refused
+    /// since a log is damaged, it takes those off that have such a one: a
+    /// survivor that is given up must not be in sight.
+    fn fit_survivors(&mut self, places: Vec<Place>) -> Vec<Place> {
+        if self.disaster.orders < places.len() as u64 {
+            return places;
+        }
+        let is_whole = |place: &Place| self.disks[*place].repairing().is_none();
+        let (whole, damaged): (Vec<Place>, Vec<Place>) = places.into_iter().partition(is_whole);
+        for place in damaged {
+            self.stop(place);
+            self.disaster.gone.push(place);
+        }
+        whole
     }
 }

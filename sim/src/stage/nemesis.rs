@@ -448,8 +448,10 @@ impl Stage {
         if self.scenario.upgrade.is_some() && !self.upgraded {
             return Some("the operator waits for the level to be raised".into());
         }
-        if let Some(client) = self.clients.iter().find(|client| !client.is_content()) {
-            return Some(client.wants());
+        let is_member = |place| self.is_member(place);
+        let mut clients = self.clients.iter();
+        if let Some(client) = clients.find(|client| !client.is_content(is_member)) {
+            return Some(client.wants(is_member));
         }
         if let Some(reason) = self.unsettled_members() {
             return Some(reason);

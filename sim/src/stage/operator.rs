@@ -100,9 +100,7 @@ impl Stage {
     /// refuses to start.
     pub(super) fn may_rot(&self, place: Place) -> bool {
         let was_alone = self.scenario.nodes == 1 && self.disks[place].is_first();
-        // Survivors with damaged logs agree to nothing.
-        let foreseen = self.scenario.disaster.is_some();
-        let is_spared = foreseen || was_alone && place == 0;
+        let is_spared = was_alone && place == 0;
         !is_spared && self.may_damage(place)
     }
 
