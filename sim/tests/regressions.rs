@@ -215,6 +215,13 @@ fn the_dead_owe_no_answer_and_whoever_hears_of_jobs_is_not_stuck() {
     passes_as_drawn(830_035_129, &[Mark::Elected]);
 }
 
+/// A judge's fault: a candidate gave up what others had committed, for a loan of one
+/// who had led before that. It was counted for nothing of it.
+#[test]
+fn who_was_not_counted_for_an_entry_may_give_it_up() {
+    passes_as_drawn(900_001_557, &[Mark::Elected]);
+}
+
 /// A joined node has no founders: damage took it back to before it knew any member.
 #[test]
 fn a_joined_node_whose_log_is_damaged_before_its_first_membership_starts() {

@@ -141,9 +141,13 @@ impl Logs {
                     view.term()
                 )
             })?;
-            let cut = self
-                .get(from)
-                .is_some_and(|c| disk.entry(from).is_some_and(|e| e.term == c.entry.term));
+            // Whoever has nothing of the term under which it was committed was not
+            // counted for it, and may be told otherwise by who was not, either.
+            let term_at = |index| disk.entry(index).map(|entry| entry.term);
+            let cut = self.get(from).is_some_and(|committed| {
+                term_at(from) == Some(committed.entry.term)
+                    && term_at(disk.last()) >= Some(committed.under)
+            });
             ensure(!cut, Checker::CommittedNeverLost, || {
                 format!(
                     "n{} cuts its log at committed entry {from}",
