@@ -76,6 +76,7 @@ const FURTHER: &[&str] = &[
     "etcd, uncommitted entries",
     "openraft, change to no voters",
     "found here, 2026",
+    "found here, 2026; Raft, figure 13",
 ];
 
 /// The tables of the document: each row's cells.
