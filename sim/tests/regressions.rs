@@ -222,6 +222,15 @@ fn who_was_not_counted_for_an_entry_may_give_it_up() {
     passes_as_drawn(900_001_557, &[Mark::Elected]);
 }
 
+/// Judges' faults: a leader knew what is committed by a snapshot that it was told to
+/// put in force before its election; and damage took a node back to when the others
+/// had left it as the only voter.
+#[test]
+fn a_leader_may_learn_of_commits_by_a_snapshot_and_who_was_alone_is_spared() {
+    passes_as_drawn(900_063_145, &[Mark::Elected]);
+    passes_as_drawn(900_175_385, &[Mark::Elected]);
+}
+
 /// A joined node has no founders: damage took it back to before it knew any member.
 #[test]
 fn a_joined_node_whose_log_is_damaged_before_its_first_membership_starts() {

@@ -249,8 +249,11 @@ impl Logs {
         let Some(tip) = self.get(commit) else {
             return Ok(());
         };
-        // Raft §5.4.2: a leader commits by counting only what is of its own term.
-        let counted = view.role() == RoleName::Leader && tip.entry.term < view.term();
+        // Raft §5.4.2: a leader commits by counting only what is of its own term. One
+        // that was told to put a snapshot in force before its election knows by that
+        // what is committed.
+        let is_told = view.snapshot() == commit;
+        let counted = view.role() == RoleName::Leader && tip.entry.term < view.term() && !is_told;
         ensure(!counted, Checker::CommittedNeverLost, || {
             format!(
                 "n{} leads in {} and moves its commit to {commit}, an entry of {}",
@@ -260,7 +263,7 @@ impl Logs {
             )
         })?;
         // Whoever calls it committed first leads, and counts by what its log says.
-        if view.role() != RoleName::Leader {
+        if view.role() != RoleName::Leader || is_told {
             return Ok(());
         }
         // A node that confirmed it, and lost it since, does not vote before it

@@ -160,6 +160,16 @@ impl Members {
         std::iter::once(self.committed()).chain(later.map(|(_, membership)| membership))
     }
 
+    /// Was it ever the only voter, by what was appended anywhere?
+    #[must_use]
+    pub fn was_alone(&self, node: NodeId) -> bool {
+        let mut all = self.appended.values().flatten();
+        all.any(|(_, membership)| {
+            let mut voters = membership.nodes().filter(|n| membership.is_voter(*n));
+            voters.next() == Some(node) && voters.next().is_none()
+        })
+    }
+
     /// An order that a living node took and did not answer.
     #[must_use]
     pub fn unanswered(&self, lives: impl Fn(Place) -> bool) -> Option<(Place, Change)> {

@@ -95,12 +95,13 @@ impl Stage {
         in_play.all(|membership| situation.bears(membership, order))
     }
 
-    /// May its disk be damaged? A node that founded its cluster alone would be taken
+    /// May its disk be damaged? A node that was the only voter once would be taken
     /// back to when it had no other: then it takes itself for beyond repair, and
     /// refuses to start.
     pub(super) fn may_rot(&self, place: Place) -> bool {
-        let was_alone = self.scenario.nodes == 1 && self.disks[place].is_first();
-        let is_spared = was_alone && place == 0;
+        let founded_alone = self.scenario.nodes == 1 && self.disks[place].is_first() && place == 0;
+        let node = NodeId(place as u64 + 1);
+        let is_spared = founded_alone || self.checks.members.was_alone(node);
         !is_spared && self.may_damage(place)
     }
 
