@@ -23,6 +23,8 @@ impl Host for Notebook {
 pub struct Machine {
     /// The process; none while it is down.
     pub driver: Option<Box<Driver>>,
+    /// How long the last one that stopped waited for its leader, at the most.
+    pub patience_left_us: u64,
     /// Counts the process's lives: what was meant for an earlier one is lost.
     pub life: u32,
     /// What waits to be taken.
@@ -43,6 +45,7 @@ impl Machine {
     pub fn new() -> Machine {
         Machine {
             driver: None,
+            patience_left_us: 0,
             life: 0,
             inbox: Vec::new(),
             turn_due: false,
@@ -54,7 +57,9 @@ impl Machine {
 
     /// The process is gone, and all that it had in memory.
     pub fn stop(&mut self) {
-        self.driver = None;
+        if let Some(driver) = self.driver.take() {
+            self.patience_left_us = driver.view().election_timeout().1.0;
+        }
         self.life += 1;
         self.inbox.clear();
         self.turn_due = false;

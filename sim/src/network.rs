@@ -126,6 +126,12 @@ impl Network {
         std::mem::replace(&mut self.told[node * self.count + peer], connected)
     }
 
+    /// Does a node believe that it is connected to a peer?
+    #[must_use]
+    pub fn believes(&self, node: Place, peer: Place) -> bool {
+        self.told[node * self.count + peer]
+    }
+
     /// A wall is put up or taken away in one direction.
     pub fn wall(&mut self, from: Place, to: Place, up: bool) {
         let walls = &mut self.links[from * self.count + to].walls;

@@ -244,3 +244,10 @@ fn who_died_without_a_word_is_not_reached_for_ever() {
     passes_as_drawn(54, &[Mark::RecoveredWithLoss]);
     passes_as_drawn(714, &[Mark::RecoveredWithLoss]);
 }
+
+/// A follower told its leader of a long patience and died, and the leader waited for
+/// it so long that the others had none for longer than they should.
+#[test]
+fn nobody_waits_for_the_patience_of_the_dead() {
+    passes_as_drawn(900_088_891, &[Mark::Elected]);
+}

@@ -270,10 +270,15 @@ impl Leader {
         }
         // CheckQuorum (dissertation §6.2): a leader that nobody hears must not
         // keep clients waiting. It waits for each as long as that one waits for it
-        // (`timing`, rule 2): it is not the first to give up.
+        // (`timing`, rule 2): it is not the first to give up. Whose connection closed
+        // may be dead, and waits for nobody then: its last word of patience is void.
         let listens = |node| {
             let heard = |progress: &Progress| {
-                let patience = timing::patience_for(progress.patience, &cx.config.knobs);
+                let told = match progress.down {
+                    true => Span::ZERO,
+                    false => progress.patience,
+                };
+                let patience = timing::patience_for(told, &cx.config.knobs);
                 cx.time().since(progress.heard) <= patience
             };
             node == cx.config.node || self.peers.get(node).is_some_and(heard)

@@ -11,7 +11,8 @@
 //!    trust ends before its patience, never after it.
 //! 2. Each answer to the leader carries [`Timing::longest`], and the leader counts
 //!    that follower as listening for just so long: it does not give up before the
-//!    followers would.
+//!    followers would. One whose connection closed gets no more than the knob: it
+//!    may be dead.
 //! 3. What a follower says of itself is cut at the bound that the leader's own
 //!    knobs set: no word from outside makes a leader stay for ever.
 

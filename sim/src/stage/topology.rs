@@ -237,11 +237,17 @@ impl Stage {
         Ok(())
     }
 
-    /// For how long any node waits for its leader by now, at the most.
+    /// For how long any node waits for its leader by now, at the most. Of one that
+    /// died behind a wall, where no connection closed, others know only its last word.
     fn patience_us(&self) -> u64 {
-        let drivers = self.machines.iter().filter_map(|m| m.driver.as_ref());
-        let longest = drivers.map(|driver| driver.view().election_timeout().1.0);
-        longest.max().unwrap_or(0)
+        let count = self.machines.len();
+        let is_missed = |place| (0..count).all(|peer| !self.network.believes(peer, place));
+        let of = |place: Place| match &self.machines[place].driver {
+            Some(driver) => driver.view().election_timeout().1.0,
+            None if is_missed(place) => 0,
+            None => self.machines[place].patience_left_us,
+        };
+        (0..count).map(of).max().unwrap_or(0)
     }
 
     /// Patient nodes are watched for longer than was foreseen: then the chaos
