@@ -19,6 +19,9 @@ use crate::wires::{Letter, Program, Refused};
 
 /// How long the operator waits for the level before the next look.
 const LOOK_US: u64 = 200_000;
+/// The same of one who errs as soon as some node has it: the others may not even
+/// know that it is committed.
+const HASTY_LOOK_US: u64 = 2_000;
 
 /// What the operator does next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,7 +29,10 @@ pub(super) enum Step {
     /// The `nth` replacement of the plan.
     Replace { nth: usize },
     /// All programs are new: the level must rise.
-    Watch,
+    Watch {
+        /// Nothing is left to do wrong.
+        erred: bool,
+    },
     /// An old program is started by mistake, and soon replaced again.
     Mistake { place: Place },
     /// The right one is put back.
@@ -57,7 +63,7 @@ impl Stage {
         let Some(upgrade) = self.scenario.upgrade else {
             return;
         };
-        let next = match step {
+        let (in_us, next) = match step {
             Step::Replace { nth } => {
                 let plan = plan(upgrade, self.scenario.nodes);
                 let (place, program) = plan[nth];
@@ -65,38 +71,42 @@ impl Stage {
                     self.marks.hit(Mark::RolledBack);
                 }
                 self.replace(place, program);
-                match nth + 1 < plan.len() {
+                let next = match nth + 1 < plan.len() {
                     true => Step::Replace { nth: nth + 1 },
-                    false => Step::Watch,
-                }
-            }
-            Step::Watch if !self.is_level_raised() => {
-                self.agenda
-                    .put(self.now_us + LOOK_US, Happening::Upgrade(Step::Watch));
-                return;
-            }
-            Step::Watch => {
-                self.marks.hit(Mark::UpgradeReachedLevel);
-                let Some(place) = upgrade.mistake.filter(|_| !self.healed) else {
-                    self.upgraded = true;
-                    return;
+                    false => Step::Watch { erred: false },
                 };
-                Step::Mistake { place }
+                (upgrade.gap_us, next)
+            }
+            Step::Watch { erred } => {
+                let mistake = upgrade.mistake.filter(|_| !erred && !self.healed);
+                // The time between two steps says what kind of operator it is.
+                let is_hasty = mistake.is_some() && upgrade.gap_us.is_multiple_of(2);
+                match mistake {
+                    _ if !self.is_level_raised(is_hasty) => {
+                        (if is_hasty { HASTY_LOOK_US } else { LOOK_US }, step)
+                    }
+                    Some(place) if is_hasty => (0, Step::Mistake { place }),
+                    Some(place) => (upgrade.gap_us, Step::Mistake { place }),
+                    None => {
+                        self.marks.hit(Mark::UpgradeReachedLevel);
+                        self.upgraded = true;
+                        return;
+                    }
+                }
             }
             Step::Mistake { place } => {
                 self.checks.levels.on_mistake(place, true);
                 self.replace(place, Program::OLD);
-                Step::Correct { place }
+                (upgrade.gap_us, Step::Correct { place })
             }
             Step::Correct { place } => {
                 self.checks.levels.on_mistake(place, false);
                 self.replace(place, Program::NEW);
-                self.upgraded = true;
-                return;
+                (upgrade.gap_us, Step::Watch { erred: true })
             }
         };
         self.agenda
-            .put(self.now_us + upgrade.gap_us, Happening::Upgrade(next));
+            .put(self.now_us + in_us, Happening::Upgrade(next));
     }
 
     fn replace(&mut self, place: Place, program: Program) {
@@ -114,11 +124,16 @@ impl Stage {
         self.stop(place);
     }
 
-    fn is_level_raised(&self) -> bool {
-        self.machines.iter().all(|machine| {
+    /// Is the level in force at all nodes, or at some?
+    fn is_level_raised(&self, at_some: bool) -> bool {
+        let mut machines = self.machines.iter().map(|machine| {
             let driver = machine.driver.as_ref();
             driver.is_some_and(|driver| driver.view().queue().level() == FeatureLevel::LATEST)
-        })
+        });
+        match at_some {
+            true => machines.any(|is_raised| is_raised),
+            false => machines.all(|is_raised| is_raised),
+        }
     }
 
     /// The two ends of a new connection introduce themselves. False if one hangs up.
