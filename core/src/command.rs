@@ -98,6 +98,39 @@ pub enum Command {
         /// The level that is in force from then on.
         to: FeatureLevel,
     },
+    /// The request's session waits for these jobs no longer. One that nobody else
+    /// wants ends.
+    Leave {
+        /// The jobs, as the session was told when it submitted.
+        jobs: Vec<JobId>,
+    },
+    /// These jobs end, whoever waits for them.
+    Cancel {
+        /// The jobs.
+        jobs: Vec<JobId>,
+    },
+}
+
+impl Command {
+    /// The level from which on it may be in a log: programs that cannot do it
+    /// cannot read it either.
+    #[must_use]
+    pub fn level(&self) -> FeatureLevel {
+        match self {
+            Command::Leave { .. } | Command::Cancel { .. } => FeatureLevel::JOBS_CANCELLED,
+            Command::TakeOver { .. }
+            | Command::OpenSession
+            | Command::Submit { .. }
+            | Command::Register { .. }
+            | Command::Claim { .. }
+            | Command::Complete { .. }
+            | Command::Fail { .. }
+            | Command::Release { .. }
+            | Command::Expire { .. }
+            | Command::Tick
+            | Command::RaiseLevel { .. } => FeatureLevel::FOUNDING,
+        }
+    }
 }
 
 /// One job for one worker.
@@ -164,6 +197,32 @@ pub enum Outcome {
     Rejected(Rejection),
     /// The level is in force.
     LevelRaised,
+    /// What became of each job that was to be left or cancelled, in order.
+    Cancelled(Vec<Cancellation>),
+}
+
+/// What became of a job that was to be left or cancelled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Cancellation {
+    /// It ended, as [`JobState::Cancelled`].
+    Ended {
+        /// Who was running it and is to stop.
+        stops: Option<WorkerId>,
+    },
+    /// The session waits for it no longer; others do.
+    Left,
+    /// It was over already.
+    Over,
+    /// The session does not wait for it: it never did, or has left it before.
+    NotWaitedFor,
+    /// It never was, or ended and was purged.
+    Unknown,
+    /// Many newer inputs took its place, one after the other. The session waits
+    /// for this one of them now: leave this one.
+    Further {
+        /// Which job.
+        job: JobId,
+    },
 }
 
 /// What became of one item of a `Submit`.
@@ -372,6 +431,27 @@ pub enum Rejection {
     LevelNotHigher {
         /// What was asked for.
         to: FeatureLevel,
+        /// What is in force.
+        current: FeatureLevel,
+    },
+    /// A `Leave` or `Cancel` with nothing in it, or too much.
+    #[error("a leave or cancel names 1 to {limit} jobs (cancel_jobs_max); this one names {found}")]
+    JobCount {
+        /// How many.
+        found: u64,
+        /// The bound.
+        limit: u64,
+    },
+    /// A `Leave` that is no request of a session.
+    #[error("only a session waits for jobs; send it as a request of the one that submitted them")]
+    NoSession,
+    /// Not every member's program knows the command yet.
+    #[error(
+        "the command needs {needed}; the cluster is at {current} until all members can do more"
+    )]
+    LevelTooLow {
+        /// From which level on it is known.
+        needed: FeatureLevel,
         /// What is in force.
         current: FeatureLevel,
     },

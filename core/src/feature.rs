@@ -6,6 +6,7 @@
 //! |---|---|
 //! | 1 | the founding: every cluster begins here |
 //! | 2 | a job that lost a second worker waits before it is tried again |
+//! | 3 | jobs are left and cancelled; who waits for which is kept |
 
 use std::fmt;
 
@@ -21,8 +22,10 @@ impl FeatureLevel {
     pub const FOUNDING: FeatureLevel = FeatureLevel(1);
     /// A job that lost a second worker waits before it is tried again.
     pub const CRASHES_WAIT: FeatureLevel = FeatureLevel(2);
+    /// Jobs are left and cancelled; who waits for which is kept (decision 17).
+    pub const JOBS_CANCELLED: FeatureLevel = FeatureLevel(3);
     /// The highest that this program can do.
-    pub const LATEST: FeatureLevel = FeatureLevel::CRASHES_WAIT;
+    pub const LATEST: FeatureLevel = FeatureLevel::JOBS_CANCELLED;
 }
 
 impl fmt::Display for FeatureLevel {

@@ -23,6 +23,11 @@ pub const DELAY_MS_MAX: u64 = 30 * 86_400_000;
 pub const NAME_BYTES_MAX: u64 = 128;
 /// Longest error message that is kept, in bytes.
 pub const MESSAGE_BYTES_MAX: u64 = 1_024;
+/// Jobs that one `Leave` or `Cancel` names.
+pub const CANCEL_JOBS_MAX: u64 = 1_000;
+/// Notes of which session waits for which job. A request beyond is done like any
+/// other, and cannot be left.
+pub const WAITS_MAX: u64 = 4_000_000;
 /// Jobs that are not yet in a terminal state.
 pub const JOBS_LIVE_MAX: u64 = 1_000_000;
 /// Finished jobs that are kept for their readers.

@@ -97,6 +97,7 @@ marks! {
     SnapshotKeptRows: "rows changed while a snapshot was being taken, and were kept for it as they were",
     LogCompacted: "the log's beginning was dropped",
     LevelRaised: "the cluster's feature level was raised",
+    WorkerStopped: "a job was cancelled while a worker ran it",
     AppliedBehind: "a turn left committed entries to the next",
 }
 

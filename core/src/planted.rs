@@ -115,6 +115,12 @@ pub enum Bug {
     ReturningShapeFloods,
     /// A job that is tried again goes behind all others of its queue. Found by order in a queue.
     RetriedGoesLast,
+    /// A session that leaves a job again leaves it in place of another. Found by wanted jobs.
+    LeftTwice,
+    /// A job ends when one of those who wait for it leaves. Found by wanted jobs.
+    LeavingEndsAll,
+    /// A job that nobody wants any more goes on. Found by wanted jobs.
+    UnwantedGoesOn,
 }
 
 impl Bug {
@@ -175,5 +181,8 @@ impl Bug {
         Bug::ReturningQueueFloods,
         Bug::ReturningShapeFloods,
         Bug::RetriedGoesLast,
+        Bug::LeftTwice,
+        Bug::LeavingEndsAll,
+        Bug::UnwantedGoesOn,
     ];
 }

@@ -18,9 +18,9 @@ use crate::status::Status;
 pub enum Request {
     /// Put a command into the log and say what came of it. Only the leader
     /// does; clients may send `OpenSession`, `Submit`, `Register`, `Complete`,
-    /// `Fail` and `Release`, the rest is the leader's own.
+    /// `Fail`, `Release`, `Leave` and `Cancel`, the rest is the leader's own.
     Propose {
-        /// Makes a resend harmless. Required for `Submit`.
+        /// Makes a resend harmless. Required for `Submit` and `Leave`.
         request: Option<RequestId>,
         /// The client has the replies to all its requests below this sequence.
         acknowledged: Sequence,
@@ -292,4 +292,7 @@ pub enum Refusal {
     /// No leader confirmed within the waiting time that nothing newer is committed.
     #[error("no leader confirmed the read within the waiting time; a stale read needs none")]
     ReadUnconfirmed,
+    /// Some member's program does not know the command yet.
+    #[error("the command is known from a level on that is not yet in force")]
+    LevelTooLow,
 }

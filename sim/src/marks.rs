@@ -89,6 +89,10 @@ marks! {
     ChangeCancelled "a change of the membership was cancelled",
     ChangeRefused "a change of the membership was refused beside another",
     MemberAgain "a removed node belonged to the cluster again",
+    JobCancelled "a job was cancelled",
+    LeftToOthers "a job was left, and went on for others",
+    RunCancelled "a job was cancelled while a worker ran it",
+    LeftBefore "a job was left by who did not wait for it",
 }
 
 /// How often each mark was reached, in the order of [`Mark::ALL`].

@@ -79,6 +79,7 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
             &[Checker::WaitBound]
         }
         Bug::RetriedGoesLast => &[Checker::OrderInQueue],
+        Bug::LeftTwice | Bug::LeavingEndsAll | Bug::UnwantedGoesOn => &[Checker::WantedJobs],
         Bug::ChangeBeforeOwnCommit | Bug::TwoChangesAtOnce => &[Checker::OneChangeAtATime],
     }
 }

@@ -122,6 +122,9 @@ domains! {
     Disaster plain "majorities that go for good",
     Hardship plain "what disks do beside what comes and goes",
     Install plain "time of putting a snapshot in force",
+    Leave fault "jobs left by who asked for them",
+    LeaveAgain fault "jobs left again",
+    Cancel fault "jobs cancelled for all who wait",
 }
 
 /// One fault that happened: the `nth` decision of a lane went the unusual way.

@@ -4,6 +4,7 @@
 //! of how the cluster keeps the promise.
 
 mod items;
+mod taking_back;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +12,7 @@ use precentor_core::command::{Command, Outcome, Rejection};
 use precentor_core::context::ContextKind;
 use precentor_core::ids::{FinishNumber, JobId, RequestId, Sequence, SessionId, Ticket};
 use precentor_core::job::{Class, Dependency, Finished, JobSpec, Policy};
-use precentor_core::request::{Reply, Request};
+use precentor_core::request::{Refusal, Reply, Request};
 
 use crate::desk::{Caller, Desk};
 use crate::network::Place;
@@ -20,6 +21,7 @@ use crate::scenario::ClientOptions;
 use crate::tape::{Domain, Roll};
 
 use self::items::{TENANT, address, bad_batch, spec};
+use self::taking_back::TakingBack;
 
 const PATIENCE_US: u64 = 700_000;
 const OPEN_MAX: usize = 4;
@@ -63,6 +65,7 @@ pub struct Client {
     pub promised: BTreeSet<JobId>,
     seen: BTreeSet<JobId>,
     readings: Readings,
+    taking_back: TakingBack,
     thought_us: u64,
     /// On whose account it asks.
     tenant: String,
@@ -98,6 +101,7 @@ impl Client {
             promised: BTreeSet::new(),
             seen: BTreeSet::new(),
             readings: Readings::default(),
+            taking_back: TakingBack::default(),
             thought_us: 0,
         }
     }
@@ -195,15 +199,8 @@ impl Client {
             let mut roll = desk.tape.roll(Domain::Client, self.caller.lane);
             self.thought_us = now_us + roll.exponential(self.options.think_us);
             self.sequence = self.sequence.next();
-            let bad = desk
-                .tape
-                .fault(Domain::BadRequest, self.caller.lane, self.options.bad_ppm);
-            let items = match bad {
-                Some(_) => bad_batch(roll.below(3)),
-                None => self.batch(tree, &mut roll),
-            };
             let asked = Asked {
-                command: Command::Submit { items },
+                command: self.next_command(desk, tree, &mut roll),
                 ticket: None,
                 at_us: now_us,
                 answered: false,
@@ -212,6 +209,19 @@ impl Client {
             self.asked.insert(self.sequence, asked);
             self.send(desk, session, self.sequence);
         }
+    }
+
+    fn next_command(&mut self, desk: &mut Desk<'_>, tree: &mut Tree, roll: &mut Roll) -> Command {
+        let (lane, options) = (self.caller.lane, self.options);
+        if let Some(command) = self.taking_back.next(desk.tape, lane, &options) {
+            return command;
+        }
+        let bad = desk.tape.fault(Domain::BadRequest, lane, options.bad_ppm);
+        let items = match bad {
+            Some(_) => bad_batch(roll.below(3)),
+            None => self.batch(tree, roll),
+        };
+        Command::Submit { items }
     }
 
     /// A node answers.
@@ -254,6 +264,14 @@ impl Client {
         };
         match reply {
             Reply::Applied { outcome, .. } => self.on_outcome(sequence, outcome, desk),
+            Reply::Refused {
+                reason: Refusal::LevelTooLow,
+                ..
+            } => {
+                // Some program is old: nothing can be taken back, perhaps for ever.
+                self.on_answered(sequence);
+                Ok(())
+            }
             Reply::Invalid { message } => Err(format!(
                 "a well-formed request was called invalid: {message}"
             )),
@@ -279,6 +297,7 @@ impl Client {
             Outcome::Submitted(items) => {
                 for item in items {
                     self.readings.on_job(item.job);
+                    self.taking_back.on_job(item.job);
                     if !self.seen.contains(&item.job) {
                         self.promised.insert(item.job);
                     }
@@ -295,7 +314,15 @@ impl Client {
                 ));
             }
             Outcome::Rejected(_) => {}
-            other => return Err(format!("a submit came to {other:?}")),
+            Outcome::Cancelled(results) => {
+                let (Command::Leave { jobs } | Command::Cancel { jobs }) = &asked.command else {
+                    return Err(format!("a submit came to {results:?}"));
+                };
+                if jobs.len() != results.len() {
+                    return Err(format!("{jobs:?} came to {results:?}"));
+                }
+            }
+            other => return Err(format!("a request came to {other:?}")),
         }
         asked.ticket = None;
         asked.answered = true;
@@ -337,7 +364,21 @@ impl Client {
                 return Ok(());
             }
         }
-        // What is answered without a gap is acknowledged, unless it is kept for a while.
+        self.acknowledge();
+        Ok(())
+    }
+
+    /// A request is over, whatever came of it.
+    fn on_answered(&mut self, sequence: Sequence) {
+        let asked = self.asked.get_mut(&sequence);
+        let asked = asked.expect("the caller found it");
+        asked.ticket = None;
+        asked.answered = true;
+        self.acknowledge();
+    }
+
+    /// What is answered without a gap is acknowledged, unless it is kept for a while.
+    fn acknowledge(&mut self) {
         while self
             .asked
             .first_key_value()
@@ -346,7 +387,6 @@ impl Client {
             let (done, _) = self.asked.pop_first().expect("there is a first one");
             self.acknowledged = done.next();
         }
-        Ok(())
     }
 
     fn maybe_read(&mut self, desk: &mut Desk<'_>) {

@@ -241,7 +241,6 @@ fn a_joined_node_whose_log_is_damaged_before_its_first_membership_starts() {
 /// and the survivor took them for a majority that it reaches.
 #[test]
 fn who_died_without_a_word_is_not_reached_for_ever() {
-    passes_as_drawn(54, &[Mark::RecoveredWithLoss]);
     passes_as_drawn(714, &[Mark::RecoveredWithLoss]);
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use precentor_core::action::{Action, Violation, Write};
-use precentor_core::command::{AfterFailure, Command, Outcome};
+use precentor_core::command::{AfterFailure, Cancellation, Command, Outcome};
 use precentor_core::driver::Driver;
 use precentor_core::entry::{EntryKind, LogEntry};
 use precentor_core::ids::{JobId, LogIndex, NodeId, Term, Ticket};
@@ -345,6 +345,8 @@ pub fn words_of_body(entry: &LogEntry) -> String {
         }
         Command::Tick => "tick".into(),
         Command::RaiseLevel { to } => format!("raise to {to}"),
+        Command::Leave { jobs } => format!("leave {}", words_of_jobs(jobs)),
+        Command::Cancel { jobs } => format!("cancel {}", words_of_jobs(jobs)),
     }
 }
 
@@ -496,7 +498,30 @@ fn words_of_outcome(outcome: &Outcome) -> String {
         Outcome::Expired { count } => format!("{count} expired"),
         Outcome::Ticked { count } => format!("{count} moved"),
         Outcome::LevelRaised => "raised".into(),
+        Outcome::Cancelled(results) => {
+            let results = results.iter().copied().map(words_of_cancellation);
+            results.collect::<Vec<_>>().join(", ")
+        }
         Outcome::Rejected(rejection) => format!("rejected: {rejection}"),
+    }
+}
+
+fn words_of_jobs(jobs: &[JobId]) -> String {
+    let jobs: Vec<_> = jobs.iter().map(JobId::to_string).collect();
+    jobs.join(" ")
+}
+
+fn words_of_cancellation(result: Cancellation) -> String {
+    match result {
+        Cancellation::Ended { stops: None } => "ended".into(),
+        Cancellation::Ended {
+            stops: Some(worker),
+        } => format!("ended, {worker} stops"),
+        Cancellation::Left => "left".into(),
+        Cancellation::Over => "over".into(),
+        Cancellation::NotWaitedFor => "not waited for".into(),
+        Cancellation::Unknown => "unknown".into(),
+        Cancellation::Further { job } => format!("further at {job}"),
     }
 }
 

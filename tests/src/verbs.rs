@@ -13,6 +13,7 @@
 //! handover n1 [to n2]   stop n1   snapshot n1         open n1   session s2
 //! submit n1 q1 [ack q1] PATH[@INPUT] [needs|wants PATH] [class C] [tenant T] [delay 5s] [engine E] [times N] + …
 //! register n1 w1 [inc 2] [slots 2] [engines a,b]     poll n1 w1 [inc 2] [free 1] [holding 5.0 …]
+//! leave n1 q2 [ack q1] j1 j2   cancel n1 j1 j2
 //! complete n1 j1 5.0 TEXT   fail n1 j1 5.0 retryable|permanent|busy|drained TEXT   release n1 j1 5.0
 //! read n1 job j1 | context PATH                     what is committed by now
 //! ask n1 job j1 | context PATH | feed f0 | status    what it has applied; how it is
@@ -185,8 +186,8 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
             let events = world.gathered.take().expect("it was just put there");
             world.turn(node, events)?;
         }
-        "open" | "session" | "submit" | "register" | "poll" | "complete" | "fail" | "release"
-        | "propose" | "ask" | "read" | "member" => return client(world, line),
+        "open" | "session" | "submit" | "leave" | "cancel" | "register" | "poll" | "complete"
+        | "fail" | "release" | "propose" | "ask" | "read" | "member" => return client(world, line),
         "members" | "status" | "log" | "queue" | "promises" | "same" | "leases" | "patience" => {
             return report(world, line);
         }

@@ -219,8 +219,15 @@ impl GenerationCoordinator {
             | Command::Release { .. }
             | Command::Expire { .. }
             | Command::Tick
-            | Command::RaiseLevel { .. } => {}
+            | Command::RaiseLevel { .. }
+            | Command::Leave { .. }
+            | Command::Cancel { .. } => {}
         }
+    }
+
+    /// Jobs were cancelled that these workers run: they are to hear of it at once.
+    pub fn on_stopped(&mut self, workers: &[WorkerId]) {
+        self.touched.extend(workers);
     }
 
     /// Entries were applied, or time has passed: answers the polls for which

@@ -15,7 +15,8 @@ use crate::wire;
 const APPLY_ENTRIES_PER_TURN_MAX: u64 = 1_024;
 /// Bytes of bodies after which a turn applies no more: peers must be answered.
 const APPLY_BYTES_PER_TURN_MAX: u64 = 256 * 1024;
-/// What an item of a `Submit` counts as, at the least: a thousand take 3 ms.
+/// What an item of a `Submit` counts as, at the least, and each job that is to
+/// be cancelled: a thousand take 3 ms.
 const APPLY_BYTES_PER_ITEM: u64 = 256;
 /// State hashes that are kept for a leader's to be compared with.
 const HASHES_KEPT: usize = 64;
@@ -88,6 +89,7 @@ impl ContextManager {
         };
         let items = match &entry.command {
             Command::Submit { items } => items.len() as u64,
+            Command::Leave { jobs } | Command::Cancel { jobs } => jobs.len() as u64,
             _ => 0,
         };
         if self.failover.is_leading() {
@@ -95,6 +97,12 @@ impl ContextManager {
         }
         let applied = self.queue.apply(index, logged.term, entry);
         self.applied = index;
+        if !applied.stopped.is_empty() {
+            self.marks.hit(Mark::WorkerStopped);
+            if self.failover.is_leading() {
+                self.generation.on_stopped(&applied.stopped);
+            }
+        }
         let slack = self.config.knobs.log_slack_bytes;
         self.snapshots.on_applied(index, logged.body.count(), slack);
         if let Some((digest, body)) = applied.publication {

@@ -119,6 +119,10 @@ impl ContextManager {
         if let Some(message) = refusal_of(&command, request) {
             return self.outbox.answer(ticket, Reply::Invalid { message });
         }
+        if self.queue.level() < command.level() {
+            // An older program that met it in its log could not go on.
+            return self.refuse(ticket, Refusal::LevelTooLow);
+        }
         if let Some(outcome) = self.known_outcome(request, acknowledged, &command) {
             self.marks.hit(Mark::ResendAnswered);
             // A worker that registers again is there, entry or not.
@@ -245,12 +249,18 @@ fn refusal_of(command: &Command, request: Option<RequestId>) -> Option<String> {
             "a submit needs a request id, so that a resend is harmless; open a session first"
                 .into(),
         ),
+        Command::Leave { .. } if request.is_none() => Some(
+            "a leave needs a request id of the session that waits; to end a job for all, cancel it"
+                .into(),
+        ),
         Command::OpenSession
         | Command::Submit { .. }
         | Command::Register { .. }
         | Command::Complete { .. }
         | Command::Fail { .. }
-        | Command::Release { .. } => None,
+        | Command::Release { .. }
+        | Command::Leave { .. }
+        | Command::Cancel { .. } => None,
         Command::TakeOver { .. }
         | Command::Claim { .. }
         | Command::Expire { .. }

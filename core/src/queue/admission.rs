@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::command::{Admission, Rejection, Submitted};
-use crate::ids::JobId;
+use crate::ids::{JobId, SessionId};
 use crate::job::{JobSpec, JobState, Policy};
 use crate::limits::{
     ADDRESS_BYTES_MAX, DELAY_MS_MAX, DEPENDENCIES_MAX, EDGES_OPEN_MAX, NAME_BYTES_MAX,
@@ -27,6 +27,7 @@ impl QueueManager {
         &mut self,
         items: &[JobSpec],
         principal: &Principal,
+        session: Option<SessionId>,
     ) -> Result<Vec<Submitted>, Rejection> {
         check_shape(items)?;
         let order = admission_order(items).map_err(|path| Rejection::Cycle { path })?;
@@ -42,7 +43,11 @@ impl QueueManager {
             submitted.push((position, self.admit(id, item, principal, &mut walk)));
         }
         submitted.sort_unstable_by_key(|(position, _)| *position);
-        Ok(submitted.into_iter().map(|(_, how)| how).collect())
+        let submitted: Vec<Submitted> = submitted.into_iter().map(|(_, how)| how).collect();
+        if let Some(session) = session {
+            self.note_waits(session, &submitted);
+        }
+        Ok(submitted)
     }
 
     /// Everything that is required must be somewhere.
@@ -245,7 +250,10 @@ impl QueueManager {
                 // What the new job needs waits for the job that it replaces.
                 // The circle is cut where it closes: there is no context to wait for.
                 let state = JobState::Superseded { by: id };
-                self.finish(parked, state, Some(Ended::Failed(parked)));
+                let old = self.finish(parked, state, Some(Ended::Failed(parked)));
+                if self.keeps_waits() {
+                    job.waiters = job.waiters.saturating_add(old.waiters);
+                }
             } else {
                 self.supersede(parked, id).pass_to(id, &mut job);
             }

@@ -213,7 +213,7 @@ impl QueueManager {
         if self.is_planted(crate::planted::Bug::CompleteTwice)
             && matches!(job.state, JobState::Done { .. })
         {
-            let mut job = self.finished.take(id).expect("it was there a line ago");
+            let mut job = self.finished.remove(id);
             job.number = self.head.finished.next();
             job.state = same;
             self.note_finished(id, job);
@@ -301,7 +301,7 @@ impl QueueManager {
             };
             (job.place, verdict)
         });
-        if let Some(by) = self.takes_over(id) {
+        if let Some(by) = self.takes_over(id, &mut Walk::new()) {
             let legacy = self.supersede(id, by);
             self.promote(place);
             self.inherit(by, legacy, &mut Walk::new());
@@ -319,16 +319,15 @@ impl QueueManager {
         }
     }
 
-    /// The parked job that takes the place of one that is not running any
-    /// more, unless by that it would wait for itself.
-    fn takes_over(&self, id: JobId) -> Option<JobId> {
+    /// The parked job that takes the place of one that goes on no longer, unless by that it would wait for itself.
+    pub(super) fn takes_over(&self, id: JobId, walk: &mut Walk) -> Option<JobId> {
         let slots = self.places.slots(self.jobs.expect(id).place);
         let parked = slots.parked.filter(|_| slots.current == Some(id))?;
         if self.jobs.expect(parked).is_running() {
             return None;
         }
         let targets = self.awaited_by(parked);
-        (!self.would_wait_for_itself(id, &targets, &mut Walk::new())).then_some(parked)
+        (!self.would_wait_for_itself(id, &targets, walk)).then_some(parked)
     }
 }
 

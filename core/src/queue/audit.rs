@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use crate::command::{AfterFailure, AuditRecord, ClaimRule, Command, Entry, Outcome};
+use crate::command::{AfterFailure, AuditRecord, Cancellation, ClaimRule, Command, Entry, Outcome};
 use crate::digest::{Digest, DigestBuilder};
 use crate::ids::{LogIndex, Term};
 use crate::principal::Principal;
@@ -100,6 +100,9 @@ pub(super) fn words_of_command(command: &Command) -> String {
         }
         Command::Tick => "tick".to_owned(),
         Command::RaiseLevel { to } => format!("raise the cluster to {to}"),
+        // The outcome says which.
+        Command::Leave { jobs } => format!("leave {} jobs", jobs.len()),
+        Command::Cancel { jobs } => format!("cancel {} jobs", jobs.len()),
     }
 }
 
@@ -158,11 +161,37 @@ pub(super) fn words(asked: &str, entry: &Entry, outcome: &Outcome) -> String {
         Outcome::Released => words.push_str(": done"),
         Outcome::Expired { count } => add(&mut words, format_args!(": {count} were held")),
         Outcome::Ticked { count } => add(&mut words, format_args!(": {count} moved")),
+        Outcome::Cancelled(results) => {
+            words.push(':');
+            let (Command::Leave { jobs } | Command::Cancel { jobs }) = &entry.command else {
+                panic!("only a leave or cancel is answered by {outcome:?}");
+            };
+            for (job, result) in jobs.iter().zip(results) {
+                add(
+                    &mut words,
+                    format_args!(" {job} {};", words_of_cancellation(*result)),
+                );
+            }
+        }
         Outcome::Rejected(rejection) => {
             add(&mut words, format_args!(": rejected: {rejection}"));
         }
     }
     words
+}
+
+fn words_of_cancellation(result: Cancellation) -> String {
+    match result {
+        Cancellation::Ended { stops: None } => "ended".to_owned(),
+        Cancellation::Ended {
+            stops: Some(worker),
+        } => format!("ended, {worker} is to stop"),
+        Cancellation::Left => "left".to_owned(),
+        Cancellation::Over => "was over".to_owned(),
+        Cancellation::NotWaitedFor => "was not waited for".to_owned(),
+        Cancellation::Unknown => "is unknown".to_owned(),
+        Cancellation::Further { job } => format!("is {job} by now"),
+    }
 }
 
 fn add(words: &mut String, what: std::fmt::Arguments<'_>) {

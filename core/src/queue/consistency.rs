@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::ids::JobId;
+use crate::job::JobState;
 use crate::limits::SESSION_REPLIES_MAX;
 
 use super::QueueManager;
@@ -43,6 +44,8 @@ impl QueueManager {
         self.check_edges()?;
         self.check_no_cycle()?;
         self.check_finished()?;
+        self.check_wanted()?;
+        self.check_waits()?;
         self.check_sessions()?;
         self.check_hashes()
     }
@@ -320,6 +323,65 @@ impl QueueManager {
         Ok(())
     }
 
+    /// Somebody wants every unfinished job (decision 17).
+    fn check_wanted(&self) -> Result<(), String> {
+        #[cfg(feature = "planted-bugs")]
+        if self.is_planted(crate::planted::Bug::UnwantedGoesOn) {
+            return Ok(());
+        }
+        for (id, _) in self.jobs.rows.iter() {
+            ensure!(self.is_wanted(*id), "nobody wants {id}, and it is not over");
+        }
+        Ok(())
+    }
+
+    /// Waits stand where a session was told, and all that lead to a job are
+    /// among those who wait for it.
+    fn check_waits(&self) -> Result<(), String> {
+        #[cfg(feature = "planted-bugs")]
+        if self.is_planted(crate::planted::Bug::LeftTwice) {
+            return Ok(());
+        }
+        // Whoever takes another's place ends later: from the last end on, every
+        // way is known when it is asked for.
+        let mut answerers: BTreeMap<JobId, JobId> = BTreeMap::new();
+        for id in self.finished.numbers().values().rev() {
+            let job = self.finished.get(*id).ok_or("a finish number of nothing")?;
+            if let JobState::Superseded { by } = job.state {
+                let is_open = self.jobs.get(by).is_some();
+                let answerer = is_open.then_some(by).or(answerers.get(&by).copied());
+                answerers.extend(answerer.map(|answerer| (*id, answerer)));
+            }
+        }
+        let mut waits: BTreeMap<JobId, u64> = BTreeMap::new();
+        for ((id, session), count) in self.waits.rows.iter() {
+            ensure!(
+                self.keeps_waits(),
+                "{session} waits for {id} before its time"
+            );
+            ensure!(*count > 0, "{session} waits for {id} not at all");
+            let finished = self.finished.get(*id).map(|job| &job.state);
+            let is_superseded = matches!(finished, Some(JobState::Superseded { .. }));
+            ensure!(
+                self.jobs.get(*id).is_some() || is_superseded || self.edges.dropped.contains(id),
+                "{session} waits for {id}, which is over"
+            );
+            let is_open = self.jobs.get(*id).is_some();
+            let answerer = is_open.then_some(*id).or(answerers.get(id).copied());
+            if let Some(answerer) = answerer {
+                *waits.entry(answerer).or_default() += u64::from(*count);
+            }
+        }
+        for (id, count) in waits {
+            let waiters = self.jobs.get(id).map_or(0, |job| u64::from(job.waiters));
+            ensure!(
+                count <= waiters,
+                "{count} waits lead to {id}, which has {waiters}"
+            );
+        }
+        Ok(())
+    }
+
     fn check_sessions(&self) -> Result<(), String> {
         let mut replies: BTreeMap<_, u64> = BTreeMap::new();
         for ((session, sequence), _) in self.sessions.replies.iter() {
@@ -359,7 +421,8 @@ impl QueueManager {
             && fresh(&self.edges.dropped, tag::DROPPED)
             && fresh(&self.sessions.sessions, tag::SESSIONS)
             && fresh(&self.sessions.replies, tag::REPLIES)
-            && fresh(&self.workers, tag::WORKERS);
+            && fresh(&self.workers, tag::WORKERS)
+            && fresh(&self.waits.rows, tag::WAITS);
         ensure!(right, "a table's hash is not that of its rows");
         Ok(())
     }

@@ -44,7 +44,7 @@ pub(super) struct Edges {
     pub(super) rows: Table<EdgeKey, Edge>,
     /// Lines that ended and whose dependents have not all been told.
     pub(super) ended: Table<JobId, Ended>,
-    /// Finished jobs whose edges have not all been dropped.
+    /// Finished jobs whose edges, or waits, have not all been dropped.
     pub(super) dropped: Table<JobId, ()>,
     /// Open edges by the line they wait for.
     open: BTreeSet<(JobId, EdgeKey)>,

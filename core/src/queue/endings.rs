@@ -11,10 +11,10 @@ use super::dependencies::{EdgeKey, Ended};
 use super::finished::FinishedJob;
 use super::jobs::{Job, Phase};
 
-/// Edges of finished jobs that one entry may drop.
-const EDGES_DROPPED_PER_ENTRY_MAX: u64 = 2 * DEPENDENCIES_MAX;
-/// Finished jobs that one entry may forget. More than one entry can finish, so
-/// that the bound on finished jobs holds.
+/// Edges and waits of finished jobs that one entry may drop.
+const ROWS_DROPPED_PER_ENTRY_MAX: u64 = 2 * DEPENDENCIES_MAX;
+/// Finished jobs, and waits for them, that one entry may forget. More jobs than
+/// one entry can finish, so that the bound on finished jobs holds.
 const PURGED_PER_ENTRY_MAX: u64 = 4_096;
 
 impl QueueManager {
@@ -23,7 +23,9 @@ impl QueueManager {
     pub(super) fn finish(&mut self, id: JobId, state: JobState, ended: Option<Ended>) -> Job {
         let job = self.jobs.remove(id, &mut self.timers);
         self.places.clear_slot(job.place, id);
-        if self.edges.of(id).next().is_some() {
+        let is_superseded = matches!(state, JobState::Superseded { .. });
+        let has_waits = !is_superseded && self.waits.first_of(id).is_some();
+        if has_waits || self.edges.of(id).next().is_some() {
             self.edges.dropped.insert(id, ());
         }
         if let Some(ended) = ended {
@@ -91,7 +93,7 @@ impl QueueManager {
     }
 
     /// Does what earlier ends left to do, up to the bounds; says how many
-    /// dependents it told.
+    /// dependents it told, and jobs it ended that nobody wants any more.
     pub(super) fn settle(&mut self) -> u32 {
         let mut told: u32 = 0;
         while u64::from(told) < CASCADE_PER_ENTRY_MAX {
@@ -110,9 +112,9 @@ impl QueueManager {
                 }
             }
         }
-        self.drop_edges();
+        let ended = self.drop_rows();
         self.purge();
-        told
+        told + ended
     }
 
     /// Tells one dependent that what it waited for ended.
@@ -142,33 +144,47 @@ impl QueueManager {
         }
     }
 
-    fn drop_edges(&mut self) {
-        let mut left = EDGES_DROPPED_PER_ENTRY_MAX;
-        while left > 0 {
+    /// Drops the edges of finished jobs, and the waits of those that none took the
+    /// place of. A job that is wanted by nobody without such an edge ends; says
+    /// how many did.
+    fn drop_rows(&mut self) -> u32 {
+        let mut left = ROWS_DROPPED_PER_ENTRY_MAX;
+        let mut ended: u32 = 0;
+        while left > 0 && u64::from(ended) < CASCADE_PER_ENTRY_MAX {
             let Some((id, ())) = self.edges.dropped.first() else {
-                return;
+                break;
             };
             let id = *id;
+            left -= 1;
             let next = self.edges.of(id).next();
-            match next {
-                Some((key, _)) => {
-                    let edge = self.edges.remove(key);
-                    self.places.release(edge.place);
-                    left -= 1;
+            if let Some((key, _)) = next {
+                let edge = self.edges.remove(key);
+                if let Some(line) = edge.line {
+                    ended += u32::from(self.end_if_unwanted(edge.place, line));
                 }
-                None => {
-                    self.edges.dropped.remove(&id);
-                }
+                self.places.release(edge.place);
+                continue;
+            }
+            let finished = self.finished.get(id).map(|finished| &finished.state);
+            let is_superseded = matches!(finished, Some(JobState::Superseded { .. }));
+            if is_superseded || !self.move_wait_on(id) {
+                self.edges.dropped.remove(&id);
             }
         }
+        ended
     }
 
     fn purge(&mut self) {
+        let count_max = self.rules.jobs_finished_max;
         for _ in 0..PURGED_PER_ENTRY_MAX {
-            let Some(job) = self.finished.purge_one(self.rules.jobs_finished_max) else {
+            let Some(id) = self.finished.surplus(count_max) else {
                 return;
             };
-            self.places.release(job.place);
+            // Its waits go on to the newer input first.
+            if !self.move_wait_on(id) {
+                let job = self.finished.remove(id);
+                self.places.release(job.place);
+            }
         }
     }
 }

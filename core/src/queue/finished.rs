@@ -52,21 +52,18 @@ impl FinishedJobs {
         assert!(old.is_none(), "{id} ended twice, first as {old:?}");
     }
 
-    /// Takes a job back, for a replica that breaks the rules on purpose.
-    #[cfg(feature = "planted-bugs")]
-    pub(super) fn take(&mut self, id: JobId) -> Option<FinishedJob> {
-        let job = self.rows.remove(&id)?;
-        self.by_number.remove(&job.number);
-        Some(job)
+    /// The job that ended first, if there are more than `count_max`.
+    pub(super) fn surplus(&self, count_max: u64) -> Option<JobId> {
+        let (_, id) = self.by_number.first_key_value()?;
+        (self.rows.len() > count_max).then_some(*id)
     }
 
-    /// Forgets the job that ended first, if there are more than `count_max`.
-    pub(super) fn purge_one(&mut self, count_max: u64) -> Option<FinishedJob> {
-        if self.rows.len() <= count_max {
-            return None;
-        }
-        let (_, id) = self.by_number.pop_first()?;
-        self.rows.remove(&id)
+    /// Forgets a job.
+    pub(super) fn remove(&mut self, id: JobId) -> FinishedJob {
+        let job = self.rows.remove(&id);
+        let job = job.unwrap_or_else(|| panic!("{id} is to be forgotten and is not there"));
+        self.by_number.remove(&job.number);
+        job
     }
 
     pub(super) fn after(&self, after: FinishNumber) -> impl Iterator<Item = (JobId, &FinishedJob)> {

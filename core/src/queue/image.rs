@@ -17,10 +17,12 @@ use crate::job::WorkerSpec;
 use super::contexts::{Context, PlaceId, Places};
 use super::dependencies::{Edge, EdgeKey, Edges, Ended};
 use super::finished::{FinishedJob, FinishedJobs};
+use super::frozen::write;
 use super::jobs::{Job, Jobs, Phase};
 use super::sessions::{Reply, Session, Sessions};
 use super::table::Table;
 use super::timers::Timer;
+use super::waits::Waits;
 use super::{Head, QueueManager, tag};
 
 /// The layout of a state at the founding level, which every program reads.
@@ -36,6 +38,12 @@ pub(super) fn beginning(level: FeatureLevel) -> Vec<u8> {
     let mut bytes = LEVELS_LAYOUT.to_le_bytes().to_vec();
     bytes.extend_from_slice(&level.0.to_le_bytes());
     bytes
+}
+
+/// Has an image of a state at a level the waits, behind everything else? Before
+/// the level that they came with there are none, and an older program reads it.
+pub(super) fn holds_waits(level: FeatureLevel) -> bool {
+    level >= FeatureLevel::JOBS_CANCELLED
 }
 
 /// Why bytes are not a state.
@@ -77,7 +85,6 @@ struct ImageRef<'a> {
     sessions: &'a BTreeMap<SessionId, Session>,
     replies: &'a BTreeMap<(SessionId, Sequence), Reply>,
     workers: &'a BTreeMap<WorkerId, WorkerSpec>,
-    hash: StateHash,
 }
 
 #[derive(Deserialize)]
@@ -94,7 +101,8 @@ struct Image {
     sessions: BTreeMap<SessionId, Session>,
     replies: BTreeMap<(SessionId, Sequence), Reply>,
     workers: BTreeMap<WorkerId, WorkerSpec>,
-    hash: StateHash,
+    #[serde(skip)]
+    waits: BTreeMap<(JobId, SessionId), u32>,
 }
 
 impl QueueManager {
@@ -115,9 +123,14 @@ impl QueueManager {
             sessions: self.sessions.sessions.rows(),
             replies: self.sessions.replies.rows(),
             workers: self.workers.rows(),
-            hash: self.state_hash(),
         };
-        postcard::to_extend(&image, beginning(self.level)).expect("our own types serialise")
+        let mut bytes = beginning(self.level);
+        write(&mut bytes, &image);
+        if holds_waits(self.level) {
+            write(&mut bytes, self.waits.rows.rows());
+        }
+        write(&mut bytes, &self.state_hash());
+        bytes
     }
 
     /// The state of an image.
@@ -146,12 +159,16 @@ impl QueueManager {
             }
             found => return Err(DecodeError::Version { found }),
         };
-        let (image, rest) = postcard::take_from_bytes::<Image>(bytes)
-            .map_err(|error| malformed(&error.to_string()))?;
+        let undecodable = |error: postcard::Error| malformed(&error.to_string());
+        let (mut image, mut bytes) =
+            postcard::take_from_bytes::<Image>(bytes).map_err(undecodable)?;
+        if holds_waits(level) {
+            (image.waits, bytes) = postcard::take_from_bytes(bytes).map_err(undecodable)?;
+        }
+        let (hash, rest) = postcard::take_from_bytes::<StateHash>(bytes).map_err(undecodable)?;
         if !rest.is_empty() {
             return Err(malformed("bytes follow its end"));
         }
-        let hash = image.hash;
         let queue = image
             .build(level)
             .map_err(|reason| DecodeError::Inconsistent { reason })?;
@@ -190,6 +207,7 @@ impl Image {
             replies: Table::from_rows(tag::REPLIES, self.replies),
         };
         queue.workers = Table::from_rows(tag::WORKERS, self.workers);
+        queue.waits = Waits::new(Table::from_rows(tag::WAITS, self.waits));
         queue.jobs = Jobs::new(tag::JOBS);
         for (id, mut job) in self.jobs {
             // Equal origins are one again.

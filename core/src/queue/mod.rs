@@ -7,14 +7,16 @@
 //!
 //! How to read it: `jobs` (what is not finished, with its indexes), `contexts`
 //! (what is known of an address), `dependencies` (edges), `admission` (what a
-//! `Submit` does), `attempts` (claims and what becomes of them), `endings` (how
-//! an end spreads), `sessions`, `audit`, `image` and `parts` (the state as
-//! bytes), `consistency`.
+//! `Submit` does), `attempts` (claims and what becomes of them), `cancel` (jobs
+//! that are taken back), `endings` (how an end spreads), `sessions`, `waits` (which
+//! session waits for what), `audit`, `image` and `parts` (the state as bytes),
+//! `consistency`.
 
 mod admission;
 mod attempts;
 mod audit;
 mod cache;
+mod cancel;
 mod consistency;
 mod contexts;
 mod dependencies;
@@ -32,6 +34,7 @@ mod sessions;
 mod table;
 mod timers;
 mod waiters;
+mod waits;
 
 #[cfg(test)]
 mod model;
@@ -64,6 +67,7 @@ pub use self::reads::{BodyCursor, Unfinished};
 use self::sessions::{Seen, Sessions};
 use self::table::{Table, hash_of};
 use self::timers::{Timer, Timers};
+use self::waits::Waits;
 
 /// Names each table in the state hash.
 mod tag {
@@ -79,6 +83,7 @@ mod tag {
     pub(super) const REPLIES: u64 = 9;
     pub(super) const WORKERS: u64 = 10;
     pub(super) const LEVEL: u64 = 11;
+    pub(super) const WAITS: u64 = 12;
 }
 
 /// What came of an entry.
@@ -91,6 +96,8 @@ pub struct Applied {
     /// The body of an accepted result with its digest: the state keeps only
     /// the digest.
     pub publication: Option<(Digest, Bytes)>,
+    /// Workers that ran a job which was cancelled: they are to stop.
+    pub stopped: Vec<WorkerId>,
 }
 
 /// The single values of the state.
@@ -134,8 +141,11 @@ pub struct QueueManager {
     places: Places,
     edges: Edges,
     sessions: Sessions,
+    waits: Waits,
     workers: Table<WorkerId, WorkerSpec>,
     timers: Timers,
+    /// Workers that are to stop by the entry that is being applied.
+    stopped: Vec<WorkerId>,
     /// An image that is being taken. No part of the replicated state.
     imaging: Option<Imaging>,
     #[cfg(feature = "planted-bugs")]
@@ -171,8 +181,10 @@ impl QueueManager {
                 sessions: Table::new(tag::SESSIONS),
                 replies: Table::new(tag::REPLIES),
             },
+            waits: Waits::new(Table::new(tag::WAITS)),
             workers: Table::new(tag::WORKERS),
             timers: Timers::default(),
+            stopped: Vec::new(),
             imaging: None,
             #[cfg(feature = "planted-bugs")]
             planted: None,
@@ -200,6 +212,7 @@ impl QueueManager {
             outcome,
             audit,
             publication,
+            stopped: std::mem::take(&mut self.stopped),
         }
     }
 
@@ -238,6 +251,8 @@ impl QueueManager {
             self.sessions.sessions.hash(),
             self.sessions.replies.hash(),
             self.workers.hash(),
+            // Empty, and so without weight, until the level that it came with.
+            self.waits.rows.hash(),
         ];
         let head = hash_of(tag::HEAD, &(&self.rules, &self.head));
         // Programs that know no levels compute the hash of the first one without it.
@@ -333,6 +348,12 @@ impl QueueManager {
         entry: &Entry,
     ) -> (Outcome, Option<(Digest, Bytes)>) {
         let mut publication = None;
+        let (needed, current) = (entry.command.level(), self.level);
+        if needed > current {
+            let rejection = Rejection::LevelTooLow { needed, current };
+            return (Outcome::Rejected(rejection), None);
+        }
+        let session = entry.request.map(|request| request.session);
         let done = match &entry.command {
             // A take-over stands for the term of its entry and for no other.
             Command::TakeOver { term: named, .. } if *named != term => Err(Rejection::OldTerm {
@@ -350,9 +371,9 @@ impl QueueManager {
                     .open(id, self.head.now, ttl_ms, &mut self.timers)
                     .map(|()| Outcome::SessionOpened(id))
             }
-            Command::Submit { items } => {
-                self.submit(items, &entry.principal).map(Outcome::Submitted)
-            }
+            Command::Submit { items } => self
+                .submit(items, &entry.principal, session)
+                .map(Outcome::Submitted),
             Command::Register { worker } => self.register(worker).map(|()| Outcome::Registered),
             Command::Claim { claims } => self.claim(index, claims).map(Outcome::Claimed),
             Command::Complete {
@@ -381,6 +402,8 @@ impl QueueManager {
             }
             Command::Tick => Ok(Outcome::Ticked { count: self.tick() }),
             Command::RaiseLevel { to } => self.raise_level(*to).map(|()| Outcome::LevelRaised),
+            Command::Leave { jobs } => self.leave(jobs, session).map(Outcome::Cancelled),
+            Command::Cancel { jobs } => self.cancel(jobs).map(Outcome::Cancelled),
         };
         match done {
             Ok(Outcome::Ticked { count }) => {

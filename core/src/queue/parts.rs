@@ -6,7 +6,7 @@ use crate::digest::StateHash;
 
 use super::QueueManager;
 use super::frozen::write;
-use super::image::beginning;
+use super::image::{beginning, holds_waits};
 use super::table::Imaged;
 
 /// An image under way.
@@ -16,6 +16,8 @@ pub(super) struct Imaging {
     head: Vec<u8>,
     /// Which table is next.
     table: usize,
+    /// Are the waits in it? The level may rise while it is under way.
+    holds_waits: bool,
     /// The state's hash when the image was begun.
     hash: StateHash,
 }
@@ -45,7 +47,8 @@ impl QueueManager {
         write(&mut head, &self.head);
         #[cfg(feature = "planted-bugs")]
         let forgets = self.is_planted(crate::planted::Bug::ImageSeesLaterChange);
-        for table in self.tables() {
+        let holds_waits = holds_waits(self.level);
+        for table in self.tables(holds_waits) {
             table.freeze();
             #[cfg(feature = "planted-bugs")]
             table.forget_changes(forgets);
@@ -53,6 +56,7 @@ impl QueueManager {
         self.imaging = Some(Imaging {
             head,
             table: 0,
+            holds_waits,
             hash,
         });
         hash
@@ -74,7 +78,7 @@ impl QueueManager {
         let mut imaging = imaging.expect("a part is asked for after an image was begun");
         let mut bytes = std::mem::take(&mut imaging.head);
         let mut budget = budget_bytes.max(1);
-        let mut tables = self.tables();
+        let mut tables = self.tables(imaging.holds_waits);
         let mut last = true;
         while let Some(table) = tables.get_mut(imaging.table) {
             last = table.give_out(&mut bytes, &mut budget);
@@ -98,16 +102,16 @@ impl QueueManager {
 
     /// Nobody needs the image under way any more, if there is one.
     pub fn give_up_image(&mut self) {
-        if self.imaging.take().is_some() {
-            for table in self.tables() {
+        if let Some(imaging) = self.imaging.take() {
+            for table in self.tables(imaging.holds_waits) {
                 table.thaw();
             }
         }
     }
 
     /// The tables in the order in which an image holds them.
-    fn tables(&mut self) -> [&mut dyn Imaged; 10] {
-        [
+    fn tables(&mut self, holds_waits: bool) -> Vec<&mut dyn Imaged> {
+        let mut tables: Vec<&mut dyn Imaged> = vec![
             &mut self.jobs.rows,
             &mut self.finished.rows,
             &mut self.places.addresses,
@@ -118,6 +122,10 @@ impl QueueManager {
             &mut self.sessions.sessions,
             &mut self.sessions.replies,
             &mut self.workers,
-        ]
+        ];
+        if holds_waits {
+            tables.push(&mut self.waits.rows);
+        }
+        tables
     }
 }

@@ -30,7 +30,7 @@ impl Walk {
     }
 }
 
-/// What a superseded job leaves to its successor.
+/// What a job leaves to its successor.
 #[derive(Debug)]
 pub(super) struct Legacy {
     lines: Vec<JobId>,
@@ -39,6 +39,19 @@ pub(super) struct Legacy {
 }
 
 impl Legacy {
+    /// Without those who wait for the job itself: they are told how it ended. Its
+    /// urgency goes on with its dependents, if it has any.
+    pub(super) fn without_waiters(self, has_dependents: bool) -> Legacy {
+        Legacy {
+            waiters: 0,
+            class: match has_dependents {
+                true => self.class,
+                false => Class::Idle,
+            },
+            ..self
+        }
+    }
+
     /// Gives everything to a job that nobody waits for yet: the first line
     /// becomes its own.
     pub(super) fn pass_to(self, id: JobId, successor: &mut Job) {
@@ -68,7 +81,12 @@ impl QueueManager {
 
     /// Ends a job for the sake of a newer one.
     pub(super) fn supersede(&mut self, old: JobId, by: JobId) -> Legacy {
-        let job = self.finish(old, JobState::Superseded { by }, None);
+        self.retire(old, JobState::Superseded { by })
+    }
+
+    /// Ends a job whose lines another one takes over.
+    pub(super) fn retire(&mut self, old: JobId, state: JobState) -> Legacy {
+        let job = self.finish(old, state, None);
         let lines = job.lines().filter(|line| self.edges.has_waiting(*line));
         Legacy {
             lines: lines.collect(),
@@ -77,7 +95,7 @@ impl QueueManager {
         }
     }
 
-    /// Gives a superseded job's legacy to a job that is there already.
+    /// Gives a job's legacy to a job that is there already.
     pub(super) fn inherit(&mut self, id: JobId, legacy: Legacy, walk: &mut Walk) {
         let class = legacy.class;
         self.jobs.change(id, &mut self.timers, |job| {

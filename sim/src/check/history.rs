@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use precentor_core::command::{Admission, Command, Outcome, Rejection};
+use precentor_core::command::{Admission, Cancellation, Command, Outcome, Rejection};
 use precentor_core::event::Event;
-use precentor_core::ids::{JobId, LogIndex, RequestId, Ticket, Token};
+use precentor_core::ids::{JobId, LogIndex, RequestId, SessionId, Ticket, Token};
 use precentor_core::job::WorkerSpec;
 use precentor_core::request::{Reply, Request, Work};
 
@@ -27,9 +27,37 @@ pub struct History {
     registered: Vec<(LogIndex, WorkerSpec)>,
     /// Claims of each job, in order; whether apply granted them is not known here.
     claims: BTreeMap<JobId, Vec<Token>>,
+    /// What sessions were told since that was asked last.
+    told: Vec<Told>,
+}
+
+/// A session was told which jobs answer for what it asked.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub(super) session: SessionId,
+    /// Where its request stands first.
+    pub(super) at: LogIndex,
+    pub(super) jobs: Vec<JobId>,
 }
 
 impl History {
+    /// What sessions were told since that was asked last.
+    pub(super) fn take_told(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.told)
+    }
+
+    fn note_told(&mut self, request: RequestId, outcome: &Outcome) {
+        let (Outcome::Submitted(items), Some((at, None))) = (outcome, self.requests.get(&request))
+        else {
+            return;
+        };
+        self.told.push(Told {
+            session: request.session,
+            at: *at,
+            jobs: items.iter().map(|item| item.job).collect(),
+        });
+    }
+
     pub(super) fn on_event(&mut self, event: &Event) {
         if let Event::Client {
             ticket,
@@ -162,6 +190,12 @@ impl History {
                     }
                 }
             }
+            Outcome::Cancelled(results) => results.iter().for_each(|result| match result {
+                Cancellation::Left => marks.hit(Mark::LeftToOthers),
+                Cancellation::Ended { stops: Some(_) } => marks.hit(Mark::RunCancelled),
+                Cancellation::NotWaitedFor => marks.hit(Mark::LeftBefore),
+                _ => {}
+            }),
             Outcome::Rejected(Rejection::Cycle { .. }) => marks.hit(Mark::CycleRejected),
             Outcome::Rejected(Rejection::QueueFull { .. }) => marks.hit(Mark::QueueFull),
             Outcome::Rejected(Rejection::Stale { .. }) => marks.hit(Mark::StaleRefused),
@@ -174,6 +208,7 @@ impl History {
         let Some(request) = entry.request else {
             return Ok(());
         };
+        self.note_told(request, outcome);
         let Some((first, answered)) = self.requests.get_mut(&request) else {
             return Ok(());
         };
@@ -232,6 +267,7 @@ impl History {
         logs: &Logs,
         marks: &mut Marks,
     ) -> Verdict {
+        self.note_told(request, outcome);
         let found = self.requests.get_mut(&request);
         let found = found.filter(|(first, _)| *first <= index && index <= logs.committed());
         let Some((first, answered)) = found else {

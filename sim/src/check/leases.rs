@@ -134,7 +134,9 @@ impl Leases {
             | Command::Fail { .. }
             | Command::Release { .. }
             | Command::Tick
-            | Command::RaiseLevel { .. } => Ok(()),
+            | Command::RaiseLevel { .. }
+            | Command::Leave { .. }
+            | Command::Cancel { .. } => Ok(()),
         }
     }
 

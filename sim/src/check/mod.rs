@@ -14,6 +14,7 @@ pub mod reads;
 pub mod recovery;
 pub mod snapshots;
 pub mod topology;
+pub mod wanted;
 
 use std::fmt;
 
@@ -66,6 +67,8 @@ pub enum Checker {
     WaitBound,
     /// Within a queue, what was accepted first goes first.
     OrderInQueue,
+    /// No job is taken from those who wait for it, and none is done for nobody.
+    WantedJobs,
     /// Workers hold no more than their slots.
     Slots,
     /// Replicas keep one chain of audit records.
@@ -181,6 +184,7 @@ pub struct Checks {
     pub members: members::Members,
     order: order::Order,
     snapshots: snapshots::Snapshots,
+    wanted: wanted::Wanted,
     reads: reads::Reads,
     /// What an operator's last resort does, and says.
     pub recovery: recovery::Recovery,
@@ -201,6 +205,7 @@ impl Checks {
             members: members::Members::new(count, founders),
             order: order::Order::new(count),
             snapshots: snapshots::Snapshots::new(count),
+            wanted: wanted::Wanted::default(),
             reads: reads::Reads::new(count),
             recovery: recovery::Recovery::new(count, knobs),
             levels: levels::Levels::new(count),
@@ -276,6 +281,7 @@ impl Checks {
             self.leases
                 .on_committed(LogIndex(index), &self.logs, marks)?;
             self.history.on_committed(LogIndex(index), &self.logs);
+            self.wanted.on_committed(LogIndex(index), &self.logs);
             self.members
                 .on_committed(LogIndex(index), &self.logs, marks);
             self.levels
@@ -283,6 +289,7 @@ impl Checks {
         }
         self.members.on_turn(moment.place, view, marks)?;
         self.queue.on_turn(moment.place, view, &self.logs, marks)?;
+        self.wanted.on_turn(view, &self.queue)?;
         self.reads.on_turn(moment, view);
         self.levels.on_turn(moment.place, view)?;
         for action in actions {
@@ -296,6 +303,9 @@ impl Checks {
                 Action::Answer { ticket, reply } => {
                     self.history
                         .on_answer(*ticket, reply, &self.logs, &self.queue, marks)?;
+                    for told in self.history.take_told() {
+                        self.wanted.on_told(&told)?;
+                    }
                     self.members.on_answer(moment.place, *ticket, reply)?;
                     let committed = self.logs.committed();
                     self.reads
@@ -325,7 +335,7 @@ impl Checks {
         }
         self.snapshots.on_turn(actions)?;
         self.snapshots
-            .on_installed(moment.place, view, &disks[moment.place])?;
+            .on_installed(moment.place, view, actions, &disks[moment.place])?;
         Ok(())
     }
 }

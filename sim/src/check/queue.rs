@@ -44,6 +44,11 @@ impl Queue {
         self.granted.contains(&token)
     }
 
+    /// The jobs that ended, in order.
+    pub(super) fn feed(&self) -> &[Finished] {
+        &self.finished
+    }
+
     /// The state's hash at an index, as far as a replica was seen there.
     pub(super) fn hash_at(&self, index: LogIndex) -> Option<StateHash> {
         self.hashes.get(&index).copied()
@@ -165,7 +170,9 @@ impl Queue {
                 | Command::OpenSession
                 | Command::Register { .. }
                 | Command::Tick
-                | Command::RaiseLevel { .. } => {}
+                | Command::RaiseLevel { .. }
+                | Command::Leave { .. }
+                | Command::Cancel { .. } => {}
             }
         }
         if claimed {
@@ -315,8 +322,8 @@ fn mark_end(state: &JobState, marks: &mut Marks) {
         JobState::Dead(DeadReason::Crashes { .. }) => marks.hit(Mark::DeadCrashes),
         JobState::DependencyFailed { .. } => marks.hit(Mark::DependencyFailed),
         JobState::Superseded { .. } => marks.hit(Mark::Superseded),
-        JobState::Cancelled
-        | JobState::Waiting { .. }
+        JobState::Cancelled => marks.hit(Mark::JobCancelled),
+        JobState::Waiting { .. }
         | JobState::Delayed { .. }
         | JobState::Ready
         | JobState::Running(_)

@@ -3,6 +3,7 @@
 //! one would show only at a restart, when the log that it replaces is gone.
 
 use precentor_core::action::Action;
+use precentor_core::digest::Digest;
 use precentor_core::event::Event;
 use precentor_core::queue::QueueManager;
 use precentor_core::snapshot::{SnapshotMeta, SnapshotPart};
@@ -41,8 +42,15 @@ impl Snapshots {
     }
 
     /// A node that stands on a leader's snapshot has all that it speaks of, and
-    /// knows that it does: it offers what its disk holds.
-    pub(super) fn on_installed(&mut self, place: Place, view: &View<'_>, disk: &Disk) -> Verdict {
+    /// knows that it does: it offers what its disk holds. What the state speaks of
+    /// since, for the log was faster, the same turn may put there.
+    pub(super) fn on_installed(
+        &mut self,
+        place: Place,
+        view: &View<'_>,
+        actions: &[Action],
+        disk: &Disk,
+    ) -> Verdict {
         if !std::mem::take(&mut self.0[place].installed) {
             return Ok(());
         }
@@ -54,7 +62,8 @@ impl Snapshots {
         let mut after = None;
         loop {
             let (digests, next) = view.queue().bodies_after(after, 1_000);
-            let lacking = disk.shelf.lacking(digests);
+            let mut lacking = disk.shelf.lacking(digests);
+            lacking.retain(|lacking| !actions.iter().any(|action| puts(action, *lacking)));
             ensure(lacking.is_empty(), Checker::SnapshotIsState, || {
                 format!(
                     "{} stands on a snapshot and lacks {} bodies, {:?} among them",
@@ -121,4 +130,8 @@ impl Snapshots {
             || format!("a snapshot of {meta:?} holds {held:?}; the replicas have {known:?} there"),
         )
     }
+}
+
+fn puts(action: &Action, body: Digest) -> bool {
+    matches!(action, Action::PutBlob { digest, .. } if *digest == body)
 }

@@ -119,7 +119,16 @@ pub(super) fn clients(roll: &mut Roll) -> ClientOptions {
         bulks_max: 0,
         read_ppm: *roll.pick(&[0, 200_000, 600_000, 1_000_000]),
         last_reads: false,
+        leave_ppm: 0,
+        cancel_ppm: 0,
     }
+}
+
+/// In half of the worlds clients take requests back, and in some of them they end
+/// jobs for all.
+pub(super) fn taking_back(roll: &mut Roll, clients: &mut ClientOptions) {
+    clients.leave_ppm = some(roll, 500_000, 20_000, 400_000);
+    clients.cancel_ppm = some(roll, 300_000, 5_000, 50_000);
 }
 
 /// In half of the worlds several tenants ask, in most of these for more than the

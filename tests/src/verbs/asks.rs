@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use precentor_core::bytes::Bytes;
 use precentor_core::command::Command;
 use precentor_core::digest::Digest;
-use precentor_core::ids::{FinishNumber, RequestId, Sequence, SessionId, WorkerIncarnation};
+use precentor_core::ids::{FinishNumber, JobId, RequestId, Sequence, SessionId, WorkerIncarnation};
 use precentor_core::job::WorkerSpec;
 use precentor_core::request::{Consistency, Poll, Query, Request};
 
@@ -26,17 +26,18 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
     let request = match verb {
         "open" => propose(None, Sequence(0), Command::OpenSession),
         "submit" => {
-            let session = world
-                .session
-                .context("no session is open: `open` one first")?;
-            let sequence = Sequence(words.number("q")?);
-            let acknowledged = match words.has("ack") {
-                true => Sequence(words.number("q")?),
-                false => Sequence(0),
-            };
-            let request = RequestId { session, sequence };
+            let (request, acknowledged) = named(world, &mut words)?;
             let items = items(&words.rest())?;
             propose(Some(request), acknowledged, Command::Submit { items })
+        }
+        "leave" => {
+            let (request, acknowledged) = named(world, &mut words)?;
+            let jobs = jobs(&mut words)?;
+            propose(Some(request), acknowledged, Command::Leave { jobs })
+        }
+        "cancel" => {
+            let jobs = jobs(&mut words)?;
+            propose(None, Sequence(0), Command::Cancel { jobs })
         }
         "register" => propose(None, Sequence(0), register(&mut words)?),
         "poll" => {
@@ -87,9 +88,13 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
             let (job, token) = (words.job()?, words.token()?);
             propose(None, Sequence(0), Command::Release { job, token })
         }
-        // What only a leader may propose.
+        // What no client may propose, or not so.
         "propose" => match words.need("a command")? {
             "tick" => propose(None, Sequence(0), Command::Tick),
+            "leave" => {
+                let jobs = jobs(&mut words)?;
+                propose(None, Sequence(0), Command::Leave { jobs })
+            }
             other => bail!("{other:?} cannot be proposed"),
         },
         "ask" => match words.need("a question")? {
@@ -131,6 +136,28 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
     };
     words.end()?;
     world.ask(node, asked, request)
+}
+
+/// `q2 [ack q1]`: a request of the open session, and what of it is acknowledged.
+fn named(world: &World, words: &mut Words<'_>) -> Result<(RequestId, Sequence)> {
+    let session = world
+        .session
+        .context("no session is open: `open` one first")?;
+    let sequence = Sequence(words.number("q")?);
+    let acknowledged = match words.has("ack") {
+        true => Sequence(words.number("q")?),
+        false => Sequence(0),
+    };
+    Ok((RequestId { session, sequence }, acknowledged))
+}
+
+/// Jobs to the end of the line.
+fn jobs(words: &mut Words<'_>) -> Result<Vec<JobId>> {
+    let mut jobs = Vec::new();
+    while words.clone().take().is_some() {
+        jobs.push(words.job()?);
+    }
+    Ok(jobs)
 }
 
 fn stale(query: Query) -> Request {

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use crate::bytes::Bytes;
+use crate::feature::FeatureLevel;
 
 use super::super::QueueManager;
 use super::super::tests::{World, address, entry, needs, rules, spec, worker};
@@ -14,7 +15,7 @@ type Item = (usize, u8, Class, Vec<(usize, bool)>, u64);
 /// A random step. Numbers are reduced to what exists.
 #[derive(Clone, Debug)]
 enum Step {
-    Submit(Vec<Item>),
+    Submit(Vec<Item>, usize),
     Claim(usize, u64),
     ClaimFirst(u64),
     Complete(usize, usize),
@@ -23,7 +24,12 @@ enum Step {
     Expire(usize, usize),
     Register(u64, u64),
     Wait(u64),
+    Leave(Vec<usize>, usize),
+    Cancel(Vec<usize>),
 }
+
+/// The sessions that submit and leave, in the order of their entries.
+const SESSIONS: [u64; 3] = [3, 4, 5];
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let class = prop::sample::select(Class::ALL.to_vec());
@@ -38,7 +44,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         FailureClass::Drained,
     ]);
     let step = prop_oneof![
-        6 => prop::collection::vec(item, 1..4).prop_map(Step::Submit),
+        6 => (prop::collection::vec(item, 1..4), 0..3usize)
+            .prop_map(|(items, session)| Step::Submit(items, session)),
         1 => (any::<usize>(), 1..4u64).prop_map(|(job, worker)| Step::Claim(job, worker)),
         5 => (1..4u64).prop_map(Step::ClaimFirst),
         4 => (any::<usize>(), 0..4usize).prop_map(|(job, token)| Step::Complete(job, token)),
@@ -47,6 +54,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (any::<usize>(), 0..3usize).prop_map(|(job, token)| Step::Expire(job, token)),
         1 => (1..4u64, 1..4u64).prop_map(|(worker, life)| Step::Register(worker, life)),
         2 => (0..3_000u64).prop_map(Step::Wait),
+        3 => (prop::collection::vec(any::<usize>(), 1..4), 0..3usize)
+            .prop_map(|(jobs, session)| Step::Leave(jobs, session)),
+        1 => prop::collection::vec(any::<usize>(), 1..3).prop_map(Step::Cancel),
     ];
     prop::collection::vec(step, 1..60)
 }
@@ -56,6 +66,8 @@ struct Pair {
     world: World,
     model: Model,
     tokens: Vec<(u64, Token)>,
+    /// The sequence of the last request of all sessions together.
+    sequence: u64,
 }
 
 impl Pair {
@@ -64,10 +76,46 @@ impl Pair {
             world: World::new(),
             model: Model::default(),
             tokens: Vec::new(),
+            sequence: 0,
         };
         pair.model.incarnations.insert(1, 1);
         pair.world.apply(worker(1, 1, 2));
+        // The world's first entry registered a worker, and the one above is its second.
+        for session in SESSIONS {
+            let opened = pair.world.apply(Command::OpenSession);
+            assert_eq!(opened, Outcome::SessionOpened(SessionId(session)));
+        }
+        let to = FeatureLevel::LATEST;
+        assert_eq!(
+            pair.world.apply(Command::RaiseLevel { to }),
+            Outcome::LevelRaised
+        );
         pair
+    }
+
+    /// A request of a session, which has the replies to all before.
+    fn ask(&mut self, session: usize, command: Command) -> Outcome {
+        self.sequence += 1;
+        let sequence = self.sequence;
+        self.world
+            .ask(SESSIONS[session], sequence, sequence, command)
+    }
+
+    /// Jobs of the model by number, and one that never was now and then.
+    fn named(&self, numbers: &[usize]) -> Vec<JobId> {
+        let ids = 1..=self.model.accepted + 1;
+        let count = self.model.accepted as usize + 1;
+        let id = |number: &usize| ids.clone().nth(number % count).unwrap();
+        numbers.iter().map(|number| JobId(id(number))).collect()
+    }
+
+    /// A worker is lost, with the job that it held.
+    fn lose(&mut self, job: u64) {
+        let at = match self.world.state(JobId(job)) {
+            JobState::Delayed { until } => Some(until),
+            _ => None,
+        };
+        self.model.end_attempt(job, FailureClass::WorkerLost, at);
     }
 
     /// A job that ran, or none if none ever did; the latest ones first.
@@ -83,7 +131,7 @@ impl Pair {
 
     fn take(&mut self, step: Step) {
         match step {
-            Step::Submit(items) => {
+            Step::Submit(items, session) => {
                 let items: Vec<(JobSpec, usize, u8)> = items
                     .into_iter()
                     .map(|(name, input, class, edges, delay_ms)| {
@@ -102,8 +150,8 @@ impl Pair {
                     })
                     .collect();
                 let specs = items.iter().map(|item| item.0.clone()).collect();
-                let outcome = self.world.apply(Command::Submit { items: specs });
-                match self.model.submit(&items) {
+                let outcome = self.ask(session, Command::Submit { items: specs });
+                match self.model.submit(&items, SESSIONS[session]) {
                     Ok(answers) => assert_eq!(outcome, Outcome::Submitted(answers)),
                     Err(()) => assert!(
                         matches!(
@@ -196,7 +244,7 @@ impl Pair {
                     }
                 );
                 if held {
-                    self.model.end_attempt(id, FailureClass::WorkerLost, None);
+                    self.lose(id);
                 }
             }
             Step::Register(id, life) => {
@@ -212,7 +260,7 @@ impl Pair {
                         tasks.map(|(id, task)| (task.token.unwrap(), *id)).collect();
                     lost.sort();
                     for (_, job) in lost {
-                        self.model.end_attempt(job, FailureClass::WorkerLost, None);
+                        self.lose(job);
                     }
                 }
             }
@@ -222,7 +270,22 @@ impl Pair {
                 self.world.apply(Command::Tick);
                 self.model.tick();
             }
+            Step::Leave(numbers, session) => {
+                let jobs = self.named(&numbers);
+                let outcome = self.ask(session, Command::Leave { jobs: jobs.clone() });
+                let left = jobs
+                    .iter()
+                    .map(|job| self.model.leave(job.0, SESSIONS[session]));
+                assert_eq!(outcome, Outcome::Cancelled(left.collect()), "{jobs:?}");
+            }
+            Step::Cancel(numbers) => {
+                let jobs = self.named(&numbers);
+                let outcome = self.world.apply(Command::Cancel { jobs: jobs.clone() });
+                let ended = jobs.iter().map(|job| self.model.cancel(job.0));
+                assert_eq!(outcome, Outcome::Cancelled(ended.collect()), "{jobs:?}");
+            }
         }
+        self.model.settle();
     }
 
     fn claim(&mut self, id: u64, by: u64) {

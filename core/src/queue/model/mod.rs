@@ -63,8 +63,10 @@ struct Model {
     incarnations: BTreeMap<u64, u64>,
     accepted: u64,
     now: u64,
-    /// Ends that dependents learn of when the whole batch is admitted.
+    /// Ends that dependents learn of when the whole command is done.
     untold: Vec<(u64, Result<(), u64>)>,
+    /// How often which session was told which job and has not left it.
+    waits: BTreeMap<(u64, u64), u32>,
 }
 
 impl Model {
@@ -141,6 +143,12 @@ impl Model {
         }
     }
 
+    fn tell_all(&mut self) {
+        for (ended, result) in std::mem::take(&mut self.untold) {
+            self.tell(ended, result);
+        }
+    }
+
     fn tell(&mut self, ended: u64, result: Result<(), u64>) {
         let ids: Vec<u64> = self.tasks.keys().copied().collect();
         for id in ids {
@@ -198,7 +206,11 @@ impl Model {
         }
     }
 
-    fn submit(&mut self, items: &[(JobSpec, usize, u8)]) -> Result<Vec<Submitted>, ()> {
+    fn submit(
+        &mut self,
+        items: &[(JobSpec, usize, u8)],
+        session: u64,
+    ) -> Result<Vec<Submitted>, ()> {
         let names: BTreeSet<usize> = items.iter().map(|item| item.1).collect();
         let needed = |spec: &JobSpec| -> Vec<(usize, Policy)> {
             let edges = spec.dependencies.iter();
@@ -246,10 +258,12 @@ impl Model {
                 }
             }
         }
-        for (ended, result) in std::mem::take(&mut self.untold) {
-            self.tell(ended, result);
+        self.tell_all();
+        let answers: Vec<Submitted> = answers.into_iter().map(Option::unwrap).collect();
+        for answer in &answers {
+            *self.waits.entry((answer.job.0, session)).or_default() += 1;
         }
-        Ok(answers.into_iter().map(Option::unwrap).collect())
+        Ok(answers)
     }
 
     fn admit(
@@ -324,6 +338,8 @@ impl Model {
         // Only what is told comes last: a job that is over hands no urgency on.
         if let Some(old) = cut {
             self.end(old, state, None);
+            let waiters = self.tasks[&old].waiters;
+            self.tasks.get_mut(&id).unwrap().waiters += waiters;
         }
         let class = self.tasks[&id].class;
         for target in targets {
@@ -445,6 +461,88 @@ impl Model {
         } else if let Some(at) = at.filter(|at| at.0 > self.now) {
             self.tasks.get_mut(&id).unwrap().stage = Stage::Delayed(at.0);
         }
+    }
+
+    /// The unfinished job that answers for another by now.
+    fn answerer(&self, told: u64) -> Option<u64> {
+        match self.tasks.get(&told)?.stage {
+            Stage::Over(JobState::Superseded { by }) => self.answerer(by.0),
+            Stage::Over(_) => None,
+            _ => Some(told),
+        }
+    }
+
+    fn leave(&mut self, told: u64, session: u64) -> Cancellation {
+        if !self.tasks.contains_key(&told) {
+            return Cancellation::Unknown;
+        }
+        let Some(id) = self.answerer(told) else {
+            return Cancellation::Over;
+        };
+        let Some(count) = self.waits.remove(&(told, session)) else {
+            return Cancellation::NotWaitedFor;
+        };
+        self.tasks.get_mut(&id).unwrap().waiters -= count;
+        match self.is_wanted(id) {
+            true => Cancellation::Left,
+            false => self.cancel(id),
+        }
+    }
+
+    fn cancel(&mut self, id: u64) -> Cancellation {
+        let Some(task) = self.tasks.get(&id) else {
+            return Cancellation::Unknown;
+        };
+        let name = task.name;
+        let stops = match task.stage {
+            Stage::Over(_) => return Cancellation::Over,
+            Stage::Running(worker, _) => Some(WorkerId(worker)),
+            _ => None,
+        };
+        let heir = self.parked(name).filter(|parked| {
+            let needs = &self.tasks[parked].needs;
+            let targets = needs.iter().filter_map(|(_, target)| *target).collect();
+            *parked != id && !self.circular(id, &targets)
+        });
+        let has_dependents = self.has_dependents(id);
+        let class = self.tasks[&id].class;
+        self.end(id, JobState::Cancelled, None);
+        self.promote(name);
+        match heir.filter(|_| has_dependents) {
+            Some(heir) => {
+                for task in self.tasks.values_mut() {
+                    for (_, target) in &mut task.needs {
+                        *target = target.map(|target| if target == id { heir } else { target });
+                    }
+                }
+                self.raise(heir, class);
+            }
+            None => self.untold.push((id, Err(id))),
+        }
+        Cancellation::Ended { stops }
+    }
+
+    fn has_dependents(&self, id: u64) -> bool {
+        let mut tasks = self.tasks.values();
+        tasks.any(|task| task.needs.iter().any(|(_, target)| *target == Some(id)))
+    }
+
+    fn is_wanted(&self, id: u64) -> bool {
+        self.tasks[&id].waiters > 0 || self.has_dependents(id)
+    }
+
+    /// Dependents learn of what ended, and whatever nobody wants any more ends:
+    /// the rest of every command.
+    fn settle(&mut self) {
+        self.tell_all();
+        while let Some(id) = self.unwanted() {
+            self.cancel(id);
+        }
+    }
+
+    fn unwanted(&self) -> Option<u64> {
+        let mut ids = self.tasks.keys().copied();
+        ids.find(|id| !self.tasks[id].is_over() && !self.is_wanted(*id))
     }
 
     fn held_by(&self, id: u64, token: Token) -> bool {

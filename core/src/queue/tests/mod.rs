@@ -2,6 +2,7 @@
 
 mod admission;
 mod attempts;
+mod cancel;
 mod dependencies;
 #[cfg(feature = "planted-bugs")]
 mod planted;

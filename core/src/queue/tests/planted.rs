@@ -1,5 +1,6 @@
 //! Each planted bug breaks its rule, and only where it is planted.
 
+use super::cancel::{ONE, OTHER, Waiting};
 use super::*;
 use crate::planted::Bug;
 
@@ -60,4 +61,37 @@ fn running_a_context_twice_runs_old_and_new_input_at_once() {
     world.complete(new, new_token, "new");
     world.complete(old, old_token, "old");
     assert_eq!(world.queue.counts().live(), 0);
+}
+
+fn planted_with_waits(bug: Bug) -> Waiting {
+    let mut waiting = Waiting::new();
+    waiting.world.queue.plant(bug);
+    waiting
+}
+
+#[test]
+fn leaving_twice_leaves_for_another() {
+    let mut waiting = planted_with_waits(Bug::LeftTwice);
+    let jobs = waiting.submit(ONE, vec![spec("a", 1)]);
+    waiting.submit(OTHER, vec![spec("a", 1)]);
+    assert_eq!(waiting.leave(ONE, &jobs), [Cancellation::Left]);
+    let again = waiting.leave(ONE, &jobs);
+    assert_eq!(again, [Cancellation::Ended { stops: None }]);
+}
+
+#[test]
+fn leaving_for_all_ends_what_another_wants() {
+    let mut waiting = planted_with_waits(Bug::LeavingEndsAll);
+    let jobs = waiting.submit(ONE, vec![spec("a", 1)]);
+    waiting.submit(OTHER, vec![spec("a", 1)]);
+    let left = waiting.leave(ONE, &jobs);
+    assert_eq!(left, [Cancellation::Ended { stops: None }]);
+}
+
+#[test]
+fn what_nobody_wants_goes_on() {
+    let mut waiting = planted_with_waits(Bug::UnwantedGoesOn);
+    let jobs = waiting.submit(ONE, vec![spec("a", 1)]);
+    assert_eq!(waiting.leave(ONE, &jobs), [Cancellation::Left]);
+    waiting.world.run(jobs[0]);
 }

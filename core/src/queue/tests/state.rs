@@ -2,6 +2,7 @@
 
 use super::super::{DecodeError, digest_of_record};
 use super::*;
+use crate::feature::FeatureLevel;
 
 #[test]
 fn an_entry_older_than_the_last_takeover_has_no_effect() {
@@ -167,6 +168,28 @@ fn an_image_that_is_given_up_leaves_nothing_behind() {
     assert!(whole.last && whole.bytes == image);
     assert_eq!(whole.kept_count, 0);
     world.queue.give_up_image();
+}
+
+#[test]
+fn an_image_is_one_of_its_level_though_that_rises_meanwhile() {
+    let mut world = a_full_world();
+    let image = world.queue.image();
+    world.queue.begin_image();
+    let mut bytes = world.queue.image_part(100).bytes;
+    let to = FeatureLevel::JOBS_CANCELLED;
+    world.apply(Command::RaiseLevel { to });
+    let submit = Command::Submit {
+        items: vec![spec("later", 1)],
+    };
+    world.ask(2, 2, 0, submit);
+    while world.queue.is_imaging() {
+        bytes.extend(world.queue.image_part(100).bytes);
+    }
+    assert!(bytes == image, "an older program must be able to read it");
+    let later = world.queue.image();
+    let restored = QueueManager::from_image(&later).unwrap();
+    assert_eq!(restored.waits.rows.len(), 1);
+    assert_eq!(restored.image(), later);
 }
 
 #[test]

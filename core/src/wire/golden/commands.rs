@@ -39,6 +39,8 @@ kinds! { Command, COMMANDS, command_kind:
     Command::Expire { .. } => "expire",
     Command::Tick => "tick",
     Command::RaiseLevel { .. } => "raise_level",
+    Command::Leave { .. } => "leave",
+    Command::Cancel { .. } => "cancel",
 }
 
 kinds! { Why, REASONS, reason_kind:
@@ -121,6 +123,10 @@ fn commands() -> Vec<Command> {
         Command::RaiseLevel {
             to: FeatureLevel(2),
         },
+        Command::Leave {
+            jobs: vec![job, JobId(7)],
+        },
+        Command::Cancel { jobs: vec![job] },
     ]
 }
 

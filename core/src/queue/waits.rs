@@ -1,0 +1,136 @@
+//! Which session waits for which job: what a session needs to take a request
+//! back without taking those of others (decision 17). Kept from
+//! [`FeatureLevel::JOBS_CANCELLED`] on.
+//!
+//! A wait stands at the job that the session was told of. Who answers for that
+//! one by now is found along [`JobState::Superseded`], so that a newer input costs
+//! nothing for those who wait. All waits whose way leads to a job are among its
+//! `waiters`; a request from before the level is counted there, and has no wait.
+
+use crate::command::Submitted;
+use crate::feature::FeatureLevel;
+use crate::ids::{JobId, SessionId};
+use crate::job::JobState;
+use crate::limits::WAITS_MAX;
+
+use super::QueueManager;
+use super::table::Table;
+
+/// How many items of a session a job answers for, by what the session was told.
+#[derive(Clone, Debug)]
+pub(super) struct Waits {
+    pub(super) rows: Table<(JobId, SessionId), u32>,
+}
+
+impl Waits {
+    pub(super) fn new(rows: Table<(JobId, SessionId), u32>) -> Waits {
+        Waits { rows }
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    pub(super) fn get(&self, job: JobId, session: SessionId) -> Option<u32> {
+        self.rows.get(&(job, session)).copied()
+    }
+
+    /// Notes some more. Beyond the bound nothing is noted of a job that the
+    /// session does not wait for yet: the request is done, and cannot be left.
+    pub(super) fn add(&mut self, job: JobId, session: SessionId, count: u32) {
+        let key = (job, session);
+        let more = self
+            .rows
+            .update(&key, |known| *known = known.saturating_add(count));
+        if more.is_none() && self.rows.len() < WAITS_MAX {
+            self.rows.insert(key, count);
+        }
+    }
+
+    pub(super) fn take(&mut self, job: JobId, session: SessionId) -> Option<u32> {
+        self.rows.remove(&(job, session))
+    }
+
+    /// Somebody who waits for a job.
+    pub(super) fn first_of(&self, job: JobId) -> Option<SessionId> {
+        let all = (job, SessionId(0))..=(job, SessionId(u64::MAX));
+        let ((_, session), _) = self.rows.range(all).next()?;
+        Some(*session)
+    }
+}
+
+/// Who answers for a job by now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Answerer {
+    /// This unfinished job: the one itself, or a newer input.
+    Unfinished(JobId),
+    /// Nobody: it is over, or the newer one is.
+    Over,
+    /// It is not known.
+    Unknown,
+    /// The way is longer than the steps that were left: it leads on from here.
+    Further(JobId),
+}
+
+impl QueueManager {
+    /// Are waits kept?
+    pub(super) fn keeps_waits(&self) -> bool {
+        self.level >= FeatureLevel::JOBS_CANCELLED
+    }
+
+    /// A session was told which jobs answer for its items.
+    pub(super) fn note_waits(&mut self, session: SessionId, submitted: &[Submitted]) {
+        if !self.keeps_waits() {
+            return;
+        }
+        for Submitted { job, .. } in submitted {
+            let is_open = match self.finished.get(*job) {
+                None => true,
+                // Another item of the batch has a newer input.
+                Some(finished) => matches!(finished.state, JobState::Superseded { .. }),
+            };
+            if is_open {
+                self.waits.add(*job, session, 1);
+            }
+        }
+    }
+
+    /// Who answers for a job, within so many steps along newer inputs.
+    pub(super) fn answerer_of(&self, job: JobId, steps: &mut u64) -> Answerer {
+        let mut at = job;
+        loop {
+            if self.jobs.get(at).is_some() {
+                return Answerer::Unfinished(at);
+            }
+            match self.finished.get(at).map(|finished| &finished.state) {
+                Some(JobState::Superseded { .. }) if *steps == 0 => return Answerer::Further(at),
+                Some(JobState::Superseded { by }) => at = *by,
+                Some(_) => return Answerer::Over,
+                None if at == job => return Answerer::Unknown,
+                None => return Answerer::Over,
+            }
+            *steps -= 1;
+        }
+    }
+
+    /// Takes one wait off a finished job, whose row is to go or whose end was the
+    /// end of what was waited for: it goes on to the newer input, if there is one
+    /// that is known. Says whether there was a wait.
+    pub(super) fn move_wait_on(&mut self, job: JobId) -> bool {
+        let Some(session) = self.waits.first_of(job) else {
+            return false;
+        };
+        let count = self.waits.take(job, session);
+        let count = count.expect("it was found a line ago");
+        let finished = self.finished.get(job);
+        if let Some(JobState::Superseded { by }) = finished.map(|finished| &finished.state) {
+            let by = *by;
+            let is_open = self.jobs.get(by).is_some()
+                || self
+                    .finished
+                    .get(by)
+                    .is_some_and(|next| matches!(next.state, JobState::Superseded { .. }));
+            if is_open {
+                self.waits.add(by, session, count);
+            }
+        }
+        true
+    }
+}
