@@ -319,7 +319,8 @@ impl QueueManager {
         }
     }
 
-    /// The parked job that takes the place of one that goes on no longer, unless by that it would wait for itself.
+    /// The parked job that takes the place of one that goes on no longer, unless
+    /// by that it would wait for itself.
     pub(super) fn takes_over(&self, id: JobId, walk: &mut Walk) -> Option<JobId> {
         let slots = self.places.slots(self.jobs.expect(id).place);
         let parked = slots.parked.filter(|_| slots.current == Some(id))?;

@@ -155,10 +155,10 @@ impl QueueManager {
                 break;
             };
             let id = *id;
-            left -= 1;
             let next = self.edges.of(id).next();
             if let Some((key, _)) = next {
                 let edge = self.edges.remove(key);
+                left -= 1;
                 if let Some(line) = edge.line {
                     ended += u32::from(self.end_if_unwanted(edge.place, line));
                 }
@@ -167,8 +167,11 @@ impl QueueManager {
             }
             let finished = self.finished.get(id).map(|finished| &finished.state);
             let is_superseded = matches!(finished, Some(JobState::Superseded { .. }));
-            if is_superseded || !self.move_wait_on(id) {
-                self.edges.dropped.remove(&id);
+            match !is_superseded && self.move_wait_on(id) {
+                true => left -= 1,
+                false => {
+                    self.edges.dropped.remove(&id);
+                }
             }
         }
         ended
