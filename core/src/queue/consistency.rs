@@ -314,6 +314,14 @@ impl QueueManager {
                 "{id} has the finish number {}",
                 job.number
             );
+            // So the ways along newer inputs end, and waits can be summed up.
+            if let JobState::Superseded { by } = job.state {
+                let newer = self.finished.get(by);
+                ensure!(
+                    newer.is_none_or(|newer| newer.number > job.number),
+                    "{id} gave way to {by}, which had ended before"
+                );
+            }
         }
         ensure!(
             self.finished.numbers().len() as u64 == self.finished.rows.len(),

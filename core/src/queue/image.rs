@@ -22,7 +22,7 @@ use super::jobs::{Job, Jobs, Phase};
 use super::sessions::{Reply, Session, Sessions};
 use super::table::Table;
 use super::timers::Timer;
-use super::waits::Waits;
+use super::waits::{Waits, holds_waits};
 use super::{Head, QueueManager, tag};
 
 /// The layout of a state at the founding level, which every program reads.
@@ -38,12 +38,6 @@ pub(super) fn beginning(level: FeatureLevel) -> Vec<u8> {
     let mut bytes = LEVELS_LAYOUT.to_le_bytes().to_vec();
     bytes.extend_from_slice(&level.0.to_le_bytes());
     bytes
-}
-
-/// Has an image of a state at a level the waits, behind everything else? Before
-/// the level that they came with there are none, and an older program reads it.
-pub(super) fn holds_waits(level: FeatureLevel) -> bool {
-    level >= FeatureLevel::JOBS_CANCELLED
 }
 
 /// Why bytes are not a state.

@@ -6,8 +6,9 @@ use crate::digest::StateHash;
 
 use super::QueueManager;
 use super::frozen::write;
-use super::image::{beginning, holds_waits};
+use super::image::beginning;
 use super::table::Imaged;
+use super::waits::holds_waits;
 
 /// An image under way.
 #[derive(Clone, Debug)]

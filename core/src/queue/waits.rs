@@ -7,7 +7,7 @@
 //! nothing for those who wait. All waits whose way leads to a job are among its
 //! `waiters`; a request from before the level is counted there, and has no wait.
 
-use crate::command::Submitted;
+use crate::command::{Admission, Submitted};
 use crate::feature::FeatureLevel;
 use crate::ids::{JobId, SessionId};
 use crate::job::JobState;
@@ -15,6 +15,12 @@ use crate::limits::WAITS_MAX;
 
 use super::QueueManager;
 use super::table::Table;
+
+/// Are waits kept in a state at a level, and part of its image? Before there are none,
+/// and an older program reads the image.
+pub(super) fn holds_waits(level: FeatureLevel) -> bool {
+    level >= FeatureLevel::JOBS_CANCELLED
+}
 
 /// How many items of a session a job answers for, by what the session was told.
 #[derive(Clone, Debug)]
@@ -72,7 +78,7 @@ pub(super) enum Answerer {
 impl QueueManager {
     /// Are waits kept?
     pub(super) fn keeps_waits(&self) -> bool {
-        self.level >= FeatureLevel::JOBS_CANCELLED
+        holds_waits(self.level)
     }
 
     /// A session was told which jobs answer for its items.
@@ -80,13 +86,9 @@ impl QueueManager {
         if !self.keeps_waits() {
             return;
         }
-        for Submitted { job, .. } in submitted {
-            let is_open = match self.finished.get(*job) {
-                None => true,
-                // Another item of the batch has a newer input.
-                Some(finished) => matches!(finished.state, JobState::Superseded { .. }),
-            };
-            if is_open {
+        for Submitted { job, how } in submitted {
+            // Whatever else is over by now gave way to another item of the batch.
+            if *how != Admission::FromCache {
                 self.waits.add(*job, session, 1);
             }
         }

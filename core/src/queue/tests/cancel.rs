@@ -1,5 +1,6 @@
 //! Requests that are taken back, and jobs that nobody wants any more.
 
+use super::super::DecodeError;
 use super::*;
 use crate::feature::FeatureLevel;
 use crate::limits::CANCEL_JOBS_MAX;
@@ -315,4 +316,29 @@ fn the_audit_says_what_became_of_each_job() {
         applied.audit.text,
         "cancel 3 jobs: j1 ended, w1 is to stop; j2 ended; j77 is unknown;"
     );
+}
+
+#[test]
+fn an_image_in_which_more_wait_than_are_counted_or_a_way_leads_back_is_none() {
+    let mut waiting = Waiting::new();
+    let done = waiting.submit(ONE, vec![spec("b", 1)])[0];
+    waiting.world.run(done);
+    let old = waiting.submit(ONE, vec![spec("a", 1)])[0];
+    let new = waiting.submit(OTHER, vec![spec("a", 2)])[0];
+    let refused = |queue: &QueueManager| match QueueManager::from_image(&queue.image()) {
+        Err(DecodeError::Inconsistent { reason }) => reason,
+        other => panic!("taken for a state: {:?}", other.map(|queue| queue.counts())),
+    };
+    let mut more = waiting.world.queue.clone();
+    more.waits.add(old, SessionId(ONE), 2);
+    assert_eq!(
+        refused(&more),
+        format!("4 waits lead to {new}, which has 2")
+    );
+    let mut back = waiting.world.queue.clone();
+    back.finished.rows.update(&old, |job| {
+        job.state = JobState::Superseded { by: done };
+    });
+    let reason = format!("{old} gave way to {done}, which had ended before");
+    assert_eq!(refused(&back), reason);
 }
