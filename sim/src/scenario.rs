@@ -12,7 +12,7 @@ use precentor_core::config::Knobs;
 use crate::tape::{Domain, Roll, Tape};
 use crate::topology::{Bound, Row, TopologyOptions};
 
-use draw::{backlog, clients, disk, knobs, nemesis, network, some, upgrade, workers};
+use draw::{backlog, clients, disk, knobs, nemesis, network, some, taking_back, upgrade, workers};
 
 pub use actors::{ClientOptions, WorkerOptions};
 pub use operator::{MACHINES_MAX, OperatorOptions};
@@ -361,7 +361,7 @@ impl Scenario {
         let knobs = knobs(&mut part(7));
         let (mut clients, mut workers) = (clients, workers);
         backlog(&mut part(41), &mut clients, &mut workers);
-        draw::taking_back(&mut part(42), &mut clients);
+        taking_back(&mut part(42), &mut clients);
         let mut other = part(8);
         let mut shapes = part(9);
         nemesis.all_shapes = shapes.chance(500_000);
@@ -495,7 +495,6 @@ impl Scenario {
         let mut part = |lane| tape.roll(Domain::Scenario, lane);
         let (mut clients, mut workers) = (clients(&mut part(5)), workers(&mut part(6)));
         backlog(&mut part(41), &mut clients, &mut workers);
-        draw::taking_back(&mut part(42), &mut clients);
         clients.count = 20;
         clients.think_us = 20_000;
         workers.count = 20;
