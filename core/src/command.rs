@@ -7,7 +7,7 @@ use crate::bytes::Bytes;
 use crate::digest::Digest;
 use crate::feature::FeatureLevel;
 use crate::ids::{JobId, LogIndex, NodeId, RequestId, Sequence, SessionId, Term, Token, WorkerId};
-use crate::job::{FailureClass, JobSpec, JobState, WorkerSpec};
+use crate::job::{Class, FailureClass, JobSpec, JobState, Scope, WorkerSpec};
 use crate::principal::Principal;
 use crate::time::Stamp;
 
@@ -109,6 +109,37 @@ pub enum Command {
         /// The jobs.
         jobs: Vec<JobId>,
     },
+    /// Jobs that were given up are done again, under new numbers.
+    Redrive {
+        /// Dead letters.
+        jobs: Vec<JobId>,
+        /// Those that failed for want of them, too, and so on.
+        dependents: bool,
+    },
+    /// These dead letters are not needed any more: they can be redriven no longer.
+    Purge {
+        /// Dead letters.
+        jobs: Vec<JobId>,
+    },
+    /// These jobs are as urgent as this from now on.
+    Reprioritise {
+        /// The jobs.
+        jobs: Vec<JobId>,
+        /// How urgent.
+        class: Class,
+    },
+    /// No job of these is given to a worker until they are resumed.
+    Pause {
+        /// Which jobs.
+        scope: Scope,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Jobs of these are given out again.
+    Resume {
+        /// Which jobs.
+        scope: Scope,
+    },
 }
 
 impl Command {
@@ -118,6 +149,11 @@ impl Command {
     pub fn level(&self) -> FeatureLevel {
         match self {
             Command::Leave { .. } | Command::Cancel { .. } => FeatureLevel::JOBS_CANCELLED,
+            Command::Redrive { .. }
+            | Command::Purge { .. }
+            | Command::Reprioritise { .. }
+            | Command::Pause { .. }
+            | Command::Resume { .. } => FeatureLevel::QUEUE_OPERATED,
             Command::TakeOver { .. }
             | Command::OpenSession
             | Command::Submit { .. }
@@ -199,6 +235,100 @@ pub enum Outcome {
     LevelRaised,
     /// What became of each job that was to be left or cancelled, in order.
     Cancelled(Vec<Cancellation>),
+    /// What became of the dead letters that were to be redriven.
+    Redriven(Redrive),
+    /// What became of each dead letter that was to be purged, in order.
+    Purged(Vec<Purging>),
+    /// What became of each job that was to be made more or less urgent, in order.
+    Reprioritised(Vec<Reprioritisation>),
+    /// They are paused.
+    Paused {
+        /// They were before: it changed nothing but the reason.
+        before: bool,
+    },
+    /// They are not paused any more, by this scope.
+    Resumed {
+        /// They were not paused: it changed nothing.
+        before: bool,
+    },
+}
+
+/// What became of dead letters that were to be redriven.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Redrive {
+    /// Of each that was named, in order.
+    pub jobs: Vec<Redriving>,
+    /// How many more were redriven that failed for want of these.
+    pub dependents: u32,
+    /// One entry does so much. To redrive the rest, name these.
+    pub next: Vec<JobId>,
+}
+
+/// What became of a dead letter that was to be redriven.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Redriving {
+    /// It is done again.
+    Again {
+        /// As this job.
+        job: JobId,
+        /// Next, or behind an older input that is running; or there was a job for
+        /// its input already, and the caller waits for that one now.
+        how: Admission,
+    },
+    /// It was redriven before.
+    Before {
+        /// As this job.
+        job: JobId,
+    },
+    /// What it was to make is published by now.
+    Published {
+        /// Which job made it.
+        by: JobId,
+    },
+    /// Its address has a newer input by now.
+    Outdated {
+        /// Of which job.
+        by: JobId,
+    },
+    /// It requires a context that is not there and has no job: redrive or submit
+    /// that one first, or together with this one.
+    Needs {
+        /// Where.
+        address: Address,
+    },
+    /// One entry does only so much: name it again.
+    Later,
+    /// It is not over, or it ended otherwise: there is nothing to redrive.
+    NotDead,
+    /// What it needed is not kept any more: it was purged, made way for newer dead
+    /// letters, or was given up before they were kept. Submit it anew.
+    NotKept,
+    /// It never was, or ended and was forgotten.
+    Unknown,
+}
+
+/// What became of a dead letter that was to be purged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Purging {
+    /// How it ended can still be read; it can be redriven no longer.
+    Purged,
+    /// There is no such dead letter, or there was.
+    NotKept,
+}
+
+/// What became of a job that was to be made more or less urgent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Reprioritisation {
+    /// It is of this class now: the one asked for, or that of a job which depends
+    /// on it and is more urgent.
+    Now {
+        /// Which.
+        class: Class,
+    },
+    /// It is over.
+    Over,
+    /// It never was, or ended and was forgotten.
+    Unknown,
 }
 
 /// What became of a job that was to be left or cancelled.
@@ -279,6 +409,8 @@ pub enum ClaimRefusal {
     WrongEngine,
     /// Another job of the same context is running.
     ContextRunning,
+    /// The cluster, its engine or its tenant is paused.
+    Paused,
 }
 
 /// Why a command changed nothing. Every variant says what was found and what
@@ -454,6 +586,22 @@ pub enum Rejection {
         needed: FeatureLevel,
         /// What is in force.
         current: FeatureLevel,
+    },
+    /// An order about jobs that names none, or too many.
+    #[error("{what} names 1 to {limit} jobs (ordered_jobs_max); this one names {found}")]
+    OrderedJobCount {
+        /// Which order.
+        what: String,
+        /// How many.
+        found: u64,
+        /// The bound.
+        limit: u64,
+    },
+    /// What an order is about has no name.
+    #[error("{what} to pause or resume has no name")]
+    NoName {
+        /// An engine or a tenant.
+        what: String,
     },
 }
 

@@ -7,6 +7,7 @@
 //! | 1 | the founding: every cluster begins here |
 //! | 2 | a job that lost a second worker waits before it is tried again |
 //! | 3 | jobs are left and cancelled; who waits for which is kept |
+//! | 4 | dead letters are kept whole, redriven and purged; jobs are reprioritised; queues are paused |
 
 use std::fmt;
 
@@ -24,8 +25,11 @@ impl FeatureLevel {
     pub const CRASHES_WAIT: FeatureLevel = FeatureLevel(2);
     /// Jobs are left and cancelled; who waits for which is kept (decision 17).
     pub const JOBS_CANCELLED: FeatureLevel = FeatureLevel(3);
+    /// Dead letters are kept whole, redriven and purged; jobs are reprioritised, and
+    /// paused by scope (decision 18).
+    pub const QUEUE_OPERATED: FeatureLevel = FeatureLevel(4);
     /// The highest that this program can do.
-    pub const LATEST: FeatureLevel = FeatureLevel::JOBS_CANCELLED;
+    pub const LATEST: FeatureLevel = FeatureLevel::QUEUE_OPERATED;
 }
 
 impl fmt::Display for FeatureLevel {

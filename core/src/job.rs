@@ -1,5 +1,7 @@
 //! The words of the queue: what is asked for, and what can become of it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
@@ -152,6 +154,12 @@ impl JobState {
             | JobState::Superseded { .. } => true,
         }
     }
+
+    /// Is it the end of a job that may be redriven?
+    #[must_use]
+    pub fn is_dead_letter(&self) -> bool {
+        matches!(self, JobState::Dead(_) | JobState::DependencyFailed { .. })
+    }
 }
 
 /// Who holds a running job, and by which right.
@@ -255,6 +263,85 @@ pub struct JobView {
     pub last_error: Option<String>,
     /// How many requests wait for it.
     pub waiters: u32,
+}
+
+/// One attempt at a job.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Which, from 1.
+    pub number: u32,
+    /// Who held it.
+    pub worker: WorkerId,
+    /// In which life.
+    pub incarnation: WorkerIncarnation,
+    /// By which token.
+    pub token: Token,
+    /// Since when, in cluster time.
+    pub began: Stamp,
+    /// How it ended; none while it is under way.
+    pub ended: Option<AttemptEnd>,
+}
+
+/// The end of an attempt that brought no result.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AttemptEnd {
+    /// When, in cluster time.
+    pub at: Stamp,
+    /// How.
+    pub class: FailureClass,
+}
+
+/// A job that was given up, or failed for want of one that was, with what is needed
+/// to look into it and to do it again.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// The job.
+    pub job: JobView,
+    /// What was to generate it.
+    pub generator: Generator,
+    /// On whose account.
+    pub tenant: String,
+    /// Who asked for it first.
+    pub asked_by: Principal,
+    /// The last attempts at it, in order.
+    pub attempts: Vec<Attempt>,
+    /// The job that does it again, or what made that needless; none if it was not
+    /// redriven.
+    pub redriven: Option<JobId>,
+}
+
+/// Jobs that are paused and resumed together.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Scope {
+    /// All of them.
+    Cluster,
+    /// Those that need an engine.
+    Engine(String),
+    /// Those on a tenant's account.
+    Tenant(String),
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scope::Cluster => f.write_str("the cluster"),
+            Scope::Engine(engine) => write!(f, "engine {engine}"),
+            Scope::Tenant(tenant) => write!(f, "tenant {tenant}"),
+        }
+    }
+}
+
+/// Something that is paused.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Pause {
+    /// Which jobs.
+    pub scope: Scope,
+    /// Since when, in cluster time.
+    pub since: Stamp,
+    /// Who paused it last.
+    pub by: Principal,
+    /// Why, for people.
+    pub reason: String,
 }
 
 /// A job that reached its terminal state: an item of the feed.

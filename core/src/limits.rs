@@ -25,6 +25,22 @@ pub const NAME_BYTES_MAX: u64 = 128;
 pub const MESSAGE_BYTES_MAX: u64 = 1_024;
 /// Jobs that one `Leave` or `Cancel` names.
 pub const CANCEL_JOBS_MAX: u64 = 1_000;
+/// Jobs that one `Redrive`, `Purge` or `Reprioritise` names.
+pub const ORDERED_JOBS_MAX: u64 = 256;
+/// Jobs that one `Redrive` does again, dependents among them.
+pub const REDRIVEN_PER_ENTRY_MAX: u64 = 512;
+/// Dependencies of the jobs that one `Redrive` does again, unless one job alone has more.
+pub const REDRIVEN_EDGES_PER_ENTRY_MAX: u64 = 10_000;
+/// Dead letters that are kept to be redriven. The oldest jobs make way.
+pub const DEAD_LETTERS_MAX: u64 = 100_000;
+/// Dependencies of all dead letters together.
+pub const DEAD_LETTER_EDGES_MAX: u64 = 1_000_000;
+/// Attempts of one job that are kept: the last ones.
+pub const ATTEMPTS_KEPT_MAX: u32 = 16;
+/// Dead letters of one answer.
+pub const DEAD_LETTERS_LISTED_MAX: u32 = 256;
+/// Engines and tenants that are paused at a time.
+pub const PAUSES_MAX: u64 = 1_024;
 /// Notes of which session waits for which job. A request beyond is done like any
 /// other, and cannot be left.
 pub const WAITS_MAX: u64 = 4_000_000;

@@ -121,6 +121,14 @@ pub enum Bug {
     LeavingEndsAll,
     /// A job that nobody wants any more goes on. Found by wanted jobs.
     UnwantedGoesOn,
+    /// A claim of a paused job is granted. Found by nothing paused is given out.
+    PauseIgnored,
+    /// A dead letter that was redriven can be redriven again. Found by redriven once.
+    RedrivenTwice,
+    /// A redriven job counts as the newest input of its context. Found by pointer forward.
+    RedriveIsNewest,
+    /// A job is made less urgent than one that depends on it. Found by urgency.
+    LoweredBelowDependents,
 }
 
 impl Bug {
@@ -184,5 +192,9 @@ impl Bug {
         Bug::LeftTwice,
         Bug::LeavingEndsAll,
         Bug::UnwantedGoesOn,
+        Bug::PauseIgnored,
+        Bug::RedrivenTwice,
+        Bug::RedriveIsNewest,
+        Bug::LoweredBelowDependents,
     ];
 }

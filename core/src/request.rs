@@ -9,7 +9,7 @@ use crate::ids::{
     FinishNumber, JobId, LogIndex, NodeId, RequestId, Sequence, Term, Token, WorkerId,
     WorkerIncarnation,
 };
-use crate::job::{Assignment, ContextView, Finished, JobView};
+use crate::job::{Assignment, ContextView, DeadLetter, Finished, JobView, Pause};
 use crate::membership::{Change, ChangeError, Membership, RecoveryError, RecoveryReport};
 use crate::status::Status;
 
@@ -17,8 +17,8 @@ use crate::status::Status;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Request {
     /// Put a command into the log and say what came of it. Only the leader
-    /// does; clients may send `OpenSession`, `Submit`, `Register`, `Complete`,
-    /// `Fail`, `Release`, `Leave` and `Cancel`, the rest is the leader's own.
+    /// does; clients may send all commands but `TakeOver`, `Claim`, `Expire`, `Tick`
+    /// and `RaiseLevel`: these are the leader's own.
     Propose {
         /// Makes a resend harmless. Required for `Submit` and `Leave`.
         request: Option<RequestId>,
@@ -73,6 +73,17 @@ pub enum Query {
     Job(JobId),
     /// What is published at an address?
     Context(Address),
+    /// What is kept of a job that was given up?
+    DeadLetter(JobId),
+    /// Which dead letters were not redriven? The oldest jobs first.
+    DeadLetters {
+        /// Those after this one.
+        after: JobId,
+        /// At most so many.
+        count_max: u32,
+    },
+    /// What is paused?
+    Pauses,
 }
 
 /// Which state a read must be answered from.
@@ -93,6 +104,17 @@ pub enum Answer {
     Job(Option<Box<JobView>>),
     /// A context; none if there is none.
     Context(Option<Box<ContextView>>),
+    /// A dead letter; none if it is not kept, or never was one.
+    DeadLetter(Option<Box<DeadLetter>>),
+    /// Some dead letters.
+    DeadLetters {
+        /// The letters, by job.
+        letters: Vec<DeadLetter>,
+        /// To ask for more, ask for those after this one; none if there are none.
+        next: Option<JobId>,
+    },
+    /// Everything that is paused.
+    Pauses(Vec<Pause>),
 }
 
 /// How old the state is that a read was answered from.

@@ -93,6 +93,16 @@ marks! {
     LeftToOthers "a job was left, and went on for others",
     RunCancelled "a job was cancelled while a worker ran it",
     LeftBefore "a job was left by who did not wait for it",
+    Redriven "a dead letter was redriven",
+    DependentsRedriven "what had failed for want of a dead letter was redriven with it",
+    RedrivenBefore "a dead letter that was redriven was not redriven again",
+    RedriveOutdated "a dead letter was outdated when it was to be redriven",
+    RedriveNeeds "a dead letter was not redriven for want of what it needs",
+    LetterPurged "a dead letter was purged",
+    LetterNotKept "a dead letter that was purged was not redriven",
+    KeptUrgent "a job stayed as urgent as one that depends on it",
+    QueuePaused "a queue was paused",
+    PausedRefused "a claim of a paused job was refused",
 }
 
 /// How often each mark was reached, in the order of [`Mark::ALL`].

@@ -80,6 +80,10 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
         }
         Bug::RetriedGoesLast => &[Checker::OrderInQueue],
         Bug::LeftTwice | Bug::LeavingEndsAll | Bug::UnwantedGoesOn => &[Checker::WantedJobs],
+        Bug::PauseIgnored => &[Checker::PausedWork],
+        Bug::RedrivenTwice => &[Checker::RedrivenOnce],
+        Bug::RedriveIsNewest => &[Checker::PointerForward],
+        Bug::LoweredBelowDependents => &[Checker::Urgency],
         Bug::ChangeBeforeOwnCommit | Bug::TwoChangesAtOnce => &[Checker::OneChangeAtATime],
     }
 }

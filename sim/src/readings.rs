@@ -69,9 +69,15 @@ impl Readings {
             _ => Consistency::Linearizable,
         };
         let which = roll.below(self.known.len().max(1) as u64) as usize;
-        let query = match self.known.get(which) {
-            Some(job) if roll.chance(600_000) => Query::Job(*job),
-            Some(_) | None => Query::Context(address(roll.bits())),
+        let query = match (self.known.get(which), roll.below(20)) {
+            (Some(job), 0..12) => Query::Job(*job),
+            (Some(job), 12) => Query::DeadLetter(*job),
+            (Some(job), 13) => Query::DeadLetters {
+                after: *job,
+                count_max: 4,
+            },
+            (_, 14) => Query::Pauses,
+            _ => Query::Context(address(roll.bits())),
         };
         self.read(caller, desk, place, query, consistency);
     }

@@ -12,7 +12,9 @@ use precentor_core::config::Knobs;
 use crate::tape::{Domain, Roll, Tape};
 use crate::topology::{Bound, Row, TopologyOptions};
 
-use draw::{backlog, clients, disk, knobs, nemesis, network, some, taking_back, upgrade, workers};
+use draw::{
+    backlog, clients, disk, knobs, nemesis, network, operating, some, taking_back, upgrade, workers,
+};
 
 pub use actors::{ClientOptions, WorkerOptions};
 pub use operator::{MACHINES_MAX, OperatorOptions};
@@ -362,6 +364,7 @@ impl Scenario {
         let (mut clients, mut workers) = (clients, workers);
         backlog(&mut part(41), &mut clients, &mut workers);
         taking_back(&mut part(42), &mut clients);
+        operating(&mut part(43), &mut clients);
         let mut other = part(8);
         let mut shapes = part(9);
         nemesis.all_shapes = shapes.chance(500_000);

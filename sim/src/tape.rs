@@ -125,6 +125,11 @@ domains! {
     Leave fault "jobs left by who asked for them",
     LeaveAgain fault "jobs left again",
     Cancel fault "jobs cancelled for all who wait",
+    Redrive fault "dead letters redriven",
+    RedriveAgain fault "dead letters redriven again",
+    Purge fault "dead letters purged",
+    Reprioritise fault "jobs made more or less urgent",
+    Hold fault "queues paused for a while",
 }
 
 /// One fault that happened: the `nth` decision of a lane went the unusual way.

@@ -4,14 +4,16 @@
 //! of how the cluster keeps the promise.
 
 mod items;
+mod operating;
 mod taking_back;
+mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use precentor_core::command::{Command, Outcome, Rejection};
 use precentor_core::context::ContextKind;
 use precentor_core::ids::{FinishNumber, JobId, RequestId, Sequence, SessionId, Ticket};
-use precentor_core::job::{Class, Dependency, Finished, JobSpec, Policy};
+use precentor_core::job::{Class, Finished, JobSpec};
 use precentor_core::request::{Refusal, Reply, Request};
 
 use crate::desk::{Caller, Desk};
@@ -21,7 +23,9 @@ use crate::scenario::ClientOptions;
 use crate::tape::{Domain, Roll};
 
 use self::items::{TENANT, address, bad_batch, spec};
+use self::operating::Operating;
 use self::taking_back::TakingBack;
+pub use self::tree::Tree;
 
 const PATIENCE_US: u64 = 700_000;
 const OPEN_MAX: usize = 4;
@@ -29,12 +33,6 @@ const OPEN_MAX: usize = 4;
 pub const ENGINE: &str = "outline";
 /// Another one, which only some have.
 pub const OTHER_ENGINE: &str = "summary";
-
-/// The tree that all clients share: what its files contain by now.
-#[derive(Clone, Debug, Default)]
-pub struct Tree {
-    versions: BTreeMap<(u64, u64), u64>,
-}
 
 /// A request on its way, or answered and not yet acknowledged.
 #[derive(Clone, Debug)]
@@ -66,6 +64,7 @@ pub struct Client {
     seen: BTreeSet<JobId>,
     readings: Readings,
     taking_back: TakingBack,
+    operating: Operating,
     thought_us: u64,
     /// On whose account it asks.
     tenant: String,
@@ -102,6 +101,7 @@ impl Client {
             seen: BTreeSet::new(),
             readings: Readings::default(),
             taking_back: TakingBack::default(),
+            operating: Operating::default(),
             thought_us: 0,
         }
     }
@@ -119,6 +119,7 @@ impl Client {
     pub fn is_content(&self, is_member: impl Fn(Place) -> bool) -> bool {
         self.asked.values().all(|asked| asked.answered)
             && self.promised.is_empty()
+            && self.operating.is_done()
             && self.readings.left(is_member).next().is_none()
     }
 
@@ -195,25 +196,41 @@ impl Client {
         for sequence in overdue {
             self.send(desk, session, sequence);
         }
+        if let Some(scope) = self.operating.take_due(now_us, self.retiring) {
+            self.begin(desk, session, Command::Resume { scope });
+        }
         if !self.retiring && now_us >= self.thought_us && self.asked.len() < OPEN_MAX {
             let mut roll = desk.tape.roll(Domain::Client, self.caller.lane);
             self.thought_us = now_us + roll.exponential(self.options.think_us);
-            self.sequence = self.sequence.next();
-            let asked = Asked {
-                command: self.next_command(desk, tree, &mut roll),
-                ticket: None,
-                at_us: now_us,
-                answered: false,
-                resent: false,
-            };
-            self.asked.insert(self.sequence, asked);
-            self.send(desk, session, self.sequence);
+            let command = self.next_command(desk, tree, &mut roll);
+            self.begin(desk, session, command);
         }
+    }
+
+    /// Asks for something new.
+    fn begin(&mut self, desk: &mut Desk<'_>, session: SessionId, command: Command) {
+        self.sequence = self.sequence.next();
+        let asked = Asked {
+            command,
+            ticket: None,
+            at_us: desk.now_us,
+            answered: false,
+            resent: false,
+        };
+        self.asked.insert(self.sequence, asked);
+        self.send(desk, session, self.sequence);
     }
 
     fn next_command(&mut self, desk: &mut Desk<'_>, tree: &mut Tree, roll: &mut Roll) -> Command {
         let (lane, options) = (self.caller.lane, self.options);
         if let Some(command) = self.taking_back.next(desk.tape, lane, &options) {
+            return command;
+        }
+        let now_us = desk.now_us;
+        if let Some(command) = self
+            .operating
+            .next(desk.tape, lane, now_us, &options, &self.tenant)
+        {
             return command;
         }
         let bad = desk.tape.fault(Domain::BadRequest, lane, options.bad_ppm);
@@ -296,11 +313,7 @@ impl Client {
         match outcome {
             Outcome::Submitted(items) => {
                 for item in items {
-                    self.readings.on_job(item.job);
-                    self.taking_back.on_job(item.job);
-                    if !self.seen.contains(&item.job) {
-                        self.promised.insert(item.job);
-                    }
+                    self.on_promise(item.job);
                 }
             }
             Outcome::Rejected(
@@ -322,8 +335,12 @@ impl Client {
                     return Err(format!("{jobs:?} came to {results:?}"));
                 }
             }
-            other => return Err(format!("a request came to {other:?}")),
+            outcome => match self.operating.on_outcome(&asked.command, &outcome) {
+                Some(again) => again.into_iter().for_each(|job| self.on_promise(job)),
+                None => return Err(format!("{:?} came to {outcome:?}", asked.command)),
+            },
         }
+        let asked = self.asked.get_mut(&sequence).expect("it is still there");
         asked.ticket = None;
         asked.answered = true;
         // Right after an answer is when an old state would show.
@@ -368,10 +385,21 @@ impl Client {
         Ok(())
     }
 
-    /// A request is over, whatever came of it.
+    /// It was told that a job answers for what it asked.
+    fn on_promise(&mut self, job: JobId) {
+        self.readings.on_job(job);
+        self.taking_back.on_job(job);
+        self.operating.on_job(job);
+        if !self.seen.contains(&job) {
+            self.promised.insert(job);
+        }
+    }
+
+    /// A request is over: the program is too old for it.
     fn on_answered(&mut self, sequence: Sequence) {
         let asked = self.asked.get_mut(&sequence);
         let asked = asked.expect("the caller found it");
+        self.operating.on_refused(&asked.command);
         asked.ticket = None;
         asked.answered = true;
         self.acknowledge();
@@ -421,6 +449,7 @@ impl Client {
             }
             self.feed_after = finished.number;
             self.promised.remove(&finished.job);
+            self.operating.on_finished(finished);
         }
         Ok(())
     }
@@ -486,7 +515,7 @@ impl Client {
         let folder = roll.below(options.folders);
         if roll.chance(options.newer_ppm) {
             let file = roll.below(options.files);
-            *tree.versions.entry((folder, file)).or_default() += 1;
+            tree.renew(folder, file);
         }
         let class = *roll.pick(&Class::ALL);
         let mut items = Vec::new();
@@ -509,76 +538,6 @@ impl Client {
         }
         roll.shuffle(&mut items);
         items
-    }
-}
-
-impl Tree {
-    fn file(&self, folder: u64, file: u64, class: Class) -> JobSpec {
-        let version = self.versions.get(&(folder, file)).copied().unwrap_or(0);
-        let subject = format!("{folder}/{file}@{version}");
-        spec(
-            &format!("f{folder}/a{file}"),
-            ContextKind::File,
-            &subject,
-            class,
-            Vec::new(),
-        )
-    }
-
-    fn add_folder(
-        &self,
-        folder: u64,
-        options: &ClientOptions,
-        class: Class,
-        items: &mut Vec<JobSpec>,
-    ) {
-        let files = (0..options.files).map(|file| self.file(folder, file, class));
-        items.extend(files);
-        // Odd folders need all their files, even ones live with gaps.
-        let policy = if folder % 2 == 1 {
-            Policy::Require
-        } else {
-            Policy::Optional
-        };
-        let dependencies = (0..options.files)
-            .map(|file| Dependency {
-                address: address(&format!("f{folder}/a{file}")),
-                policy,
-            })
-            .collect();
-        items.push(spec(
-            &format!("f{folder}"),
-            ContextKind::Folder,
-            &self.of_folder(folder),
-            class,
-            dependencies,
-        ));
-    }
-
-    fn project(&self, options: &ClientOptions, class: Class) -> JobSpec {
-        let subject: Vec<String> = (0..options.folders).map(|f| self.of_folder(f)).collect();
-        let dependencies = (0..options.folders)
-            .map(|folder| Dependency {
-                address: address(&format!("f{folder}")),
-                policy: Policy::Optional,
-            })
-            .collect();
-        spec(
-            "",
-            ContextKind::Project,
-            &subject.join(","),
-            class,
-            dependencies,
-        )
-    }
-
-    fn of_folder(&self, folder: u64) -> String {
-        let sum: u64 = self
-            .versions
-            .range((folder, 0)..(folder + 1, 0))
-            .map(|(_, version)| version)
-            .sum();
-        format!("folder {folder}@{sum}")
     }
 }
 

@@ -1,10 +1,12 @@
 //! One line per action that matters, in words that stay the same from run to
 //! run. Heartbeats that say nothing new are left out unless asked for.
 
+mod outcomes;
+
 use std::collections::BTreeMap;
 
 use precentor_core::action::{Action, Violation, Write};
-use precentor_core::command::{AfterFailure, Cancellation, Command, Outcome};
+use precentor_core::command::Command;
 use precentor_core::driver::Driver;
 use precentor_core::entry::{EntryKind, LogEntry};
 use precentor_core::ids::{JobId, LogIndex, NodeId, Term, Ticket};
@@ -13,6 +15,8 @@ use precentor_core::message::{AppendResult, Body, LogPosition, Message};
 use precentor_core::request::{Answer, Freshness, Reply, Work};
 use precentor_core::status::{Health, PhaseName, RoleName};
 use precentor_core::wire;
+
+use self::outcomes::{words_of_letter, words_of_outcome};
 
 /// What is left out unless a script asks for it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -347,6 +351,13 @@ pub fn words_of_body(entry: &LogEntry) -> String {
         Command::RaiseLevel { to } => format!("raise to {to}"),
         Command::Leave { jobs } => format!("leave {}", words_of_jobs(jobs)),
         Command::Cancel { jobs } => format!("cancel {}", words_of_jobs(jobs)),
+        Command::Redrive { jobs, .. } => format!("redrive {}", words_of_jobs(jobs)),
+        Command::Purge { jobs } => format!("purge {}", words_of_jobs(jobs)),
+        Command::Reprioritise { jobs, class } => {
+            format!("make {} {class:?}", words_of_jobs(jobs)).to_lowercase()
+        }
+        Command::Pause { scope, .. } => format!("pause {scope}"),
+        Command::Resume { scope } => format!("resume {scope}"),
     }
 }
 
@@ -438,6 +449,29 @@ fn words_of_answer(answer: &Answer) -> String {
             context.subject, context.result, context.job
         ),
         Answer::Context(None) => "no context".into(),
+        Answer::DeadLetter(Some(letter)) => words_of_letter(letter),
+        Answer::DeadLetter(None) => "no such dead letter".into(),
+        Answer::DeadLetters { letters, next } => {
+            let mut words: Vec<String> = letters.iter().map(words_of_letter).collect();
+            words.extend(next.map(|next| format!("more after {next}")));
+            match words.is_empty() {
+                true => "no dead letters".into(),
+                false => words.join("; "),
+            }
+        }
+        Answer::Pauses(pauses) => {
+            let pauses = pauses.iter();
+            let pauses = pauses.map(|pause| {
+                format!(
+                    "{} is paused since {:?} by {}: {}",
+                    pause.scope, pause.since, pause.by, pause.reason
+                )
+            });
+            match pauses.len() {
+                0 => "nothing is paused".into(),
+                _ => pauses.collect::<Vec<_>>().join("; "),
+            }
+        }
     }
 }
 
@@ -477,52 +511,9 @@ fn words_of_work(work: &Work) -> String {
     format!("{}; says {}", parts.join(", "), work.term)
 }
 
-fn words_of_outcome(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::TookOver => "took over".into(),
-        Outcome::SessionOpened(session) => format!("session {session}"),
-        Outcome::Submitted(items) => {
-            let items: Vec<_> = items
-                .iter()
-                .map(|item| format!("{} {:?}", item.job, item.how).to_lowercase())
-                .collect();
-            items.join(", ")
-        }
-        Outcome::Registered => "registered".into(),
-        Outcome::Claimed(claims) => format!("{} claims", claims.len()),
-        Outcome::Completed => "completed".into(),
-        Outcome::Failed(AfterFailure::Retry { at }) => format!("again at {at:?}"),
-        Outcome::Failed(AfterFailure::Dead) => "dead".into(),
-        Outcome::Failed(AfterFailure::Superseded { by }) => format!("superseded by {by}"),
-        Outcome::Released => "released".into(),
-        Outcome::Expired { count } => format!("{count} expired"),
-        Outcome::Ticked { count } => format!("{count} moved"),
-        Outcome::LevelRaised => "raised".into(),
-        Outcome::Cancelled(results) => {
-            let results = results.iter().copied().map(words_of_cancellation);
-            results.collect::<Vec<_>>().join(", ")
-        }
-        Outcome::Rejected(rejection) => format!("rejected: {rejection}"),
-    }
-}
-
 fn words_of_jobs(jobs: &[JobId]) -> String {
     let jobs: Vec<_> = jobs.iter().map(JobId::to_string).collect();
     jobs.join(" ")
-}
-
-fn words_of_cancellation(result: Cancellation) -> String {
-    match result {
-        Cancellation::Ended { stops: None } => "ended".into(),
-        Cancellation::Ended {
-            stops: Some(worker),
-        } => format!("ended, {worker} stops"),
-        Cancellation::Left => "left".into(),
-        Cancellation::Over => "over".into(),
-        Cancellation::NotWaitedFor => "not waited for".into(),
-        Cancellation::Unknown => "unknown".into(),
-        Cancellation::Further { job } => format!("further at {job}"),
-    }
 }
 
 fn words_of_state(state: &JobState) -> String {

@@ -199,15 +199,7 @@ fn item(text: &str) -> Result<Vec<JobSpec>> {
                     _ => Policy::Optional,
                 },
             }),
-            "class" => {
-                spec.class = match words.need("a class")? {
-                    "urgent" => Class::Urgent,
-                    "normal" => Class::Normal,
-                    "background" => Class::Background,
-                    "idle" => Class::Idle,
-                    other => bail!("{other:?} is no class"),
-                }
-            }
+            "class" => spec.class = class(words.need("a class")?)?,
             "tenant" => spec.tenant = words.need("a tenant")?.to_owned(),
             "times" => times = Some(words.number("")?),
             "delay" => spec.delay_ms = words.span()?.as_ms(),
@@ -225,4 +217,15 @@ fn item(text: &str) -> Result<Vec<JobSpec>> {
         })
     });
     numbered.collect()
+}
+
+/// How urgent something is.
+pub fn class(word: &str) -> Result<Class> {
+    match word {
+        "urgent" => Ok(Class::Urgent),
+        "normal" => Ok(Class::Normal),
+        "background" => Ok(Class::Background),
+        "idle" => Ok(Class::Idle),
+        other => bail!("{other:?} is no class"),
+    }
 }

@@ -221,7 +221,12 @@ impl GenerationCoordinator {
             | Command::Tick
             | Command::RaiseLevel { .. }
             | Command::Leave { .. }
-            | Command::Cancel { .. } => {}
+            | Command::Cancel { .. }
+            | Command::Redrive { .. }
+            | Command::Purge { .. }
+            | Command::Reprioritise { .. }
+            | Command::Pause { .. }
+            | Command::Resume { .. } => {}
         }
     }
 
@@ -350,13 +355,17 @@ impl GenerationCoordinator {
             };
             placement.add(*id, candidate);
         }
-        if placement.is_empty() {
+        let mut offered = placement.offered();
+        if !self.ignores_pauses() {
+            offered.retain(|engine| !queue.is_engine_paused(engine));
+        }
+        if offered.is_empty() || (queue.is_paused() && !self.ignores_pauses()) {
             return;
         }
         let claims_max = CLAIM_ENTRIES_PER_TURN_MAX * CLAIMS_PER_ENTRY_MAX;
         let mut claims = Vec::new();
         let mut stride = std::mem::take(&mut self.stride);
-        let mut round = stride.round(queue, &placement.offered(), &self.under_way);
+        let mut round = stride.round(queue, &offered, &self.under_way);
         while (claims.len() as u64) < claims_max {
             let next = round.next(|engine| placement.offers(engine), &self.under_way);
             let Some(job) = next else { break };
@@ -383,6 +392,14 @@ impl GenerationCoordinator {
         commands.extend(claims.chunks(per_entry).map(|claims| Command::Claim {
             claims: claims.to_vec(),
         }));
+    }
+
+    /// Planted: what is paused is given out.
+    fn ignores_pauses(&self) -> bool {
+        #[cfg(feature = "planted-bugs")]
+        return self.planted == Some(crate::planted::Bug::PauseIgnored);
+        #[cfg(not(feature = "planted-bugs"))]
+        false
     }
 
     /// Is there nothing to give out? Costs at most what is under way.

@@ -57,10 +57,6 @@ impl<'a> Placement<'a> {
         self.candidates.insert(worker, candidate);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.candidates.is_empty()
-    }
-
     /// The engines for which someone can take a job.
     pub(super) fn offered(&self) -> BTreeSet<&'a str> {
         let left = self.credits.iter().filter(|(_, credits)| **credits > 0);
@@ -164,7 +160,7 @@ mod tests {
             );
         }
         assert_eq!(placement.place("outline", None, 3), None);
-        assert!(!placement.offers("outline") && placement.is_empty());
+        assert!(!placement.offers("outline") && placement.offered().is_empty());
     }
 
     #[test]

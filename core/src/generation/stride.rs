@@ -57,6 +57,10 @@ pub(super) struct Stride {
     /// All that they have to give is under way: they have no seat, and get one
     /// without being opened anew.
     spent: BTreeSet<Arc<QueueKey>>,
+    /// Their tenants are paused: they have no seat until something is resumed.
+    paused: BTreeSet<Arc<QueueKey>>,
+    /// What was resumed up to then is looked at.
+    resumed: u64,
     #[cfg(feature = "planted-bugs")]
     planted: Option<crate::planted::Bug>,
     /// Planted: the passes of queues without a seat.
@@ -74,6 +78,14 @@ impl Stride {
     #[cfg(feature = "planted-bugs")]
     fn is_planted(&self, bug: crate::planted::Bug) -> bool {
         self.planted == Some(bug)
+    }
+
+    /// Planted: what is paused is given out.
+    fn ignores_pauses(&self) -> bool {
+        #[cfg(feature = "planted-bugs")]
+        return self.is_planted(crate::planted::Bug::PauseIgnored);
+        #[cfg(not(feature = "planted-bugs"))]
+        false
     }
 
     /// A new leadership begins: all passes are equal again.
@@ -138,10 +150,21 @@ impl Stride {
                 self.spent.insert(key);
             }
         }
+        if self.resumed != queue.resumed_count() {
+            self.resumed = queue.resumed_count();
+            for key in std::mem::take(&mut self.paused) {
+                if queue.is_tenant_paused(&key.tenant) {
+                    self.paused.insert(key);
+                } else if queue.ready_in(&key).next().is_some() {
+                    self.take_seat(queue, key);
+                }
+            }
+        }
         let mut opened = Vec::new();
         for (opening, key) in queue.opened_after(self.seen) {
             self.seen = opening;
-            if !self.seated.contains(key) && !self.spent.contains(key) {
+            if !self.seated.contains(key) && !self.spent.contains(key) && !self.paused.contains(key)
+            {
                 opened.push(Arc::clone(key));
             }
         }
@@ -261,6 +284,14 @@ impl Round<'_, '_> {
             }
             let (pass, key) = (*pass, Arc::clone(key));
             let queue = self.queue;
+            if queue.is_tenant_paused(&key.tenant) && !self.stride.ignores_pauses() {
+                self.heads.pop_first();
+                self.stride.unseat(pass, &key);
+                self.stride.seated.remove(&key);
+                self.call(&key.engine);
+                self.stride.paused.insert(key);
+                continue;
+            }
             let cursor = self.cursors.entry(key).or_insert_with_key(|key| Cursor {
                 jobs: queue.ready_in(key),
                 next: None,

@@ -89,7 +89,11 @@ impl ContextManager {
         };
         let items = match &entry.command {
             Command::Submit { items } => items.len() as u64,
-            Command::Leave { jobs } | Command::Cancel { jobs } => jobs.len() as u64,
+            Command::Leave { jobs }
+            | Command::Cancel { jobs }
+            | Command::Redrive { jobs, .. }
+            | Command::Purge { jobs }
+            | Command::Reprioritise { jobs, .. } => jobs.len() as u64,
             _ => 0,
         };
         if self.failover.is_leading() {

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use super::{ContextManager, cx};
 use crate::event::Now;
 use crate::ids::{LogIndex, ReadNumber, Ticket};
-use crate::limits::READS_WAITING_MAX;
+use crate::limits::{DEAD_LETTERS_LISTED_MAX, READS_WAITING_MAX};
 use crate::marks::Mark;
 use crate::request::{Answer, Consistency, Freshness, Query, Refusal, Reply};
 use crate::time::{Span, Time};
@@ -134,6 +134,15 @@ impl ContextManager {
         let answer = match query {
             Query::Job(job) => Answer::Job(self.queue.job(*job).map(Box::new)),
             Query::Context(address) => Answer::Context(self.queue.context(address).map(Box::new)),
+            Query::DeadLetter(job) => {
+                Answer::DeadLetter(self.queue.dead_letter(*job).map(Box::new))
+            }
+            Query::DeadLetters { after, count_max } => {
+                let count_max = (*count_max).clamp(1, DEAD_LETTERS_LISTED_MAX);
+                let (letters, next) = self.queue.dead_letters(*after, count_max);
+                Answer::DeadLetters { letters, next }
+            }
+            Query::Pauses => Answer::Pauses(self.queue.pauses().collect()),
         };
         let reply = Reply::Read {
             answer,

@@ -260,7 +260,12 @@ fn refusal_of(command: &Command, request: Option<RequestId>) -> Option<String> {
         | Command::Fail { .. }
         | Command::Release { .. }
         | Command::Leave { .. }
-        | Command::Cancel { .. } => None,
+        | Command::Cancel { .. }
+        | Command::Redrive { .. }
+        | Command::Purge { .. }
+        | Command::Reprioritise { .. }
+        | Command::Pause { .. }
+        | Command::Resume { .. } => None,
         Command::TakeOver { .. }
         | Command::Claim { .. }
         | Command::Expire { .. }

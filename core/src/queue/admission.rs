@@ -2,15 +2,20 @@
 //! dependencies first. After the check nothing can fail: all items or none.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use crate::address::Address;
 use crate::command::{Admission, Rejection, Submitted};
+use crate::context::ContextKind;
+use crate::digest::Digest;
 use crate::ids::{JobId, SessionId};
-use crate::job::{JobSpec, JobState, Policy};
+use crate::job::{Class, JobSpec, JobState, Policy};
 use crate::limits::{
     ADDRESS_BYTES_MAX, DELAY_MS_MAX, DEPENDENCIES_MAX, EDGES_OPEN_MAX, NAME_BYTES_MAX,
     NAMED_DEPENDENCIES_MAX, SUBMIT_ITEMS_MAX,
 };
 use crate::principal::Principal;
+use crate::time::Stamp;
 
 use super::QueueManager;
 use super::contexts::PlaceId;
@@ -22,6 +27,21 @@ use super::waiters::Walk;
 /// When a client may try again that met a full queue, in milliseconds.
 const QUEUE_FULL_RETRY_AFTER_MS: u64 = 1_000;
 
+/// A job that is to be made.
+#[derive(Debug)]
+pub(super) struct NewJob {
+    pub(super) place: PlaceId,
+    pub(super) origin: Arc<Origin>,
+    pub(super) kind: ContextKind,
+    pub(super) class: Class,
+    pub(super) subject: Digest,
+    /// How old its input is.
+    pub(super) accepted: JobId,
+    pub(super) not_before: Stamp,
+    /// What it depends on. Nothing is known of these places but this.
+    pub(super) needed: Vec<(PlaceId, Policy)>,
+}
+
 impl QueueManager {
     pub(super) fn submit(
         &mut self,
@@ -30,7 +50,10 @@ impl QueueManager {
         session: Option<SessionId>,
     ) -> Result<Vec<Submitted>, Rejection> {
         check_shape(items)?;
-        let order = admission_order(items).map_err(|path| Rejection::Cycle { path })?;
+        let nodes: Vec<_> = items.iter().map(node_of_item).collect();
+        let order = admission_order(&nodes).map_err(|path| Rejection::Cycle {
+            path: path.into_iter().cloned().collect(),
+        })?;
         self.check_dependencies(items)?;
         self.check_room(items)?;
         let base = self.head.accepted;
@@ -77,19 +100,25 @@ impl QueueManager {
     /// The queue must hold what the batch may add. Items that find their
     /// result or their job add nothing.
     fn check_room(&self, items: &[JobSpec]) -> Result<(), Rejection> {
-        let live = self.jobs.rows.len();
-        let limit = self.rules.jobs_live_max;
         let new = items.iter().filter(|item| !self.is_answered(item));
         let added = new.clone().count() as u64;
-        if live + added > limit {
+        let edges = new.map(|item| item.dependencies.len() as u64).sum();
+        self.check_room_for(added, edges)
+    }
+
+    /// The queue must hold so many jobs more, with so many dependencies.
+    pub(super) fn check_room_for(&self, jobs: u64, edges: u64) -> Result<(), Rejection> {
+        let (live, limit) = (self.jobs.rows.len(), self.rules.jobs_live_max);
+        if live + jobs > limit {
             return Err(Rejection::QueueFull {
                 live,
                 limit,
                 retry_after_ms: QUEUE_FULL_RETRY_AFTER_MS,
             });
         }
-        let edges: u64 = new.map(|item| item.dependencies.len() as u64).sum();
-        if self.edges.rows.len() + edges > EDGES_OPEN_MAX {
+        // Dead letters have a bound of their own.
+        let kept = self.edges.rows.len() - self.letters.edges_count();
+        if kept + edges > EDGES_OPEN_MAX {
             return Err(Rejection::Full {
                 what: "dependencies of unfinished jobs".into(),
                 limit: EDGES_OPEN_MAX,
@@ -138,11 +167,25 @@ impl QueueManager {
                 how: Admission::Attached,
             };
         }
-        let how = self.create(id, item, place, principal, walk);
+        let new = NewJob {
+            place,
+            origin: self.jobs.origin(Origin {
+                generator: item.generator.clone(),
+                tenant: item.tenant.as_str().into(),
+                asked_by: principal.clone(),
+            }),
+            kind: item.kind,
+            class: item.class,
+            subject: item.subject,
+            accepted: id,
+            not_before: self.head.now.plus_ms(item.delay_ms),
+            needed: self.needed_by_item(item),
+        };
+        let how = self.create(id, new, walk);
         Submitted { job: id, how }
     }
 
-    fn place_of(&mut self, address: &crate::address::Address) -> PlaceId {
+    fn place_of(&mut self, address: &Address) -> PlaceId {
         let next = self.head.next_place;
         let (place, is_new) = self.places.find_or_add(address, next);
         if is_new {
@@ -200,20 +243,10 @@ impl QueueManager {
         self.inherit(current, legacy, walk);
     }
 
-    fn create(
-        &mut self,
-        id: JobId,
-        item: &JobSpec,
-        place: PlaceId,
-        principal: &Principal,
-        walk: &mut Walk,
-    ) -> Admission {
-        let origin = self.jobs.origin(Origin {
-            generator: item.generator.clone(),
-            tenant: item.tenant.as_str().into(),
-            asked_by: principal.clone(),
-        });
-        let edges = self.edges_of_item(item);
+    /// Makes a job for an input that no unfinished job is for.
+    pub(super) fn create(&mut self, id: JobId, new: NewJob, walk: &mut Walk) -> Admission {
+        let place = new.place;
+        let edges = self.edges_to(&new.needed);
         let targets: BTreeSet<JobId> = edges
             .iter()
             .filter(|edge| edge.line.is_some())
@@ -221,12 +254,12 @@ impl QueueManager {
             .collect();
         let mut job = Job {
             place,
-            origin,
-            kind: item.kind,
-            class: item.class,
-            subject: item.subject,
-            accepted: id,
-            not_before: self.head.now.plus_ms(item.delay_ms),
+            origin: new.origin,
+            kind: new.kind,
+            class: new.class,
+            subject: new.subject,
+            accepted: new.accepted,
+            not_before: new.not_before,
             open: u32::try_from(edges.iter().filter(|edge| edge.line.is_some()).count())
                 .expect("edges are limited"),
             waiters: 1,
@@ -292,24 +325,36 @@ impl QueueManager {
         how
     }
 
+    fn needed_by_item(&mut self, item: &JobSpec) -> Vec<(PlaceId, Policy)> {
+        let needed = item.dependencies.iter();
+        needed
+            .map(|dependency| (self.place_of(&dependency.address), dependency.policy))
+            .collect()
+    }
+
     /// What each dependency has to wait for: the newest job at its address; if
     /// there is none, for nothing: there is a context, or there is a gap.
-    fn edges_of_item(&mut self, item: &JobSpec) -> Vec<Edge> {
-        let mut edges = Vec::with_capacity(item.dependencies.len());
-        for dependency in &item.dependencies {
-            let place = self.place_of(&dependency.address);
-            let newest = self.places.slots(place).newest();
+    fn edges_to(&self, needed: &[(PlaceId, Policy)]) -> Vec<Edge> {
+        let edges = needed.iter().map(|(place, policy)| {
+            let newest = self.places.slots(*place).newest();
             #[cfg(feature = "planted-bugs")]
             let newest =
                 newest.filter(|_| !self.is_planted(crate::planted::Bug::IgnoreDependencies));
-            edges.push(Edge {
-                place,
-                policy: dependency.policy,
+            Edge {
+                place: *place,
+                policy: *policy,
                 line: newest.map(|newest| self.jobs.expect(newest).line),
-            });
-        }
-        edges
+            }
+        });
+        edges.collect()
     }
+}
+
+/// An item of a batch, for the order of admission.
+fn node_of_item(item: &JobSpec) -> (&Address, Vec<&Address>) {
+    let needed = item.dependencies.iter();
+    let needed = needed.map(|dependency| &dependency.address);
+    (&item.address, needed.collect())
 }
 
 fn check_shape(items: &[JobSpec]) -> Result<(), Rejection> {

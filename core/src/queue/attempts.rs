@@ -102,6 +102,9 @@ impl QueueManager {
             incarnation: known.incarnation,
             token,
         };
+        if self.is_held_back(&job.origin.tenant, engine) {
+            return Err(ClaimRefusal::Paused);
+        }
         self.assert_may_run(id);
         assert!(
             job.last_token.is_none_or(|last| last < token),
@@ -114,6 +117,10 @@ impl QueueManager {
             job.last_token = Some(token);
             job.last_worker = Some(worker);
         });
+        if self.keeps_letters() {
+            let number = self.jobs.expect(id).attempts;
+            self.letters.begin_attempt(id, number, lease, self.head.now);
+        }
         Ok(())
     }
 
@@ -290,6 +297,8 @@ impl QueueManager {
         retry_after_ms: Option<u64>,
     ) -> AfterFailure {
         let (level, rules, now) = (self.level, self.rules, self.head.now);
+        let number = self.jobs.expect(id).attempts;
+        self.letters.end_attempt(id, number, now, class);
         // At rest first: a job that ends must not be running in any index.
         let (place, verdict) = self.jobs.change(id, &mut self.timers, |job| {
             let verdict = judge(level, &rules, id, job, class, message, retry_after_ms);
@@ -346,7 +355,7 @@ fn check_range(what: &str, found: u64, min: u64, max: u64) -> Result<(), Rejecti
 
 /// A text cut to a bound. A failure's message is for people: losing its end is
 /// better than refusing the failure and keeping the lease.
-fn cut(text: &str, bytes_max: u64) -> &str {
+pub(super) fn cut(text: &str, bytes_max: u64) -> &str {
     let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
     if text.len() <= bytes_max {
         return text;

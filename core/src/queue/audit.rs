@@ -3,9 +3,13 @@
 
 use std::fmt::Write;
 
-use crate::command::{AfterFailure, AuditRecord, Cancellation, ClaimRule, Command, Entry, Outcome};
+use crate::command::{
+    Admission, AfterFailure, AuditRecord, Cancellation, ClaimRule, Command, Entry, Outcome,
+    Purging, Redriving, Reprioritisation,
+};
 use crate::digest::{Digest, DigestBuilder};
 use crate::ids::{LogIndex, Term};
+use crate::job::Class;
 use crate::principal::Principal;
 
 use super::QueueManager;
@@ -103,6 +107,16 @@ pub(super) fn words_of_command(command: &Command) -> String {
         // The outcome says which.
         Command::Leave { jobs } => format!("leave {} jobs", jobs.len()),
         Command::Cancel { jobs } => format!("cancel {} jobs", jobs.len()),
+        Command::Redrive { jobs, dependents } => match dependents {
+            true => format!("redrive {} jobs with dependents", jobs.len()),
+            false => format!("redrive {} jobs", jobs.len()),
+        },
+        Command::Purge { jobs } => format!("purge {} dead letters", jobs.len()),
+        Command::Reprioritise { jobs, class } => {
+            format!("make {} jobs {}", jobs.len(), word_of_class(*class))
+        }
+        Command::Pause { scope, reason } => format!("pause {scope}: {reason}"),
+        Command::Resume { scope } => format!("resume {scope}"),
     }
 }
 
@@ -173,6 +187,58 @@ pub(super) fn words(asked: &str, entry: &Entry, outcome: &Outcome) -> String {
                 );
             }
         }
+        Outcome::Redriven(redrive) => {
+            words.push(':');
+            let Command::Redrive { jobs, .. } = &entry.command else {
+                panic!("only a redrive is answered by {outcome:?}");
+            };
+            for (job, result) in jobs.iter().zip(&redrive.jobs) {
+                add(&mut words, format_args!(" {job} "));
+                add_redriving(&mut words, result);
+                words.push(';');
+            }
+            add(
+                &mut words,
+                format_args!(" {} dependents", redrive.dependents),
+            );
+        }
+        Outcome::Purged(results) => {
+            words.push(':');
+            let Command::Purge { jobs } = &entry.command else {
+                panic!("only a purge is answered by {outcome:?}");
+            };
+            for (job, result) in jobs.iter().zip(results) {
+                let result = match result {
+                    Purging::Purged => "is purged",
+                    Purging::NotKept => "was not kept",
+                };
+                add(&mut words, format_args!(" {job} {result};"));
+            }
+        }
+        Outcome::Reprioritised(results) => {
+            words.push(':');
+            let Command::Reprioritise { jobs, .. } = &entry.command else {
+                panic!("only a reprioritise is answered by {outcome:?}");
+            };
+            for (job, result) in jobs.iter().zip(results) {
+                match result {
+                    Reprioritisation::Now { class } => {
+                        add(
+                            &mut words,
+                            format_args!(" {job} is {};", word_of_class(*class)),
+                        );
+                    }
+                    Reprioritisation::Over => add(&mut words, format_args!(" {job} was over;")),
+                    Reprioritisation::Unknown => {
+                        add(&mut words, format_args!(" {job} is unknown;"));
+                    }
+                }
+            }
+        }
+        Outcome::Paused { before } | Outcome::Resumed { before } => words.push_str(match before {
+            true => ": was so before",
+            false => ": done",
+        }),
         Outcome::Rejected(rejection) => {
             add(&mut words, format_args!(": rejected: {rejection}"));
         }
@@ -191,6 +257,36 @@ fn words_of_cancellation(result: Cancellation) -> String {
         Cancellation::NotWaitedFor => "was not waited for".to_owned(),
         Cancellation::Unknown => "is unknown".to_owned(),
         Cancellation::Further { job } => format!("is {job} by now"),
+    }
+}
+
+fn add_redriving(words: &mut String, result: &Redriving) {
+    match result {
+        Redriving::Again { job, how } => {
+            let how = match how {
+                Admission::Attached => "live already",
+                Admission::Parked => "behind an older input",
+                Admission::Created | Admission::FromCache => "new",
+            };
+            add(words, format_args!("again as {job}, {how}"));
+        }
+        Redriving::Before { job } => add(words, format_args!("was redriven as {job}")),
+        Redriving::Published { by } => add(words, format_args!("was published by {by}")),
+        Redriving::Outdated { by } => add(words, format_args!("is outdated by {by}")),
+        Redriving::Needs { address } => add(words, format_args!("needs {address}")),
+        Redriving::Later => words.push_str("has to wait"),
+        Redriving::NotDead => words.push_str("is no dead letter"),
+        Redriving::NotKept => words.push_str("is not kept"),
+        Redriving::Unknown => words.push_str("is unknown"),
+    }
+}
+
+fn word_of_class(class: Class) -> &'static str {
+    match class {
+        Class::Urgent => "urgent",
+        Class::Normal => "normal",
+        Class::Background => "background",
+        Class::Idle => "idle",
     }
 }
 

@@ -11,6 +11,7 @@ use crate::limits::SESSION_REPLIES_MAX;
 use super::QueueManager;
 use super::contexts::{PlaceId, Slots};
 use super::jobs::{Job, Phase, PhaseCounts};
+use super::letters::cause;
 use super::order::Order;
 use super::table::Table;
 
@@ -46,6 +47,7 @@ impl QueueManager {
         self.check_finished()?;
         self.check_wanted()?;
         self.check_waits()?;
+        self.check_letters()?;
         self.check_sessions()?;
         self.check_hashes()
     }
@@ -89,7 +91,7 @@ impl QueueManager {
         for (id, job) in self.jobs.rows.iter() {
             ensure!(*id <= self.head.accepted, "{id} was never given");
             ensure!(
-                job.accepted >= *id && job.accepted <= self.head.accepted,
+                (job.accepted >= *id || self.keeps_letters()) && job.accepted <= self.head.accepted,
                 "{id} was accepted last as {}",
                 job.accepted
             );
@@ -227,7 +229,8 @@ impl QueueManager {
         }
         for (_, context) in self.places.contexts.iter() {
             ensure!(
-                context.accepted >= context.job && context.accepted <= self.head.accepted,
+                (context.accepted >= context.job || self.keeps_letters())
+                    && context.accepted <= self.head.accepted,
                 "{} published what was accepted as {}",
                 context.job,
                 context.accepted
@@ -241,7 +244,9 @@ impl QueueManager {
         for (key, edge) in self.edges.rows.iter() {
             let id = key.dependent;
             ensure!(
-                self.jobs.get(id).is_some() || self.edges.dropped.contains(&id),
+                self.jobs.get(id).is_some()
+                    || self.edges.dropped.contains(&id)
+                    || (edge.line.is_none() && self.keeps_edges_of(id)),
                 "{id} has edges and is not there"
             );
             let Some(line) = edge.line else { continue };
@@ -393,6 +398,61 @@ impl QueueManager {
         Ok(())
     }
 
+    /// A dead letter is a finished job with all that is needed to do it again.
+    fn check_letters(&self) -> Result<(), String> {
+        let (mut edges, mut causes) = (0u64, 0);
+        for (id, letter) in self.letters.rows.iter() {
+            ensure!(self.keeps_letters(), "{id} is a letter before its time");
+            let finished = self.finished.get(*id).map(|finished| &finished.state);
+            let state = finished.ok_or_else(|| format!("the letter {id} is no finished job"))?;
+            ensure!(state.is_dead_letter(), "the letter {id} ended as {state:?}");
+            ensure!(
+                letter.accepted <= self.head.accepted,
+                "{id} was accepted last as {}",
+                letter.accepted
+            );
+            edges += u64::from(letter.edges);
+            let count = match letter.redriven {
+                None => self.edges.of(*id).count() as u64,
+                Some(_) => 0,
+            };
+            ensure!(
+                u64::from(letter.edges) == count,
+                "the letter {id} counts {} edges and has {count}",
+                letter.edges
+            );
+            if let Some(cause) = cause(state).filter(|_| letter.redriven.is_none()) {
+                causes += 1;
+                ensure!(
+                    self.letters.failed_by(cause).any(|failed| failed == *id),
+                    "{id} failed for {cause}, and no index says so"
+                );
+            }
+        }
+        ensure!(
+            edges == self.letters.edges_count() && causes == self.letters.causes_count(),
+            "letters have {edges} edges and {causes} causes"
+        );
+        for ((id, number), _) in self.letters.attempts.iter() {
+            let attempts = match self.jobs.get(*id) {
+                Some(job) => Some(job.attempts),
+                None => self
+                    .letters
+                    .get(*id)
+                    .and_then(|_| Some(self.finished.get(*id)?.attempts)),
+            };
+            ensure!(
+                self.keeps_letters() && attempts.is_some_and(|count| (1..=count).contains(number)),
+                "attempt {number} at {id} is kept, which had {attempts:?}"
+            );
+        }
+        ensure!(
+            self.pauses.is_sound() && (self.keeps_letters() || self.pauses.rows.is_empty()),
+            "what is paused is not what the rows say"
+        );
+        Ok(())
+    }
+
     fn check_sessions(&self) -> Result<(), String> {
         let mut replies: BTreeMap<_, u64> = BTreeMap::new();
         for ((session, sequence), _) in self.sessions.replies.iter() {
@@ -433,7 +493,10 @@ impl QueueManager {
             && fresh(&self.sessions.sessions, tag::SESSIONS)
             && fresh(&self.sessions.replies, tag::REPLIES)
             && fresh(&self.workers, tag::WORKERS)
-            && fresh(&self.waits.rows, tag::WAITS);
+            && fresh(&self.waits.rows, tag::WAITS)
+            && fresh(&self.letters.rows, tag::LETTERS)
+            && fresh(&self.letters.attempts, tag::ATTEMPTS)
+            && fresh(&self.pauses.rows, tag::PAUSES);
         ensure!(right, "a table's hash is not that of its rows");
         Ok(())
     }

@@ -6,9 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::address::Address;
 use crate::ids::JobId;
-use crate::job::{JobSpec, Policy};
+use crate::job::Policy;
 
 use super::contexts::PlaceId;
 use super::table::Table;
@@ -109,6 +108,16 @@ impl Edges {
             .map(|(key, edge)| (*key, *edge))
     }
 
+    /// How many edges a job has: they are numbered from 0 on, and none goes before all do.
+    pub(super) fn count_of(&self, dependent: JobId) -> u32 {
+        let key = |position| EdgeKey {
+            dependent,
+            position,
+        };
+        let last = self.rows.range(key(0)..=key(u32::MAX)).next_back();
+        last.map_or(0, |(key, _)| key.position + 1)
+    }
+
     /// The open edges that wait for a line.
     pub(super) fn waiting_for(&self, line: JobId) -> impl Iterator<Item = EdgeKey> {
         let first = EdgeKey {
@@ -133,46 +142,44 @@ impl Edges {
     }
 }
 
-/// The order in which a batch's items can be admitted, dependencies first, or
-/// the addresses of a cycle. Items of one address keep their order and stand
-/// together: the address is the node (Kahn, 1962).
-pub(super) fn admission_order(items: &[JobSpec]) -> Result<Vec<u32>, Vec<Address>> {
-    let mut nodes: BTreeMap<&Address, Vec<u32>> = BTreeMap::new();
-    for (position, item) in (0u32..).zip(items) {
-        nodes.entry(&item.address).or_default().push(position);
+/// The order in which the items of a batch can be admitted, dependencies first, or
+/// the nodes of a cycle. An item is its node and the nodes that it needs; those that
+/// are not in the batch do not count. Items of one node keep their order and stand
+/// together (Kahn, 1962).
+pub(super) fn admission_order<N: Copy + Ord>(items: &[(N, Vec<N>)]) -> Result<Vec<u32>, Vec<N>> {
+    let mut nodes: BTreeMap<N, Vec<u32>> = BTreeMap::new();
+    for (position, (node, _)) in (0u32..).zip(items) {
+        nodes.entry(*node).or_default().push(position);
     }
-    let mut needs: BTreeMap<&Address, BTreeSet<&Address>> = BTreeMap::new();
-    let mut needed_by: BTreeMap<&Address, Vec<&Address>> = BTreeMap::new();
-    for item in items {
-        for dependency in &item.dependencies {
-            let Some((needed, _)) = nodes.get_key_value(&dependency.address) else {
-                continue;
-            };
-            if needs.entry(&item.address).or_default().insert(needed) {
-                needed_by.entry(needed).or_default().push(&item.address);
+    let mut needs: BTreeMap<N, BTreeSet<N>> = BTreeMap::new();
+    let mut needed_by: BTreeMap<N, Vec<N>> = BTreeMap::new();
+    for (node, needed) in items {
+        for needed in needed {
+            if nodes.contains_key(needed) && needs.entry(*node).or_default().insert(*needed) {
+                needed_by.entry(*needed).or_default().push(*node);
             }
         }
     }
-    let mut open: BTreeMap<&Address, u64> = needs
+    let mut open: BTreeMap<N, u64> = needs
         .iter()
-        .map(|(address, needs)| (*address, needs.len() as u64))
+        .map(|(node, needs)| (*node, needs.len() as u64))
         .collect();
-    let mut free: BTreeSet<(u32, &Address)> = nodes
+    let mut free: BTreeSet<(u32, N)> = nodes
         .iter()
-        .filter(|(address, _)| !open.contains_key(*address))
-        .map(|(address, positions)| (positions[0], *address))
+        .filter(|(node, _)| !open.contains_key(*node))
+        .map(|(node, positions)| (positions[0], *node))
         .collect();
     let mut order = Vec::with_capacity(items.len());
-    while let Some((_, address)) = free.pop_first() {
-        order.extend(&nodes[address]);
-        for dependent in needed_by.remove(address).unwrap_or_default() {
+    while let Some((_, node)) = free.pop_first() {
+        order.extend(&nodes[&node]);
+        for dependent in needed_by.remove(&node).unwrap_or_default() {
             let count = open
-                .get_mut(dependent)
+                .get_mut(&dependent)
                 .expect("a node that needs another has a count");
             *count -= 1;
             if *count == 0 {
-                open.remove(dependent);
-                free.insert((nodes[dependent][0], dependent));
+                open.remove(&dependent);
+                free.insert((nodes[&dependent][0], dependent));
             }
         }
     }
@@ -180,19 +187,18 @@ pub(super) fn admission_order(items: &[JobSpec]) -> Result<Vec<u32>, Vec<Address
         return Ok(order);
     }
     // What is left needs something that is left: following needs must close a circle.
-    let mut path: Vec<&Address> = Vec::new();
+    let mut path: Vec<N> = Vec::new();
     let mut at = *open.keys().next().expect("it is not empty");
-    let mut seen: BTreeMap<&Address, u64> = BTreeMap::new();
-    while !seen.contains_key(at) {
+    let mut seen: BTreeMap<N, u64> = BTreeMap::new();
+    while !seen.contains_key(&at) {
         seen.insert(at, path.len() as u64);
         path.push(at);
-        at = needs[at]
+        at = needs[&at]
             .iter()
             .copied()
             .find(|needed| open.contains_key(needed))
             .expect("a node that is left needs another that is left");
     }
-    let start = usize::try_from(seen[at]).expect("a path is no longer than the batch");
-    let cycle = path[start..].iter().chain([&at]);
-    Err(cycle.map(|address| (*address).clone()).collect())
+    let start = usize::try_from(seen[&at]).expect("a path is no longer than the batch");
+    Err(path[start..].iter().copied().chain([at]).collect())
 }

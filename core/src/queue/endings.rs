@@ -25,7 +25,12 @@ impl QueueManager {
         self.places.clear_slot(job.place, id);
         let is_superseded = matches!(state, JobState::Superseded { .. });
         let has_waits = !is_superseded && self.waits.first_of(id).is_some();
-        if has_waits || self.edges.of(id).next().is_some() {
+        let has_edges = match self.note_letter(id, &job, &state) {
+            // A dead letter keeps its edges, but waits for nothing.
+            true => job.open > 0,
+            false => self.edges.of(id).next().is_some(),
+        };
+        if has_waits || has_edges {
             self.edges.dropped.insert(id, ());
         }
         if let Some(ended) = ended {
@@ -114,6 +119,7 @@ impl QueueManager {
         }
         let ended = self.drop_rows();
         self.purge();
+        self.forget_letters();
         told + ended
     }
 
@@ -156,7 +162,14 @@ impl QueueManager {
             };
             let id = *id;
             let next = self.edges.of(id).next();
-            if let Some((key, _)) = next {
+            if self.keeps_edges_of(id) {
+                let (looked_at, unwanted) = self.resolve_edges_of(id);
+                left = left.saturating_sub(looked_at);
+                ended += unwanted;
+                if u64::from(ended) >= CASCADE_PER_ENTRY_MAX {
+                    break;
+                }
+            } else if let Some((key, _)) = next {
                 let edge = self.edges.remove(key);
                 left -= 1;
                 if let Some(line) = edge.line {
@@ -167,14 +180,37 @@ impl QueueManager {
             }
             let finished = self.finished.get(id).map(|finished| &finished.state);
             let is_superseded = matches!(finished, Some(JobState::Superseded { .. }));
-            match !is_superseded && self.move_wait_on(id) {
-                true => left -= 1,
-                false => {
+            while left > 0 {
+                if is_superseded || !self.move_wait_on(id) {
                     self.edges.dropped.remove(&id);
+                    break;
                 }
+                left -= 1;
             }
         }
         ended
+    }
+
+    /// Ends the waiting of a dead letter, unless too many jobs end by that for one
+    /// entry; says how many edges it looked at, and how many jobs ended. One job's
+    /// edges are few enough to look at all.
+    fn resolve_edges_of(&mut self, id: JobId) -> (u64, u32) {
+        let edges = self.edges.of(id);
+        let open: Vec<EdgeKey> = edges
+            .filter(|(_, edge)| edge.line.is_some())
+            .map(|(key, _)| key)
+            .collect();
+        let looked_at = u64::from(self.edges.count_of(id));
+        let mut ended: u32 = 0;
+        for key in open {
+            if u64::from(ended) >= CASCADE_PER_ENTRY_MAX {
+                break;
+            }
+            let edge = self.edges.resolve(key);
+            let line = edge.line.expect("it was open a line ago");
+            ended += u32::from(self.end_if_unwanted(edge.place, line));
+        }
+        (looked_at, ended)
     }
 
     fn purge(&mut self) {
@@ -185,6 +221,7 @@ impl QueueManager {
             };
             // Its waits go on to the newer input first.
             if !self.move_wait_on(id) {
+                self.forget_letter(id);
                 let job = self.finished.remove(id);
                 self.places.release(job.place);
             }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
 use crate::config::Rules;
-use crate::digest::StateHash;
+use crate::digest::{Digest, StateHash};
 use crate::feature::FeatureLevel;
 use crate::ids::{JobId, Sequence, SessionId, WorkerId};
 use crate::job::WorkerSpec;
@@ -19,6 +19,8 @@ use super::dependencies::{Edge, EdgeKey, Edges, Ended};
 use super::finished::{FinishedJob, FinishedJobs};
 use super::frozen::write;
 use super::jobs::{Job, Jobs, Phase};
+use super::letters::{AttemptRow, Letter, Letters, holds_letters};
+use super::pauses::{PauseRow, Pauses};
 use super::sessions::{Reply, Session, Sessions};
 use super::table::Table;
 use super::timers::Timer;
@@ -97,6 +99,16 @@ struct Image {
     workers: BTreeMap<WorkerId, WorkerSpec>,
     #[serde(skip)]
     waits: BTreeMap<(JobId, SessionId), u32>,
+    #[serde(skip)]
+    operated: Operated,
+}
+
+/// What a state holds since queues are operated.
+#[derive(Deserialize, Default)]
+struct Operated {
+    letters: BTreeMap<JobId, Letter>,
+    attempts: BTreeMap<(JobId, u32), AttemptRow>,
+    pauses: BTreeMap<Digest, PauseRow>,
 }
 
 impl QueueManager {
@@ -122,6 +134,11 @@ impl QueueManager {
         write(&mut bytes, &image);
         if holds_waits(self.level) {
             write(&mut bytes, self.waits.rows.rows());
+        }
+        if holds_letters(self.level) {
+            write(&mut bytes, self.letters.rows.rows());
+            write(&mut bytes, self.letters.attempts.rows());
+            write(&mut bytes, self.pauses.rows.rows());
         }
         write(&mut bytes, &self.state_hash());
         bytes
@@ -158,6 +175,9 @@ impl QueueManager {
             postcard::take_from_bytes::<Image>(bytes).map_err(undecodable)?;
         if holds_waits(level) {
             (image.waits, bytes) = postcard::take_from_bytes(bytes).map_err(undecodable)?;
+        }
+        if holds_letters(level) {
+            (image.operated, bytes) = postcard::take_from_bytes(bytes).map_err(undecodable)?;
         }
         let (hash, rest) = postcard::take_from_bytes::<StateHash>(bytes).map_err(undecodable)?;
         if !rest.is_empty() {
@@ -202,7 +222,17 @@ impl Image {
         };
         queue.workers = Table::from_rows(tag::WORKERS, self.workers);
         queue.waits = Waits::new(Table::from_rows(tag::WAITS, self.waits));
+        queue.pauses = Pauses::new(Table::from_rows(tag::PAUSES, self.operated.pauses));
         queue.jobs = Jobs::new(tag::JOBS);
+        let mut letters = self.operated.letters;
+        for letter in letters.values_mut() {
+            letter.origin = queue.jobs.origin((*letter.origin).clone());
+        }
+        queue.letters = Letters::new(
+            Table::from_rows(tag::LETTERS, letters),
+            Table::from_rows(tag::ATTEMPTS, self.operated.attempts),
+        );
+        queue.note_causes();
         for (id, mut job) in self.jobs {
             // Equal origins are one again.
             job.origin = queue.jobs.origin(Arc::unwrap_or_clone(job.origin));

@@ -26,9 +26,12 @@ mod frozen;
 mod image;
 mod jobs;
 mod leases;
+mod letters;
 mod order;
 mod parts;
+mod pauses;
 mod reads;
+mod redrive;
 mod retry;
 mod sessions;
 mod table;
@@ -60,9 +63,11 @@ use self::dependencies::Edges;
 use self::finished::FinishedJobs;
 pub use self::image::DecodeError;
 use self::jobs::Jobs;
+use self::letters::Letters;
 pub use self::order::{Opening, QueueKey, ReadyJobs};
 pub use self::parts::ImagePart;
 use self::parts::Imaging;
+use self::pauses::Pauses;
 pub use self::reads::{BodyCursor, Unfinished};
 use self::sessions::{Seen, Sessions};
 use self::table::{Table, hash_of};
@@ -84,6 +89,9 @@ mod tag {
     pub(super) const WORKERS: u64 = 10;
     pub(super) const LEVEL: u64 = 11;
     pub(super) const WAITS: u64 = 12;
+    pub(super) const LETTERS: u64 = 13;
+    pub(super) const ATTEMPTS: u64 = 14;
+    pub(super) const PAUSES: u64 = 15;
 }
 
 /// What came of an entry.
@@ -142,6 +150,8 @@ pub struct QueueManager {
     edges: Edges,
     sessions: Sessions,
     waits: Waits,
+    letters: Letters,
+    pauses: Pauses,
     workers: Table<WorkerId, WorkerSpec>,
     timers: Timers,
     /// Workers that are to stop by the entry that is being applied.
@@ -182,6 +192,8 @@ impl QueueManager {
                 replies: Table::new(tag::REPLIES),
             },
             waits: Waits::new(Table::new(tag::WAITS)),
+            letters: Letters::new(Table::new(tag::LETTERS), Table::new(tag::ATTEMPTS)),
+            pauses: Pauses::new(Table::new(tag::PAUSES)),
             workers: Table::new(tag::WORKERS),
             timers: Timers::default(),
             stopped: Vec::new(),
@@ -251,8 +263,11 @@ impl QueueManager {
             self.sessions.sessions.hash(),
             self.sessions.replies.hash(),
             self.workers.hash(),
-            // Empty, and so without weight, until the level that it came with.
+            // Empty, and so without weight, until the levels that they came with.
             self.waits.rows.hash(),
+            self.letters.rows.hash(),
+            self.letters.attempts.hash(),
+            self.pauses.rows.hash(),
         ];
         let head = hash_of(tag::HEAD, &(&self.rules, &self.head));
         // Programs that know no levels compute the hash of the first one without it.
@@ -404,6 +419,15 @@ impl QueueManager {
             Command::RaiseLevel { to } => self.raise_level(*to).map(|()| Outcome::LevelRaised),
             Command::Leave { jobs } => self.leave(jobs, session).map(Outcome::Cancelled),
             Command::Cancel { jobs } => self.cancel(jobs).map(Outcome::Cancelled),
+            Command::Redrive { jobs, dependents } => self
+                .redrive(jobs, *dependents, session)
+                .map(Outcome::Redriven),
+            Command::Purge { jobs } => self.purge_letters(jobs).map(Outcome::Purged),
+            Command::Reprioritise { jobs, class } => {
+                self.reprioritise(jobs, *class).map(Outcome::Reprioritised)
+            }
+            Command::Pause { scope, reason } => self.pause(scope, reason, &entry.principal),
+            Command::Resume { scope } => self.resume(scope),
         };
         match done {
             Ok(Outcome::Ticked { count }) => {

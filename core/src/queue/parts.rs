@@ -3,10 +3,12 @@
 //! moment (see [`super::image`]). Knows no budget but the one it is given.
 
 use crate::digest::StateHash;
+use crate::feature::FeatureLevel;
 
 use super::QueueManager;
 use super::frozen::write;
 use super::image::beginning;
+use super::letters::holds_letters;
 use super::table::Imaged;
 use super::waits::holds_waits;
 
@@ -17,8 +19,8 @@ pub(super) struct Imaging {
     head: Vec<u8>,
     /// Which table is next.
     table: usize,
-    /// Are the waits in it? The level may rise while it is under way.
-    holds_waits: bool,
+    /// Which tables are in it. The level may rise while it is under way.
+    level: FeatureLevel,
     /// The state's hash when the image was begun.
     hash: StateHash,
 }
@@ -48,8 +50,8 @@ impl QueueManager {
         write(&mut head, &self.head);
         #[cfg(feature = "planted-bugs")]
         let forgets = self.is_planted(crate::planted::Bug::ImageSeesLaterChange);
-        let holds_waits = holds_waits(self.level);
-        for table in self.tables(holds_waits) {
+        let level = self.level;
+        for table in self.tables(level) {
             table.freeze();
             #[cfg(feature = "planted-bugs")]
             table.forget_changes(forgets);
@@ -57,7 +59,7 @@ impl QueueManager {
         self.imaging = Some(Imaging {
             head,
             table: 0,
-            holds_waits,
+            level,
             hash,
         });
         hash
@@ -79,7 +81,7 @@ impl QueueManager {
         let mut imaging = imaging.expect("a part is asked for after an image was begun");
         let mut bytes = std::mem::take(&mut imaging.head);
         let mut budget = budget_bytes.max(1);
-        let mut tables = self.tables(imaging.holds_waits);
+        let mut tables = self.tables(imaging.level);
         let mut last = true;
         while let Some(table) = tables.get_mut(imaging.table) {
             last = table.give_out(&mut bytes, &mut budget);
@@ -104,14 +106,14 @@ impl QueueManager {
     /// Nobody needs the image under way any more, if there is one.
     pub fn give_up_image(&mut self) {
         if let Some(imaging) = self.imaging.take() {
-            for table in self.tables(imaging.holds_waits) {
+            for table in self.tables(imaging.level) {
                 table.thaw();
             }
         }
     }
 
     /// The tables in the order in which an image holds them.
-    fn tables(&mut self, holds_waits: bool) -> Vec<&mut dyn Imaged> {
+    fn tables(&mut self, level: FeatureLevel) -> Vec<&mut dyn Imaged> {
         let mut tables: Vec<&mut dyn Imaged> = vec![
             &mut self.jobs.rows,
             &mut self.finished.rows,
@@ -124,8 +126,13 @@ impl QueueManager {
             &mut self.sessions.replies,
             &mut self.workers,
         ];
-        if holds_waits {
+        if holds_waits(level) {
             tables.push(&mut self.waits.rows);
+        }
+        if holds_letters(level) {
+            tables.push(&mut self.letters.rows);
+            tables.push(&mut self.letters.attempts);
+            tables.push(&mut self.pauses.rows);
         }
         tables
     }

@@ -276,6 +276,22 @@ impl QueueManager {
         Some(Unfinished::of(id, job))
     }
 
+    /// The last job that was accepted.
+    #[must_use]
+    pub fn last_job(&self) -> JobId {
+        self.head.accepted
+    }
+
+    /// The unfinished jobs that wait for an unfinished one.
+    pub fn dependents(&self, id: JobId) -> impl Iterator<Item = JobId> {
+        let job = self.jobs.get(id);
+        let lines = job.into_iter().flat_map(|job| job.lines());
+        let waiting = lines.flat_map(|line| self.edges.waiting_for(line));
+        waiting
+            .map(|key| key.dependent)
+            .filter(|dependent| self.jobs.get(*dependent).is_some())
+    }
+
     /// The engine that an unfinished job needs.
     #[must_use]
     pub fn engine_of(&self, id: JobId) -> Option<&str> {

@@ -3,18 +3,23 @@
 
 use std::collections::BTreeSet;
 
+use crate::command::{Rejection, Reprioritisation};
 use crate::ids::JobId;
 use crate::job::{Class, JobState};
 
 use super::QueueManager;
 use super::contexts::PlaceId;
 use super::jobs::Job;
+use super::redrive::check_ordered_count;
 
 /// Edges that one entry may walk to look for cycles and to hand urgency on.
 /// Beyond it a search says "maybe", and urgency stays where it is.
 const EDGES_WALKED_PER_ENTRY_MAX: u64 = 10_000;
 /// Edges that one search for a cycle may walk (QUEUE D2).
 const EDGES_WALKED_PER_SEARCH_MAX: u64 = 1_000;
+
+/// Edges of dependents that are looked at for one job that is reprioritised.
+const EDGES_LOOKED_AT_MAX: usize = 1_000;
 
 /// What is left of an entry's walking.
 #[derive(Debug)]
@@ -142,6 +147,57 @@ impl QueueManager {
                         .and_then(|line| self.answers_for(edge.place, line)),
                 );
             }
+        }
+    }
+
+    /// Makes jobs as urgent as `class`, or as the most urgent job that depends on each.
+    pub(super) fn reprioritise(
+        &mut self,
+        jobs: &[JobId],
+        class: Class,
+    ) -> Result<Vec<Reprioritisation>, Rejection> {
+        check_ordered_count("a reprioritise", jobs)?;
+        let mut walk = Walk::new();
+        let changed = jobs
+            .iter()
+            .map(|id| self.reprioritise_one(*id, class, &mut walk));
+        Ok(changed.collect())
+    }
+
+    fn reprioritise_one(&mut self, id: JobId, class: Class, walk: &mut Walk) -> Reprioritisation {
+        let Some(job) = self.jobs.get(id) else {
+            return match self.finished.get(id) {
+                Some(_) => Reprioritisation::Over,
+                None => Reprioritisation::Unknown,
+            };
+        };
+        let (before, needed) = (job.class, self.class_of_dependents(job));
+        #[cfg(feature = "planted-bugs")]
+        let needed = match self.is_planted(crate::planted::Bug::LoweredBelowDependents) {
+            true => Class::Idle,
+            false => needed,
+        };
+        // Ordered from the most urgent.
+        let class = class.min(needed);
+        if class < before {
+            self.raise(vec![id], class, walk);
+        } else if class > before {
+            self.jobs
+                .change(id, &mut self.timers, |job| job.class = class);
+        }
+        Reprioritisation::Now { class }
+    }
+
+    /// The class of the most urgent unfinished job that depends on this one. What
+    /// cannot be told within the bound is as urgent as the job is.
+    fn class_of_dependents(&self, job: &Job) -> Class {
+        let mut edges = job.lines().flat_map(|line| self.edges.waiting_for(line));
+        let first = edges.by_ref().take(EDGES_LOOKED_AT_MAX);
+        let classes = first.filter_map(|key| Some(self.jobs.get(key.dependent)?.class));
+        let class = classes.min().unwrap_or(Class::Idle);
+        match edges.next() {
+            Some(_) => class.min(job.class),
+            None => class,
         }
     }
 

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use precentor_core::command::{Admission, Cancellation, Command, Outcome, Rejection};
+use precentor_core::command::{
+    Admission, Cancellation, Command, Outcome, Purging, Redriving, Rejection, Reprioritisation,
+};
 use precentor_core::event::Event;
 use precentor_core::ids::{JobId, LogIndex, RequestId, SessionId, Ticket, Token};
 use precentor_core::job::WorkerSpec;
@@ -38,6 +40,8 @@ pub(super) struct Told {
     /// Where its request stands first.
     pub(super) at: LogIndex,
     pub(super) jobs: Vec<JobId>,
+    /// Dead letters, with the jobs that do them again.
+    pub(super) again: Vec<(JobId, JobId)>,
 }
 
 impl History {
@@ -46,16 +50,29 @@ impl History {
         std::mem::take(&mut self.told)
     }
 
-    fn note_told(&mut self, request: RequestId, outcome: &Outcome) {
-        let (Outcome::Submitted(items), Some((at, None))) = (outcome, self.requests.get(&request))
-        else {
+    fn note_told(&mut self, request: RequestId, outcome: &Outcome, logs: &Logs) {
+        let Some((at, None)) = self.requests.get(&request) else {
             return;
         };
-        self.told.push(Told {
+        let mut told = Told {
             session: request.session,
             at: *at,
-            jobs: items.iter().map(|item| item.job).collect(),
-        });
+            jobs: Vec::new(),
+            again: Vec::new(),
+        };
+        match outcome {
+            Outcome::Submitted(items) => told.jobs.extend(items.iter().map(|item| item.job)),
+            Outcome::Redriven(redrive) => {
+                let command = logs.get(*at).and_then(|committed| committed.command());
+                if let Some(Command::Redrive { jobs: letters, .. }) = command {
+                    let again = letters.iter().zip(&redrive.jobs);
+                    told.again.extend(again.filter_map(done_again));
+                }
+                told.jobs.extend(told.again.iter().map(|(_, job)| *job));
+            }
+            _ => return,
+        }
+        self.told.push(told);
     }
 
     pub(super) fn on_event(&mut self, event: &Event) {
@@ -196,6 +213,26 @@ impl History {
                 Cancellation::NotWaitedFor => marks.hit(Mark::LeftBefore),
                 _ => {}
             }),
+            Outcome::Redriven(redrive) => {
+                for result in &redrive.jobs {
+                    mark_redriving(result, marks);
+                }
+                if redrive.dependents > 0 {
+                    marks.hit(Mark::DependentsRedriven);
+                }
+            }
+            Outcome::Purged(results) if results.contains(&Purging::Purged) => {
+                marks.hit(Mark::LetterPurged);
+            }
+            Outcome::Reprioritised(results) => {
+                if let Command::Reprioritise { class, .. } = entry.command {
+                    let kept = |result: &_| matches!(result, Reprioritisation::Now { class: now } if *now < class);
+                    if results.iter().any(kept) {
+                        marks.hit(Mark::KeptUrgent);
+                    }
+                }
+            }
+            Outcome::Paused { .. } => marks.hit(Mark::QueuePaused),
             Outcome::Rejected(Rejection::Cycle { .. }) => marks.hit(Mark::CycleRejected),
             Outcome::Rejected(Rejection::QueueFull { .. }) => marks.hit(Mark::QueueFull),
             Outcome::Rejected(Rejection::Stale { .. }) => marks.hit(Mark::StaleRefused),
@@ -208,7 +245,7 @@ impl History {
         let Some(request) = entry.request else {
             return Ok(());
         };
-        self.note_told(request, outcome);
+        self.note_told(request, outcome, logs);
         let Some((first, answered)) = self.requests.get_mut(&request) else {
             return Ok(());
         };
@@ -267,7 +304,7 @@ impl History {
         logs: &Logs,
         marks: &mut Marks,
     ) -> Verdict {
-        self.note_told(request, outcome);
+        self.note_told(request, outcome, logs);
         let found = self.requests.get_mut(&request);
         let found = found.filter(|(first, _)| *first <= index && index <= logs.committed());
         let Some((first, answered)) = found else {
@@ -289,8 +326,30 @@ impl History {
     }
 }
 
+/// A dead letter, with the job that does it again, if one does.
+fn done_again((letter, result): (&JobId, &Redriving)) -> Option<(JobId, JobId)> {
+    match result {
+        Redriving::Again { job, .. } => Some((*letter, *job)),
+        _ => None,
+    }
+}
+
 fn registers(command: &Command, worker: &WorkerSpec) -> bool {
     matches!(command, Command::Register { worker: other } if other == worker)
+}
+
+fn mark_redriving(result: &Redriving, marks: &mut Marks) {
+    match result {
+        Redriving::Again { .. } => marks.hit(Mark::Redriven),
+        Redriving::Before { .. } => marks.hit(Mark::RedrivenBefore),
+        Redriving::Outdated { .. } => marks.hit(Mark::RedriveOutdated),
+        Redriving::Needs { .. } => marks.hit(Mark::RedriveNeeds),
+        Redriving::NotKept => marks.hit(Mark::LetterNotKept),
+        Redriving::Published { .. }
+        | Redriving::Later
+        | Redriving::NotDead
+        | Redriving::Unknown => {}
+    }
 }
 
 /// Is this the command of the entry?

@@ -136,7 +136,12 @@ impl Leases {
             | Command::Tick
             | Command::RaiseLevel { .. }
             | Command::Leave { .. }
-            | Command::Cancel { .. } => Ok(()),
+            | Command::Cancel { .. }
+            | Command::Redrive { .. }
+            | Command::Purge { .. }
+            | Command::Reprioritise { .. }
+            | Command::Pause { .. }
+            | Command::Resume { .. } => Ok(()),
         }
     }
 

@@ -8,6 +8,7 @@ pub mod leases;
 pub mod levels;
 pub mod logs;
 pub mod members;
+pub mod operated;
 pub mod order;
 pub mod queue;
 pub mod reads;
@@ -69,6 +70,12 @@ pub enum Checker {
     OrderInQueue,
     /// No job is taken from those who wait for it, and none is done for nobody.
     WantedJobs,
+    /// Nothing that is paused is given out.
+    PausedWork,
+    /// A dead letter is redriven once.
+    RedrivenOnce,
+    /// No job is made less urgent than one that waits for it.
+    Urgency,
     /// Workers hold no more than their slots.
     Slots,
     /// Replicas keep one chain of audit records.
@@ -182,6 +189,7 @@ pub struct Checks {
     leases: leases::Leases,
     /// Who belongs to the cluster.
     pub members: members::Members,
+    operated: operated::Operated,
     order: order::Order,
     snapshots: snapshots::Snapshots,
     wanted: wanted::Wanted,
@@ -203,6 +211,7 @@ impl Checks {
             history: history::History::default(),
             leases: leases::Leases::new(knobs),
             members: members::Members::new(count, founders),
+            operated: operated::Operated::default(),
             order: order::Order::new(count),
             snapshots: snapshots::Snapshots::new(count),
             wanted: wanted::Wanted::default(),
@@ -290,6 +299,7 @@ impl Checks {
         self.members.on_turn(moment.place, view, marks)?;
         self.queue.on_turn(moment.place, view, &self.logs, marks)?;
         self.wanted.on_turn(view, &self.queue)?;
+        self.operated.on_turn(view, &self.logs, marks)?;
         self.reads.on_turn(moment, view);
         self.levels.on_turn(moment.place, view)?;
         for action in actions {
@@ -305,6 +315,7 @@ impl Checks {
                         .on_answer(*ticket, reply, &self.logs, &self.queue, marks)?;
                     for told in self.history.take_told() {
                         self.wanted.on_told(&told)?;
+                        self.operated.on_told(&told)?;
                     }
                     self.members.on_answer(moment.place, *ticket, reply)?;
                     let committed = self.logs.committed();

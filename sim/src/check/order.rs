@@ -14,6 +14,7 @@ use precentor_core::wire::command::decode;
 
 use std::collections::BTreeMap;
 
+use super::operated::Held;
 use super::{Checker, Verdict, ensure};
 use crate::marks::{Mark, Marks};
 use crate::network::Place;
@@ -124,11 +125,13 @@ impl Order {
     /// What can be given, queue by queue. A queue that has nothing starts anew.
     fn ready(&mut self, place: Place, view: &View<'_>) -> Vec<Ready> {
         let under_way = &self.leaderships[place].under_way;
+        let held = Held::of(view);
         let mut ready: Vec<Ready> = Vec::new();
         let mut last = 0;
         for job in view.queue().unfinished() {
             let judged = job.ready && job.crashes <= CRASHES_JUDGED_MAX;
-            if !judged || under_way.contains_key(&job.job) {
+            let held_back = held.covers(job.tenant, job.engine);
+            if !judged || held_back || under_way.contains_key(&job.job) {
                 continue;
             }
             let is_of = |ready: &Ready| {

@@ -172,7 +172,12 @@ impl Queue {
                 | Command::Tick
                 | Command::RaiseLevel { .. }
                 | Command::Leave { .. }
-                | Command::Cancel { .. } => {}
+                | Command::Cancel { .. }
+                | Command::Redrive { .. }
+                | Command::Purge { .. }
+                | Command::Reprioritise { .. }
+                | Command::Pause { .. }
+                | Command::Resume { .. } => {}
             }
         }
         if claimed {

@@ -172,6 +172,14 @@ impl Reads {
                 Answer::Context(Some(context)) => {
                     view.queue().context(&context.address).as_ref() == Some(context)
                 }
+                Answer::DeadLetter(None) => true,
+                Answer::DeadLetter(Some(letter)) => {
+                    view.queue().dead_letter(letter.job.job).as_ref() == Some(letter)
+                }
+                Answer::DeadLetters { letters, .. } => letters.iter().all(|letter| {
+                    view.queue().dead_letter(letter.job.job).as_ref() == Some(letter)
+                }),
+                Answer::Pauses(pauses) => view.queue().pauses().eq(pauses.iter().cloned()),
             };
         ensure(same, Checker::FreshReads, || {
             format!("{node} answers {answer:?} as of {applied}, and its state there is another")
@@ -211,7 +219,19 @@ impl Reads {
             {
                 None
             }
-            (Query::Job(_) | Query::Context(_), Answer::Job(_) | Answer::Context(_)) => {
+            // Letters are purged, and what is paused is resumed.
+            (Query::DeadLetter(job), Answer::DeadLetter(letter))
+                if letter.as_ref().is_none_or(|letter| letter.job.job == *job) =>
+            {
+                None
+            }
+            (Query::DeadLetters { after, .. }, Answer::DeadLetters { letters, .. })
+                if letters.iter().all(|letter| letter.job.job > *after) =>
+            {
+                None
+            }
+            (Query::Pauses, Answer::Pauses(_)) => None,
+            _ => {
                 return ensure(false, Checker::FreshReads, || {
                     format!("{query:?} is answered {answer:?}")
                 });
@@ -226,7 +246,11 @@ impl Reads {
 
     fn moves_forward(&mut self, answer: &Answer, applied: LogIndex) -> Verdict {
         match answer {
-            Answer::Job(None) | Answer::Context(None) => Ok(()),
+            Answer::Job(None)
+            | Answer::Context(None)
+            | Answer::DeadLetter(_)
+            | Answer::DeadLetters { .. }
+            | Answer::Pauses(_) => Ok(()),
             Answer::Job(Some(job)) => {
                 let known = self.jobs.entry(job.job).or_insert((applied, None));
                 let order = in_order(known, (applied, job), is_later_job);

@@ -39,6 +39,12 @@ pub struct ClientOptions {
     pub leave_ppm: u32,
     /// Requests that cancel jobs for all who wait, per million.
     pub cancel_ppm: u32,
+    /// Requests that redrive dead letters, per million; fewer purge some.
+    pub redrive_ppm: u32,
+    /// Requests that make jobs more or less urgent, per million.
+    pub reprioritise_ppm: u32,
+    /// Requests that pause queues for a while, per million.
+    pub pause_ppm: u32,
 }
 
 /// What workers do.

@@ -121,6 +121,9 @@ pub(super) fn clients(roll: &mut Roll) -> ClientOptions {
         last_reads: false,
         leave_ppm: 0,
         cancel_ppm: 0,
+        redrive_ppm: 0,
+        reprioritise_ppm: 0,
+        pause_ppm: 0,
     }
 }
 
@@ -129,6 +132,13 @@ pub(super) fn clients(roll: &mut Roll) -> ClientOptions {
 pub(super) fn taking_back(roll: &mut Roll, clients: &mut ClientOptions) {
     clients.leave_ppm = some(roll, 500_000, 20_000, 400_000);
     clients.cancel_ppm = some(roll, 300_000, 5_000, 50_000);
+}
+
+/// In most worlds clients do something of what operators do.
+pub(super) fn operating(roll: &mut Roll, clients: &mut ClientOptions) {
+    clients.redrive_ppm = some(roll, 600_000, 20_000, 300_000);
+    clients.reprioritise_ppm = some(roll, 500_000, 10_000, 200_000);
+    clients.pause_ppm = some(roll, 300_000, 5_000, 50_000);
 }
 
 /// In half of the worlds several tenants ask, in most of these for more than the

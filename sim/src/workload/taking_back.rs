@@ -10,7 +10,7 @@ use precentor_core::ids::JobId;
 use crate::scenario::ClientOptions;
 use crate::tape::{Domain, Roll, Tape};
 
-/// Jobs that a client may still take back.
+/// Jobs that a client remembers.
 const KNOWN_MAX: usize = 8;
 /// Jobs of one request.
 const JOBS_MAX: u64 = 3;
@@ -57,7 +57,8 @@ impl TakingBack {
     }
 }
 
-fn note(jobs: &mut VecDeque<JobId>, job: JobId) {
+/// Keeps the last few jobs in mind.
+pub(super) fn note(jobs: &mut VecDeque<JobId>, job: JobId) {
     if jobs.len() == KNOWN_MAX {
         jobs.pop_front();
     }
@@ -65,7 +66,7 @@ fn note(jobs: &mut VecDeque<JobId>, job: JobId) {
 }
 
 /// One job or a few, the latest more often, and at times one twice.
-fn some_of(jobs: &VecDeque<JobId>, roll: &mut Roll) -> Vec<JobId> {
+pub(super) fn some_of(jobs: &VecDeque<JobId>, roll: &mut Roll) -> Vec<JobId> {
     let count = roll.between(1, JOBS_MAX);
     let last = jobs.len() as u64 - 1;
     let pick = |_| jobs[(last - roll.below(last + 1).min(roll.below(last + 1))) as usize];

@@ -5,11 +5,11 @@ use precentor_core::bytes::Bytes;
 use precentor_core::command::Command;
 use precentor_core::digest::Digest;
 use precentor_core::ids::{FinishNumber, JobId, RequestId, Sequence, SessionId, WorkerIncarnation};
-use precentor_core::job::WorkerSpec;
+use precentor_core::job::{Scope, WorkerSpec};
 use precentor_core::request::{Consistency, Poll, Query, Request};
 
 use super::members::change;
-use crate::words::{Words, address, failure_class, items, token};
+use crate::words::{Words, address, class, failure_class, items, token};
 use crate::world::World;
 
 /// Does what such a line says.
@@ -38,6 +38,31 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
         "cancel" => {
             let jobs = jobs(&mut words)?;
             propose(None, Sequence(0), Command::Cancel { jobs })
+        }
+        "redrive" => {
+            let (request, acknowledged) = named(world, &mut words)?;
+            let dependents = words.has("dependents");
+            let jobs = jobs(&mut words)?;
+            let command = Command::Redrive { jobs, dependents };
+            propose(Some(request), acknowledged, command)
+        }
+        "purge" => {
+            let jobs = jobs(&mut words)?;
+            propose(None, Sequence(0), Command::Purge { jobs })
+        }
+        "reprioritise" => {
+            let class = class(words.need("a class")?)?;
+            let jobs = jobs(&mut words)?;
+            propose(None, Sequence(0), Command::Reprioritise { jobs, class })
+        }
+        "pause" => {
+            let scope = scope(&mut words)?;
+            let reason = words.rest();
+            propose(None, Sequence(0), Command::Pause { scope, reason })
+        }
+        "resume" => {
+            let scope = scope(&mut words)?;
+            propose(None, Sequence(0), Command::Resume { scope })
         }
         "register" => propose(None, Sequence(0), register(&mut words)?),
         "poll" => {
@@ -100,6 +125,12 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
         "ask" => match words.need("a question")? {
             "job" => stale(Query::Job(words.job()?)),
             "context" => stale(Query::Context(address(words.need("an address")?)?)),
+            "letter" => stale(Query::DeadLetter(words.job()?)),
+            "letters" => stale(Query::DeadLetters {
+                after: words.job()?,
+                count_max: u32::try_from(words.number("")?)?,
+            }),
+            "pauses" => stale(Query::Pauses),
             "feed" => Request::FinishedAfter {
                 after: FinishNumber(words.number("f")?),
                 count_max: 100,
@@ -158,6 +189,16 @@ fn jobs(words: &mut Words<'_>) -> Result<Vec<JobId>> {
         jobs.push(words.job()?);
     }
     Ok(jobs)
+}
+
+/// `cluster`, `engine outline` or `tenant team`.
+fn scope(words: &mut Words<'_>) -> Result<Scope> {
+    match words.need("cluster, engine or tenant")? {
+        "cluster" => Ok(Scope::Cluster),
+        "engine" => Ok(Scope::Engine(words.take().unwrap_or_default().to_owned())),
+        "tenant" => Ok(Scope::Tenant(words.take().unwrap_or_default().to_owned())),
+        other => bail!("{other:?} is nothing that can be paused"),
+    }
 }
 
 fn stale(query: Query) -> Request {

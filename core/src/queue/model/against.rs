@@ -26,6 +26,22 @@ enum Step {
     Wait(u64),
     Leave(Vec<usize>, usize),
     Cancel(Vec<usize>),
+    Redrive(Vec<usize>, bool, usize),
+    Purge(Vec<usize>),
+    Reprioritise(Vec<usize>, Class),
+    Pause(usize),
+    Resume(usize),
+}
+
+/// What is paused at times. All jobs are of one tenant and engine.
+fn scopes() -> [Scope; 4] {
+    let origin = spec("a", 1);
+    [
+        Scope::Cluster,
+        Scope::Engine(origin.generator.engine),
+        Scope::Tenant(origin.tenant),
+        Scope::Engine("another".into()),
+    ]
 }
 
 /// The sessions that submit and leave, in the order of their entries.
@@ -33,6 +49,7 @@ const SESSIONS: [u64; 3] = [3, 4, 5];
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let class = prop::sample::select(Class::ALL.to_vec());
+    let any_class = class.clone();
     let edges = prop::collection::vec((0..4usize, any::<bool>()), 0..3);
     let delay = prop_oneof![4 => Just(0u64), 1 => 1..2_000u64];
     let item = (0..4usize, 1..4u8, class, edges, delay);
@@ -57,6 +74,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (prop::collection::vec(any::<usize>(), 1..4), 0..3usize)
             .prop_map(|(jobs, session)| Step::Leave(jobs, session)),
         1 => prop::collection::vec(any::<usize>(), 1..3).prop_map(Step::Cancel),
+        3 => (prop::collection::vec(any::<usize>(), 1..5), any::<bool>(), 0..3usize)
+            .prop_map(|(jobs, dependents, session)| Step::Redrive(jobs, dependents, session)),
+        1 => prop::collection::vec(any::<usize>(), 1..3).prop_map(Step::Purge),
+        1 => (prop::collection::vec(any::<usize>(), 1..4), any_class)
+            .prop_map(|(jobs, class)| Step::Reprioritise(jobs, class)),
+        1 => (0..4usize).prop_map(Step::Pause),
+        2 => (0..4usize).prop_map(Step::Resume),
     ];
     prop::collection::vec(step, 1..60)
 }
@@ -284,6 +308,73 @@ impl Pair {
                 let ended = jobs.iter().map(|job| self.model.cancel(job.0));
                 assert_eq!(outcome, Outcome::Cancelled(ended.collect()), "{jobs:?}");
             }
+            Step::Redrive(numbers, dependents, session) => {
+                let jobs = self.named(&numbers);
+                let causes: BTreeMap<u64, u64> = self
+                    .model
+                    .letters
+                    .keys()
+                    .filter_map(|id| match self.world.state(JobId(*id)) {
+                        JobState::DependencyFailed { dependency } => Some((*id, dependency.0)),
+                        _ => None,
+                    })
+                    .collect();
+                let command = Command::Redrive {
+                    jobs: jobs.clone(),
+                    dependents,
+                };
+                let outcome = self.ask(session, command);
+                let cause = |id| causes.get(&id).copied();
+                let redriven = self
+                    .model
+                    .redrive(&jobs, dependents, SESSIONS[session], cause);
+                match redriven {
+                    Ok(redrive) => {
+                        assert_eq!(outcome, Outcome::Redriven(redrive), "{jobs:?}");
+                    }
+                    Err(()) => assert!(
+                        matches!(outcome, Outcome::Rejected(Rejection::Cycle { .. })),
+                        "the model refuses, the queue says {outcome:?}"
+                    ),
+                }
+            }
+            Step::Purge(numbers) => {
+                let jobs = self.named(&numbers);
+                let outcome = self.world.apply(Command::Purge { jobs: jobs.clone() });
+                let purged = jobs.iter().map(|job| self.model.purge(job.0));
+                assert_eq!(outcome, Outcome::Purged(purged.collect()), "{jobs:?}");
+            }
+            Step::Reprioritise(numbers, class) => {
+                let jobs = self.named(&numbers);
+                let command = Command::Reprioritise {
+                    jobs: jobs.clone(),
+                    class,
+                };
+                let outcome = self.world.apply(command);
+                let changed = jobs.iter().map(|job| self.model.reprioritise(job.0, class));
+                assert_eq!(
+                    outcome,
+                    Outcome::Reprioritised(changed.collect()),
+                    "{jobs:?}"
+                );
+            }
+            Step::Pause(scope) => {
+                let scope = scopes()[scope].clone();
+                let outcome = self.world.apply(Command::Pause {
+                    scope: scope.clone(),
+                    reason: "for a while".into(),
+                });
+                let before = !self.model.paused.insert(scope);
+                assert_eq!(outcome, Outcome::Paused { before });
+            }
+            Step::Resume(scope) => {
+                let scope = scopes()[scope].clone();
+                let outcome = self.world.apply(Command::Resume {
+                    scope: scope.clone(),
+                });
+                let before = !self.model.paused.remove(&scope);
+                assert_eq!(outcome, Outcome::Resumed { before });
+            }
         }
         self.model.settle();
     }
@@ -306,7 +397,10 @@ impl Pair {
         let held = self.model.tasks.values();
         let held =
             held.filter(|task| matches!(task.stage, Stage::Running(holder, _) if holder == by));
-        let fits = self.model.incarnations.contains_key(&by) && held.count() < 2;
+        let held_back = scopes()[..3]
+            .iter()
+            .any(|scope| self.model.paused.contains(scope));
+        let fits = !held_back && self.model.incarnations.contains_key(&by) && held.count() < 2;
         let task = self.model.tasks.get_mut(&id).unwrap();
         let may = task.stage == Stage::Ready && fits;
         assert_eq!(results[0].ok(), may.then_some(token), "{results:?}");
@@ -348,6 +442,18 @@ impl Pair {
                 assert_eq!(view.class, task.class, "class of {id}");
             }
         }
+        for (id, redriven) in &self.model.letters {
+            let letter = self.world.queue.dead_letter(JobId(*id));
+            assert_eq!(
+                letter.map(|letter| letter.redriven.map(|job| job.0)),
+                Some(*redriven),
+                "the letter {id}"
+            );
+        }
+        assert_eq!(
+            self.world.queue.dead_letters_count(),
+            self.model.letters.len() as u64
+        );
         for (name, text) in NAMES.iter().enumerate() {
             let context = self.world.queue.context(&address(text));
             let shown = self.model.shown.get(&name);

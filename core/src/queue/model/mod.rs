@@ -3,6 +3,7 @@
 //! recurses. Where the two agree over random commands, the clever one is right.
 
 mod against;
+mod operated;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,6 +33,8 @@ struct Task {
     input: u8,
     class: Class,
     newest_accept: u64,
+    /// What it was asked to wait for.
+    wants: Vec<(usize, Policy)>,
     /// Whom it needs, and the job that it waits for while that is not over.
     needs: Vec<(Policy, Option<u64>)>,
     not_before: u64,
@@ -67,6 +70,9 @@ struct Model {
     untold: Vec<(u64, Result<(), u64>)>,
     /// How often which session was told which job and has not left it.
     waits: BTreeMap<(u64, u64), u32>,
+    /// Jobs that may be redriven, and those that were.
+    letters: BTreeMap<u64, Option<u64>>,
+    paused: BTreeSet<Scope>,
 }
 
 impl Model {
@@ -129,6 +135,9 @@ impl Model {
     }
 
     fn end(&mut self, id: u64, state: JobState, tell: Option<Result<(), u64>>) {
+        if state.is_dead_letter() {
+            self.letters.insert(id, None);
+        }
         let task = self.tasks.get_mut(&id).unwrap();
         task.stage = Stage::Over(state);
         task.needs.clear();
@@ -319,15 +328,25 @@ impl Model {
             }
             return answer(live, Admission::Attached);
         }
-        let needs: Vec<(Policy, Option<u64>)> = needed
+        let task = self.task(id, spec, name, input, needed.to_vec());
+        let how = self.make(id, task);
+        answer(id, how)
+    }
+
+    /// A new job, for an input that no job is for.
+    fn make(&mut self, id: u64, mut task: Task) -> Admission {
+        let name = task.name;
+        let (current, parked) = (self.current(name), self.parked(name));
+        let needs: Vec<(Policy, Option<u64>)> = task
+            .wants
             .iter()
             .map(|(need, policy)| (*policy, self.parked(*need).or(self.current(*need))))
             .collect();
+        task.needs.clone_from(&needs);
         let targets: BTreeSet<u64> = needs.iter().filter_map(|(_, target)| *target).collect();
         let takes = current.filter(|old| !self.running(*old) && !self.circular(*old, &targets));
         let state = JobState::Superseded { by: JobId(id) };
         let cut = parked.filter(|old| self.circular(*old, &targets));
-        let task = self.task(id, spec, name, input, needs);
         self.tasks.insert(id, task);
         for old in parked.filter(|_| cut.is_none()).into_iter().chain(takes) {
             self.end(old, state.clone(), None);
@@ -348,12 +367,11 @@ impl Model {
         if let Some(old) = cut {
             self.untold.push((old, Err(old)));
         }
-        let how = if behind {
+        if behind {
             Admission::Parked
         } else {
             Admission::Created
-        };
-        answer(id, how)
+        }
     }
 
     fn task(
@@ -362,14 +380,15 @@ impl Model {
         spec: &JobSpec,
         name: usize,
         input: u8,
-        needs: Vec<(Policy, Option<u64>)>,
+        wants: Vec<(usize, Policy)>,
     ) -> Task {
         Task {
             name,
             input,
             class: spec.class,
             newest_accept: id,
-            needs,
+            wants,
+            needs: Vec::new(),
             not_before: self.now + spec.delay_ms,
             // Not parked until it is said so: it must not find itself in the slot.
             stage: Stage::Waiting,

@@ -11,7 +11,7 @@ use crate::ids::{
     Incarnation, JobId, LogIndex, NodeId, RequestId, Sequence, SessionId, Term, Token, WorkerId,
     WorkerIncarnation,
 };
-use crate::job::{Class, Dependency, FailureClass, Generator, JobSpec, Policy, WorkerSpec};
+use crate::job::{Class, Dependency, FailureClass, Generator, JobSpec, Policy, Scope, WorkerSpec};
 use crate::membership::{Change, Loss, Membership, MembershipEntry, Why};
 use crate::principal::Principal;
 use crate::time::Stamp;
@@ -41,6 +41,11 @@ kinds! { Command, COMMANDS, command_kind:
     Command::RaiseLevel { .. } => "raise_level",
     Command::Leave { .. } => "leave",
     Command::Cancel { .. } => "cancel",
+    Command::Redrive { .. } => "redrive",
+    Command::Purge { .. } => "purge",
+    Command::Reprioritise { .. } => "reprioritise",
+    Command::Pause { .. } => "pause",
+    Command::Resume { .. } => "resume",
 }
 
 kinds! { Why, REASONS, reason_kind:
@@ -127,6 +132,22 @@ fn commands() -> Vec<Command> {
             jobs: vec![job, JobId(7)],
         },
         Command::Cancel { jobs: vec![job] },
+        Command::Redrive {
+            jobs: vec![job],
+            dependents: true,
+        },
+        Command::Purge { jobs: vec![job] },
+        Command::Reprioritise {
+            jobs: vec![job],
+            class: Class::Background,
+        },
+        Command::Pause {
+            scope: Scope::Engine("outline".into()),
+            reason: "it is down".into(),
+        },
+        Command::Resume {
+            scope: Scope::Tenant("team".into()),
+        },
     ]
 }
 

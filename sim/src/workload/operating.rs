@@ -1,0 +1,176 @@
+//! What one client does as an operator: dead letters are redriven and purged, jobs
+//! made more or less urgent, and queues paused for a while. Knows what it was told
+//! of, and not what became of it since: some letters were redriven by others.
+
+use std::collections::VecDeque;
+
+use precentor_core::command::{Command, Outcome, Redriving};
+use precentor_core::ids::JobId;
+use precentor_core::job::{Class, Finished, Scope};
+
+use super::ENGINE;
+use super::taking_back::{note, some_of};
+use crate::scenario::ClientOptions;
+use crate::tape::{Domain, Tape};
+
+/// How long something is paused.
+const PAUSE_US_MIN: u64 = 50_000;
+const PAUSE_US_MAX: u64 = 500_000;
+
+/// Something that this client paused.
+#[derive(Clone, Debug)]
+struct Held {
+    scope: Scope,
+    until_us: u64,
+    stands: Stands,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stands {
+    /// The pause is not answered.
+    Asked,
+    Paused,
+    /// The end of the pause is not answered.
+    Resuming,
+}
+
+/// What one client may do to the queue.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Operating {
+    /// Jobs that it was told of.
+    told: VecDeque<JobId>,
+    /// Dead letters that were seen in the feed.
+    dead: VecDeque<JobId>,
+    /// Dead letters that it redrove.
+    redriven: VecDeque<JobId>,
+    held: Option<Held>,
+}
+
+impl Operating {
+    /// The client was told of a job.
+    pub(super) fn on_job(&mut self, job: JobId) {
+        note(&mut self.told, job);
+    }
+
+    /// A job ended.
+    pub(super) fn on_finished(&mut self, finished: &Finished) {
+        if finished.state.is_dead_letter() {
+            note(&mut self.dead, finished.job);
+        }
+    }
+
+    /// Is nothing paused by it?
+    pub(super) fn is_done(&self) -> bool {
+        self.held.is_none()
+    }
+
+    /// What it does now, if it does something.
+    pub(super) fn next(
+        &mut self,
+        tape: &mut Tape,
+        lane: u32,
+        now_us: u64,
+        options: &ClientOptions,
+        tenant: &str,
+    ) -> Option<Command> {
+        if !self.redriven.is_empty()
+            && let Some(mut roll) = tape.fault(Domain::RedriveAgain, lane, options.redrive_ppm / 2)
+        {
+            let jobs = some_of(&self.redriven, &mut roll);
+            let dependents = roll.chance(500_000);
+            return Some(Command::Redrive { jobs, dependents });
+        }
+        if !self.dead.is_empty() {
+            if let Some(mut roll) = tape.fault(Domain::Redrive, lane, options.redrive_ppm) {
+                let jobs = some_of(&self.dead, &mut roll);
+                jobs.iter().for_each(|job| note(&mut self.redriven, *job));
+                let dependents = roll.chance(500_000);
+                return Some(Command::Redrive { jobs, dependents });
+            }
+            if let Some(mut roll) = tape.fault(Domain::Purge, lane, options.redrive_ppm / 8) {
+                let jobs = some_of(&self.dead, &mut roll);
+                return Some(Command::Purge { jobs });
+            }
+        }
+        if !self.told.is_empty()
+            && let Some(mut roll) = tape.fault(Domain::Reprioritise, lane, options.reprioritise_ppm)
+        {
+            let jobs = some_of(&self.told, &mut roll);
+            let class = *roll.pick(&Class::ALL);
+            return Some(Command::Reprioritise { jobs, class });
+        }
+        if self.held.is_some() {
+            return None;
+        }
+        let mut roll = tape.fault(Domain::Hold, lane, options.pause_ppm)?;
+        let scope = match roll.below(4) {
+            0 => Scope::Cluster,
+            1 => Scope::Engine(ENGINE.to_owned()),
+            _ => Scope::Tenant(tenant.to_owned()),
+        };
+        self.held = Some(Held {
+            scope: scope.clone(),
+            until_us: now_us + roll.between(PAUSE_US_MIN, PAUSE_US_MAX),
+            stands: Stands::Asked,
+        });
+        Some(Command::Pause {
+            scope,
+            reason: "to look into it".to_owned(),
+        })
+    }
+
+    /// What it resumes now: what it paused long enough ago, or all when it retires,
+    /// but not before it knows that it is paused.
+    pub(super) fn take_due(&mut self, now_us: u64, retiring: bool) -> Option<Scope> {
+        let held = self.held.as_mut()?;
+        if held.stands != Stands::Paused || !(retiring || now_us >= held.until_us) {
+            return None;
+        }
+        held.stands = Stands::Resuming;
+        Some(held.scope.clone())
+    }
+
+    /// What was asked for came to this; which jobs are done again. None if that is
+    /// no answer to it.
+    pub(super) fn on_outcome(
+        &mut self,
+        command: &Command,
+        outcome: &Outcome,
+    ) -> Option<Vec<JobId>> {
+        match (command, outcome) {
+            (Command::Redrive { jobs, .. }, Outcome::Redriven(redrive))
+                if redrive.jobs.len() == jobs.len() =>
+            {
+                let again = redrive.jobs.iter().filter_map(|result| match result {
+                    Redriving::Again { job, .. } => Some(*job),
+                    _ => None,
+                });
+                return Some(again.collect());
+            }
+            (Command::Purge { jobs }, Outcome::Purged(results)) if results.len() == jobs.len() => {}
+            (Command::Reprioritise { jobs, .. }, Outcome::Reprioritised(results))
+                if results.len() == jobs.len() => {}
+            (Command::Pause { .. }, Outcome::Paused { .. })
+            | (Command::Resume { .. }, Outcome::Resumed { .. }) => self.on_held(command),
+            _ => return None,
+        }
+        Some(Vec::new())
+    }
+
+    /// Nothing came of it: some program is too old.
+    pub(super) fn on_refused(&mut self, command: &Command) {
+        if matches!(command, Command::Pause { .. }) {
+            self.held = None;
+        }
+    }
+
+    fn on_held(&mut self, command: &Command) {
+        let Some(held) = &mut self.held else { return };
+        match (command, held.stands) {
+            (Command::Pause { .. }, Stands::Asked) => held.stands = Stands::Paused,
+            (Command::Resume { .. }, Stands::Resuming) => self.held = None,
+            // The answer to a copy.
+            _ => {}
+        }
+    }
+}
