@@ -260,7 +260,11 @@ pub struct Redrive {
     pub jobs: Vec<Redriving>,
     /// How many more were redriven that failed for want of these.
     pub dependents: u32,
-    /// One entry does so much. To redrive the rest, name these.
+    /// How many of those were not, for they require something else that is not there
+    /// and has no job.
+    pub lacking: u32,
+    /// One entry does only so much. To redrive the rest, name these, until none are
+    /// left: each time something was redriven. At most as many as can be named.
     pub next: Vec<JobId>,
 }
 

@@ -186,8 +186,9 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
             let events = world.gathered.take().expect("it was just put there");
             world.turn(node, events)?;
         }
-        "open" | "session" | "submit" | "leave" | "cancel" | "register" | "poll" | "complete"
-        | "fail" | "release" | "propose" | "ask" | "read" | "member" => return client(world, line),
+        "open" | "session" | "submit" | "leave" | "cancel" | "redrive" | "purge"
+        | "reprioritise" | "pause" | "resume" | "register" | "poll" | "complete" | "fail"
+        | "release" | "propose" | "ask" | "read" | "member" => return client(world, line),
         "members" | "status" | "log" | "queue" | "promises" | "same" | "leases" | "patience" => {
             return report(world, line);
         }

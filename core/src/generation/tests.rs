@@ -445,3 +445,76 @@ fn classes_get_their_shares_and_tenants_of_a_class_take_turns() {
     assert_eq!((at(111), at(112)), (16, 27));
     assert_eq!(jobs.len(), 128, "as many as there are slots");
 }
+
+/// A room in which queues can be paused, with a worker that has many slots.
+fn operated_room() -> Room {
+    let mut room = Room::new();
+    let to = crate::feature::FeatureLevel::QUEUE_OPERATED;
+    assert_eq!(room.apply(Command::RaiseLevel { to }), Outcome::LevelRaised);
+    room.register(1, 1, 64, &["outline", "summary"]);
+    room
+}
+
+impl Room {
+    fn pause(&mut self, scope: Scope) {
+        let reason = String::new();
+        self.apply(Command::Pause { scope, reason });
+    }
+
+    /// What so many free slots get, job by job.
+    fn round(&mut self, slots_free: u32) -> Vec<u64> {
+        let held = self.queue.leases_of(WorkerId(1));
+        let held: Vec<Token> = held.map(|(token, _)| token).collect();
+        self.poll(1, slots_free, &held);
+        let commands = self.propose();
+        let mut jobs = Vec::new();
+        for command in commands {
+            let Command::Claim { claims } = &command else {
+                panic!("not a claim: {command:?}");
+            };
+            jobs.extend(claims.iter().map(|claim| claim.job.0));
+            self.apply(command);
+        }
+        self.answers();
+        jobs
+    }
+}
+
+#[test]
+fn nothing_paused_is_proposed_and_what_was_comes_when_it_is_resumed() {
+    let (tenant, engine) = (Scope::Tenant("red".into()), Scope::Engine("summary".into()));
+    for scope in [Scope::Cluster, tenant, engine] {
+        let mut room = operated_room();
+        room.submit_for("red", Class::Normal, "summary", 0..2);
+        room.submit_for("blue", Class::Normal, "outline", 2..4);
+        room.pause(scope.clone());
+        let held = match scope {
+            Scope::Cluster => vec![],
+            _ => vec![3, 4],
+        };
+        assert_eq!(room.round(8), held, "{scope}");
+        // New jobs of what is paused change nothing.
+        room.submit_for("red", Class::Urgent, "summary", 4..5);
+        assert_eq!(room.round(8), [], "{scope}");
+        room.apply(Command::Resume { scope });
+        let mut rest = room.round(8);
+        rest.sort_unstable();
+        let all: Vec<u64> = (1..=5).filter(|job| !held.contains(job)).collect();
+        assert_eq!(rest, all);
+    }
+}
+
+#[test]
+fn a_long_pause_earns_no_turns() {
+    let mut room = operated_room();
+    room.submit_for("red", Class::Normal, "outline", 0..20);
+    room.submit_for("blue", Class::Normal, "outline", 20..50);
+    room.pause(Scope::Tenant("red".into()));
+    let blue = room.round(20);
+    assert!(blue.iter().all(|job| *job > 20), "{blue:?}");
+    let scope = Scope::Tenant("red".into());
+    room.apply(Command::Resume { scope });
+    let both = room.round(8);
+    let of_red = both.iter().filter(|job| **job <= 20).count();
+    assert_eq!((both.len(), of_red), (8, 4), "they take turns: {both:?}");
+}

@@ -424,7 +424,7 @@ impl QueueManager {
             if let Some(cause) = cause(state).filter(|_| letter.redriven.is_none()) {
                 causes += 1;
                 ensure!(
-                    self.letters.failed_by(cause).any(|failed| failed == *id),
+                    self.letters.is_noted(cause, *id),
                     "{id} failed for {cause}, and no index says so"
                 );
             }

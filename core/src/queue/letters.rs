@@ -94,10 +94,15 @@ impl Letters {
         self.failed.insert((cause, id));
     }
 
-    /// Letters that failed for want of a job, and were not redriven.
-    pub(super) fn failed_by(&self, cause: JobId) -> impl Iterator<Item = JobId> {
-        let all = (cause, JobId(0))..=(cause, JobId(u64::MAX));
-        self.failed.range(all).map(|(_, id)| *id)
+    /// The first letter after one that failed for want of a job, and was not redriven.
+    pub(super) fn failed_after(&self, cause: JobId, after: JobId) -> Option<JobId> {
+        let rest = (cause, after.next())..=(cause, JobId(u64::MAX));
+        self.failed.range(rest).next().map(|(_, id)| *id)
+    }
+
+    /// Is it noted that a letter failed for want of a job?
+    pub(super) fn is_noted(&self, cause: JobId, id: JobId) -> bool {
+        self.failed.contains(&(cause, id))
     }
 
     pub(super) fn causes_count(&self) -> usize {

@@ -1,7 +1,7 @@
 //! Dead letters that are done again, and those that nobody needs any more (QUEUE
 //! D4, R6; decision 18).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::command::{Admission, Purging, Redrive, Redriving, Rejection, Submitted};
@@ -16,16 +16,14 @@ use super::dependencies::admission_order;
 use super::letters::cause;
 use super::waiters::Walk;
 
-/// Dead letters that one entry looks at for those that it redrives.
-const LOOKED_AT_MAX: usize = 2 * REDRIVEN_PER_ENTRY_MAX as usize;
-
 /// What one entry redrives.
 #[derive(Debug, Default)]
 struct Plan {
     chosen: Vec<JobId>,
+    seen: BTreeSet<JobId>,
     edges: u64,
-    /// Where the next entry is to go on.
-    next: Vec<JobId>,
+    /// Where the next entry is to go on; empty if all was chosen.
+    next: BTreeSet<JobId>,
 }
 
 impl QueueManager {
@@ -55,18 +53,30 @@ impl QueueManager {
         let mut results: BTreeMap<JobId, Redriving> = BTreeMap::new();
         let mut told = Vec::new();
         let named: BTreeSet<JobId> = jobs.iter().copied().collect();
-        let mut more: u32 = 0;
+        let (is_cut, mut next) = (!plan.next.is_empty(), plan.next);
+        let (mut more, mut lacking) = (0, 0);
         for position in order {
             let id = plan.chosen[usize::try_from(position).expect("a position in a slice")];
             let result = self.redrive_one(id, &mut walk);
-            if let Redriving::Again { job, how } = result {
-                // Whoever is not told of a job cannot leave it.
-                match named.contains(&id) {
-                    true => told.push(Submitted { job, how }),
-                    false => more += 1,
+            match (&result, named.contains(&id)) {
+                (Redriving::Again { job, how }, true) => told.push(Submitted {
+                    job: *job,
+                    how: *how,
+                }),
+                // Nobody is told of these jobs, so that nobody can leave them.
+                (Redriving::Again { .. }, false) => more += 1,
+                (Redriving::Needs { .. }, false) => {
+                    lacking += 1;
+                    // What was cut off may be what it needs.
+                    next.extend(self.cause_of(id).filter(|_| is_cut));
                 }
+                _ => {}
             }
             results.insert(id, result);
+        }
+        // Every entry before the last redrives something, so there is a last one.
+        if told.is_empty() && more == 0 {
+            next.clear();
         }
         if let Some(session) = session {
             self.note_waits(session, &told);
@@ -75,52 +85,73 @@ impl QueueManager {
             Some(result) => result.clone(),
             None => self.why_not_redriven(*id),
         });
+        let next_max = usize::try_from(ORDERED_JOBS_MAX).expect("a small number");
         Ok(Redrive {
             jobs: of_named.collect(),
             dependents: more,
-            next: plan.next,
+            lacking,
+            next: next.into_iter().take(next_max).collect(),
         })
     }
 
-    /// Chooses what one entry redrives: what is named first, then what is nearest to it.
+    /// Chooses what one entry redrives: what is named, and then the dependents of
+    /// each, depth first, so that few jobs say where to go on.
     fn plan_redrive(&self, jobs: &[JobId], dependents: bool) -> Plan {
         let mut plan = Plan::default();
-        let mut seen: BTreeSet<JobId> = BTreeSet::new();
-        let mut open: VecDeque<JobId> = VecDeque::new();
         for id in jobs {
-            if seen.insert(*id) {
-                open.push_back(*id);
+            if self.is_open_letter(*id) && !self.choose(&mut plan, *id) {
+                plan.next.insert(*id);
             }
         }
-        while let Some(id) = open.pop_front() {
-            let Some(letter) = self.letters.get(id) else {
-                continue;
-            };
-            if letter.redriven.is_none() {
-                let edges = plan.edges + u64::from(letter.edges);
-                let fits = (plan.chosen.len() as u64) < REDRIVEN_PER_ENTRY_MAX
-                    && (edges <= REDRIVEN_EDGES_PER_ENTRY_MAX || plan.chosen.is_empty());
-                if !fits {
-                    plan.next.push(id);
+        if !dependents {
+            return plan;
+        }
+        for id in jobs {
+            // Each job on the way, and up to where its dependents were looked at.
+            let mut way = vec![(*id, JobId(0))];
+            while let Some((cause, looked_at)) = way.last_mut() {
+                let Some(dependent) = self.letters.failed_after(*cause, *looked_at) else {
+                    way.pop();
+                    continue;
+                };
+                *looked_at = dependent;
+                if plan.seen.contains(&dependent) {
                     continue;
                 }
-                plan.chosen.push(id);
-                plan.edges = edges;
-            }
-            if !dependents {
-                continue;
-            }
-            for dependent in self.letters.failed_by(id) {
-                if seen.len() >= LOOKED_AT_MAX {
-                    plan.next.push(id);
+                if !self.choose(&mut plan, dependent) {
+                    plan.next.extend(way.iter().map(|(cause, _)| *cause));
                     break;
                 }
-                if seen.insert(dependent) {
-                    open.push_back(dependent);
-                }
+                way.push((dependent, JobId(0)));
             }
         }
         plan
+    }
+
+    fn is_open_letter(&self, id: JobId) -> bool {
+        let letter = self.letters.get(id);
+        letter.is_some_and(|letter| letter.redriven.is_none())
+    }
+
+    /// Takes a letter into a plan, if it is not there and fits one entry.
+    fn choose(&self, plan: &mut Plan, id: JobId) -> bool {
+        if plan.seen.contains(&id) {
+            return true;
+        }
+        let letter = self.letters.get(id).expect("only dead letters are chosen");
+        let edges = plan.edges + u64::from(letter.edges);
+        let fits = (plan.chosen.len() as u64) < REDRIVEN_PER_ENTRY_MAX
+            && (edges <= REDRIVEN_EDGES_PER_ENTRY_MAX || plan.chosen.is_empty());
+        if fits {
+            plan.seen.insert(id);
+            plan.chosen.push(id);
+            plan.edges = edges;
+        }
+        fits
+    }
+
+    fn cause_of(&self, id: JobId) -> Option<JobId> {
+        cause(&self.finished.get(id)?.state)
     }
 
     /// A dead letter's place and what it needs, for the order of admission.

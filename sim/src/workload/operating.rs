@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use precentor_core::command::{Command, Outcome, Redriving};
 use precentor_core::ids::JobId;
-use precentor_core::job::{Class, Finished, Scope};
+use precentor_core::job::{Class, Finished, JobState, Scope};
 
 use super::ENGINE;
 use super::taking_back::{note, some_of};
@@ -56,6 +56,9 @@ impl Operating {
     pub(super) fn on_finished(&mut self, finished: &Finished) {
         if finished.state.is_dead_letter() {
             note(&mut self.dead, finished.job);
+        }
+        if let JobState::DependencyFailed { dependency } = finished.state {
+            note(&mut self.dead, dependency);
         }
     }
 

@@ -37,6 +37,9 @@ pub(super) fn words_of_outcome(outcome: &Outcome) -> String {
             if redrive.dependents > 0 {
                 words.push(format!("{} dependents", redrive.dependents));
             }
+            if redrive.lacking > 0 {
+                words.push(format!("{} lacking", redrive.lacking));
+            }
             if !redrive.next.is_empty() {
                 words.push(format!("next {}", words_of_jobs(&redrive.next)));
             }

@@ -17,7 +17,7 @@ impl Model {
         let mut chosen: Vec<u64> = Vec::new();
         let mut reached: Vec<u64> = Vec::new();
         for job in jobs {
-            if self.letters.contains_key(&job.0) && !reached.contains(&job.0) {
+            if !reached.contains(&job.0) {
                 reached.push(job.0);
             }
         }
@@ -50,7 +50,7 @@ impl Model {
             );
         }
         let mut results: BTreeMap<u64, Redriving> = BTreeMap::new();
-        let mut more = 0;
+        let (mut more, mut lacking) = (0, 0);
         for name in order {
             let of_it = chosen.iter().filter(|id| self.tasks[id].name == name);
             for id in of_it.copied().collect::<Vec<_>>() {
@@ -60,6 +60,9 @@ impl Model {
                         true => *self.waits.entry((job.0, session)).or_default() += 1,
                         false => more += 1,
                     }
+                }
+                if matches!(result, Redriving::Needs { .. }) && !jobs.contains(&JobId(id)) {
+                    lacking += 1;
                 }
                 results.insert(id, result);
             }
@@ -79,6 +82,7 @@ impl Model {
         Ok(Redrive {
             jobs: of_named.collect(),
             dependents: more,
+            lacking,
             next: Vec::new(),
         })
     }

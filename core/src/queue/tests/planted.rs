@@ -1,6 +1,7 @@
 //! Each planted bug breaks its rule, and only where it is planted.
 
 use super::cancel::{ONE, OTHER, Waiting};
+use super::operated::operated;
 use super::*;
 use crate::planted::Bug;
 
@@ -94,4 +95,57 @@ fn what_nobody_wants_goes_on() {
     let jobs = waiting.submit(ONE, vec![spec("a", 1)]);
     assert_eq!(waiting.leave(ONE, &jobs), [Cancellation::Left]);
     waiting.world.run(jobs[0]);
+}
+
+fn planted_where_operated(bug: Bug) -> World {
+    let mut world = operated();
+    world.queue.plant(bug);
+    world
+}
+
+#[test]
+fn ignoring_pauses_gives_out_what_is_paused() {
+    let mut world = planted_where_operated(Bug::PauseIgnored);
+    let job = world.submit_one(spec("a", 1));
+    let (scope, reason) = (Scope::Cluster, String::new());
+    world.apply(Command::Pause { scope, reason });
+    world.claim(job);
+}
+
+#[test]
+fn redriving_twice_makes_two_jobs_of_a_letter() {
+    let mut world = planted_where_operated(Bug::RedrivenTwice);
+    let dead = world.submit_one(spec("a", 1));
+    world.kill(dead);
+    let first = world.redrive_one(dead);
+    world.kill(first);
+    assert_ne!(world.redrive_one(dead), first);
+}
+
+#[test]
+fn redriving_as_the_newest_undoes_a_newer_input() {
+    let mut world = planted_where_operated(Bug::RedriveIsNewest);
+    let old = world.submit_one(spec("a", 1));
+    world.kill(old);
+    let newer = world.submit_one(spec("a", 2));
+    world.run(newer);
+    let again = world.redrive_one(old);
+    world.run(again);
+    assert_eq!(world.queue.context(&address("a")).unwrap().job, again);
+}
+
+#[test]
+fn lowering_below_dependents_makes_them_wait_for_less_urgent_work() {
+    let mut world = planted_where_operated(Bug::LoweredBelowDependents);
+    let top = needs(spec("top", 1), &["a"], Policy::Require);
+    let jobs = world.submit(vec![spec("a", 1), top]);
+    let lowered = world.apply(Command::Reprioritise {
+        jobs: vec![jobs[0].job],
+        class: Class::Idle,
+    });
+    let class = Class::Idle;
+    assert_eq!(
+        lowered,
+        Outcome::Reprioritised(vec![Reprioritisation::Now { class }])
+    );
 }
