@@ -250,3 +250,11 @@ fn who_died_without_a_word_is_not_reached_for_ever() {
 fn nobody_waits_for_the_patience_of_the_dead() {
     passes_as_drawn(900_088_891, &[Mark::Elected]);
 }
+
+/// A queue whose tenant was paused and resumed between two rounds lost its pass, and
+/// waited for its turn from the beginning.
+#[test]
+fn a_short_pause_costs_no_turn() {
+    passes_as_drawn(152, &[Mark::QueuePaused]);
+    passes_as_drawn(252, &[Mark::QueuePaused]);
+}

@@ -57,8 +57,9 @@ pub(super) struct Stride {
     /// All that they have to give is under way: they have no seat, and get one
     /// without being opened anew.
     spent: BTreeSet<Arc<QueueKey>>,
-    /// Their tenants are paused: they have no seat until something is resumed.
-    paused: BTreeSet<Arc<QueueKey>>,
+    /// Their tenants are paused: their seats, by their passes, stand aside until
+    /// something is resumed.
+    paused: BTreeMap<Arc<QueueKey>, Pass>,
     /// What was resumed up to then is looked at.
     resumed: u64,
     #[cfg(feature = "planted-bugs")]
@@ -152,19 +153,18 @@ impl Stride {
         }
         if self.resumed != queue.resumed_count() {
             self.resumed = queue.resumed_count();
-            for key in std::mem::take(&mut self.paused) {
+            for (key, pass) in std::mem::take(&mut self.paused) {
                 if queue.is_tenant_paused(&key.tenant) {
-                    self.paused.insert(key);
-                } else if queue.ready_in(&key).next().is_some() {
-                    self.take_seat(queue, key);
+                    self.paused.insert(key, pass);
+                } else {
+                    self.seat(pass, key);
                 }
             }
         }
         let mut opened = Vec::new();
         for (opening, key) in queue.opened_after(self.seen) {
             self.seen = opening;
-            if !self.seated.contains(key) && !self.spent.contains(key) && !self.paused.contains(key)
-            {
+            if !self.seated.contains(key) && !self.spent.contains(key) {
                 opened.push(Arc::clone(key));
             }
         }
@@ -181,6 +181,7 @@ impl Stride {
     fn sweep(&mut self, queue: &QueueManager) {
         let has_jobs = |key: &Arc<QueueKey>| queue.ready_in(key).next().is_some();
         self.seated.retain(has_jobs);
+        self.paused.retain(|key, _| has_jobs(key));
         self.shapes.retain(|_, shape| {
             shape.seats.retain(|(_, key)| has_jobs(key));
             !shape.seats.is_empty()
@@ -287,9 +288,8 @@ impl Round<'_, '_> {
             if queue.is_tenant_paused(&key.tenant) && !self.stride.ignores_pauses() {
                 self.heads.pop_first();
                 self.stride.unseat(pass, &key);
-                self.stride.seated.remove(&key);
                 self.call(&key.engine);
-                self.stride.paused.insert(key);
+                self.stride.paused.insert(key, pass);
                 continue;
             }
             let cursor = self.cursors.entry(key).or_insert_with_key(|key| Cursor {

@@ -518,3 +518,18 @@ fn a_long_pause_earns_no_turns() {
     let of_red = both.iter().filter(|job| **job <= 20).count();
     assert_eq!((both.len(), of_red), (8, 4), "they take turns: {both:?}");
 }
+
+#[test]
+fn a_short_pause_costs_no_turn() {
+    let mut room = operated_room();
+    room.submit_for("blue", Class::Urgent, "outline", 0..20);
+    room.submit_for("red", Class::Normal, "outline", 20..22);
+    // A turn of the urgent ones, eight times as heavy, and it would be the other's.
+    let before = room.round(8);
+    assert!(before.iter().all(|job| *job <= 20), "{before:?}");
+    let scope = Scope::Tenant("red".into());
+    room.pause(scope.clone());
+    assert_eq!(room.round(1), [9]);
+    room.apply(Command::Resume { scope });
+    assert_eq!(room.round(1), [21], "it waits for no other stride");
+}

@@ -4,8 +4,8 @@ use super::cancel::{ONE, OTHER, Waiting};
 use super::*;
 use crate::feature::FeatureLevel;
 use crate::limits::{
-    ATTEMPTS_KEPT_MAX, DEAD_LETTER_EDGES_MAX, DEAD_LETTERS_MAX, NAME_BYTES_MAX, ORDERED_JOBS_MAX,
-    PAUSES_MAX, REDRIVEN_PER_ENTRY_MAX,
+    ATTEMPTS_KEPT_MAX, DEAD_LETTER_EDGES_MAX, DEAD_LETTERS_MAX, DEPENDENCIES_MAX, NAME_BYTES_MAX,
+    ORDERED_JOBS_MAX, PAUSES_MAX, REDRIVEN_PER_ENTRY_MAX,
 };
 
 pub(super) fn operated_under(rules: Rules) -> World {
@@ -170,45 +170,67 @@ fn a_redriven_job_waits_behind_an_older_input_that_runs() {
     assert_eq!(world.queue.context(&address("a")).unwrap().job, job);
 }
 
-#[test]
-fn the_oldest_letters_make_way_by_number_and_by_edges() {
-    let mut world = operated();
-    let batches = DEAD_LETTERS_MAX / 1_000 + 1;
-    let mut roots = Vec::new();
-    for batch in 0..batches {
-        let root = world.queue.last_job().next();
-        let items = fan(&format!("b{batch}/r"), 1_000);
-        world.apply_unchecked(Command::Submit { items });
+impl World {
+    /// Submits a batch, and makes its first job fail for good.
+    fn submit_and_kill(&mut self, items: Vec<JobSpec>) -> JobId {
+        let job = self.queue.last_job().next();
+        self.apply_unchecked(Command::Submit { items });
         let claim = Claim {
-            job: root,
+            job,
             worker: WorkerId(1),
             rule: ClaimRule::OnlyFit,
         };
         let token = Token {
-            index: LogIndex(world.index + 1),
+            index: LogIndex(self.index + 1),
             position: 0,
         };
-        world.apply_unchecked(Command::Claim {
+        self.apply_unchecked(Command::Claim {
             claims: vec![claim],
         });
-        let failed = world.apply_unchecked(Command::Fail {
-            job: root,
+        let failed = self.apply_unchecked(Command::Fail {
+            job,
             token,
             class: FailureClass::Permanent,
             message: String::new(),
             retry_after_ms: None,
         });
         assert_eq!(failed, Outcome::Failed(AfterFailure::Dead));
-        roots.push(root);
+        job
     }
+
+    /// The oldest letter that is kept is the second one, not the first.
+    fn check_first_made_way(&mut self, [first, second]: [JobId; 2]) {
+        assert_eq!(self.queue.dead_letter(first), None);
+        assert_eq!(self.redrive(&[first], false).jobs, [Redriving::NotKept]);
+        let kept = self.queue.dead_letters(JobId(0), 1).0;
+        assert_eq!(kept[0].job.job, second);
+    }
+}
+
+#[test]
+fn of_too_many_letters_the_oldest_make_way() {
+    let mut world = operated();
+    let batches = DEAD_LETTERS_MAX / 1_000 + 1;
+    let fans = (0..batches).map(|batch| fan(&format!("b{batch}/r"), 1_000));
+    let roots: Vec<JobId> = fans.map(|fan| world.submit_and_kill(fan)).collect();
     world.settle();
     assert_eq!(world.queue.dead_letters_count(), DEAD_LETTERS_MAX);
-    assert_eq!(world.queue.dead_letter(roots[0]), None);
-    assert_eq!(world.redrive(&roots[..1], false).jobs, [Redriving::NotKept]);
-    assert!(world.queue.dead_letter(roots[1]).is_some());
-    let kept = world.queue.dead_letters(JobId(0), 1).0;
-    assert_eq!(kept[0].job.job, roots[1]);
-    assert!(DEAD_LETTER_EDGES_MAX >= DEAD_LETTERS_MAX);
+    world.check_first_made_way([roots[0], roots[1]]);
+}
+
+#[test]
+fn of_letters_with_too_many_dependencies_the_oldest_make_way() {
+    let mut world = operated();
+    let names: Vec<String> = (0..DEPENDENCIES_MAX).map(|n| format!("n{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let letters = DEAD_LETTER_EDGES_MAX / DEPENDENCIES_MAX + 1;
+    let items = (0..letters).map(|n| needs(spec(&format!("l{n}"), 1), &names, Policy::Optional));
+    let jobs: Vec<JobId> = items
+        .map(|item| world.submit_and_kill(vec![item]))
+        .collect();
+    world.settle();
+    assert_eq!(world.queue.dead_letters_count(), letters - 1);
+    world.check_first_made_way([jobs[0], jobs[1]]);
 }
 
 #[test]
