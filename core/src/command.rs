@@ -1,5 +1,7 @@
 //! What an entry of the log asks the state machine to do, and what came of it.
 
+mod rejection;
+
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
@@ -7,9 +9,11 @@ use crate::bytes::Bytes;
 use crate::digest::Digest;
 use crate::feature::FeatureLevel;
 use crate::ids::{JobId, LogIndex, NodeId, RequestId, Sequence, SessionId, Term, Token, WorkerId};
-use crate::job::{Class, FailureClass, JobSpec, JobState, Scope, WorkerSpec};
+use crate::job::{Class, FailureClass, JobSpec, Scope, WorkerSpec};
 use crate::principal::Principal;
 use crate::time::Stamp;
+
+pub use self::rejection::Rejection;
 
 /// A command with its circumstances: the body of a log entry.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -415,198 +419,6 @@ pub enum ClaimRefusal {
     ContextRunning,
     /// The cluster, its engine or its tenant is paused.
     Paused,
-}
-
-/// Why a command changed nothing. Every variant says what was found and what
-/// would be right.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
-pub enum Rejection {
-    /// The queue is at its bound.
-    #[error(
-        "the queue holds {live} jobs; the limit is {limit} (jobs_live_max); try again in {retry_after_ms} ms"
-    )]
-    QueueFull {
-        /// Jobs that are not finished.
-        live: u64,
-        /// The bound.
-        limit: u64,
-        /// When to try again, in milliseconds.
-        retry_after_ms: u64,
-    },
-    /// A `Submit` with nothing in it, or too much.
-    #[error("a submit holds 1 to {limit} items (submit_items_max); this one has {found}")]
-    ItemCount {
-        /// How many.
-        found: u64,
-        /// The bound.
-        limit: u64,
-    },
-    /// An item names too many dependencies.
-    #[error("item {item} names {found} dependencies{}; the limit is {limit}", if *.required { " with policy require" } else { "" })]
-    TooManyDependencies {
-        /// The item's position in the batch, from 0.
-        item: u32,
-        /// Only those with policy `require` were counted.
-        required: bool,
-        /// How many.
-        found: u64,
-        /// The bound.
-        limit: u64,
-    },
-    /// A required dependency is nowhere.
-    #[error(
-        "item {item} requires {address}, which has no context, no job, and is not in this batch; submit it too"
-    )]
-    UnknownDependency {
-        /// The item's position in the batch, from 0.
-        item: u32,
-        /// What was not found.
-        address: Address,
-    },
-    /// Items that wait for each other.
-    #[error("the batch has a dependency cycle: {}", path.iter().map(|a| a.to_string()).collect::<Vec<_>>().join(" -> "))]
-    Cycle {
-        /// The cycle's addresses; the first is the last.
-        path: Vec<Address>,
-    },
-    /// A text is longer than its bound.
-    #[error("{what} is {found} bytes; the limit is {limit}")]
-    TooLong {
-        /// Which text.
-        what: String,
-        /// How long it is, in bytes.
-        found: u64,
-        /// The bound, in bytes.
-        limit: u64,
-    },
-    /// A number is out of its range.
-    #[error("{what} is {found}; it must be {min} to {max}")]
-    OutOfRange {
-        /// Which number.
-        what: String,
-        /// What it was.
-        found: u64,
-        /// The least.
-        min: u64,
-        /// The most.
-        max: u64,
-    },
-    /// The session is not, or no longer, known.
-    #[error(
-        "session {session} is unknown or expired; open a new one: what was accepted in it stays accepted"
-    )]
-    UnknownSession {
-        /// Which.
-        session: SessionId,
-    },
-    /// The session's request was answered and its reply forgotten.
-    #[error("request {sequence} was answered and acknowledged; its reply is no longer kept")]
-    SequenceForgotten {
-        /// Which.
-        sequence: Sequence,
-    },
-    /// The session has too many requests without acknowledged replies.
-    #[error(
-        "the session has {limit} replies that were not acknowledged (session_replies_max); acknowledge some"
-    )]
-    TooManyOutstanding {
-        /// The bound.
-        limit: u64,
-    },
-    /// The same request id came with another command.
-    #[error(
-        "request {sequence} was sent before with another content; use a new sequence for a new request"
-    )]
-    IdempotencyMismatch {
-        /// Which.
-        sequence: Sequence,
-    },
-    /// No room for another session or worker.
-    #[error("there are {limit} {what} already, which is the limit")]
-    Full {
-        /// Of what.
-        what: String,
-        /// The bound.
-        limit: u64,
-    },
-    /// No such job.
-    #[error("job {job} is not known: it never was, or it ended and was purged")]
-    UnknownJob {
-        /// Which.
-        job: JobId,
-    },
-    /// The token is not the job's last, or its job went another way.
-    #[error("token {token} of {job} is stale: the job is {state:?}")]
-    Stale {
-        /// The job.
-        job: JobId,
-        /// The token shown.
-        token: Token,
-        /// Where the job stands: the winner is in it.
-        state: JobState,
-    },
-    /// The worker's newer life is known already.
-    #[error("worker {worker} has registered a later incarnation; this one must stop")]
-    OldIncarnation {
-        /// Which.
-        worker: WorkerId,
-    },
-    /// The body is not what its digest says.
-    #[error("the result's digest does not match its body")]
-    DigestMismatch,
-    /// The entry was proposed by a leader that was already replaced.
-    #[error("proposed in {term} after the take-over of {current}")]
-    OldTerm {
-        /// The entry's term.
-        term: Term,
-        /// The term of the last `TakeOver`.
-        current: Term,
-    },
-    /// Levels only rise: what was decided by newer rules stays.
-    #[error("the cluster is at {current} already; it cannot go to {to}")]
-    LevelNotHigher {
-        /// What was asked for.
-        to: FeatureLevel,
-        /// What is in force.
-        current: FeatureLevel,
-    },
-    /// A `Leave` or `Cancel` with nothing in it, or too much.
-    #[error("a leave or cancel names 1 to {limit} jobs (cancel_jobs_max); this one names {found}")]
-    JobCount {
-        /// How many.
-        found: u64,
-        /// The bound.
-        limit: u64,
-    },
-    /// A `Leave` that is no request of a session.
-    #[error("only a session waits for jobs; send it as a request of the one that submitted them")]
-    NoSession,
-    /// Not every member's program knows the command yet.
-    #[error(
-        "the command needs {needed}; the cluster is at {current} until all members can do more"
-    )]
-    LevelTooLow {
-        /// From which level on it is known.
-        needed: FeatureLevel,
-        /// What is in force.
-        current: FeatureLevel,
-    },
-    /// An order about jobs that names none, or too many.
-    #[error("{what} names 1 to {limit} jobs (ordered_jobs_max); this one names {found}")]
-    OrderedJobCount {
-        /// Which order.
-        what: String,
-        /// How many.
-        found: u64,
-        /// The bound.
-        limit: u64,
-    },
-    /// What an order is about has no name.
-    #[error("{what} to pause or resume has no name")]
-    NoName {
-        /// An engine or a tenant.
-        what: String,
-    },
 }
 
 /// One decision, as the audit keeps it: a link of a chain that is equal on
