@@ -1,5 +1,7 @@
 //! The words of the queue: what is asked for, and what can become of it.
 
+mod explanation;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +12,8 @@ use crate::digest::Digest;
 use crate::ids::{FinishNumber, JobId, Token, WorkerId, WorkerIncarnation};
 use crate::principal::Principal;
 use crate::time::Stamp;
+
+pub use self::explanation::{Explanation, Hold, OpenDependency};
 
 /// How urgent a request is. Ordered from the most urgent.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -193,6 +197,37 @@ pub enum DeadReason {
         /// How often.
         count: u32,
     },
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JobState::Waiting { open } => write!(f, "waits for other jobs: {open}"),
+            JobState::Delayed { until } => write!(f, "is delayed until {until:?}"),
+            JobState::Ready => f.write_str("is ready"),
+            JobState::Running(lease) => write!(f, "runs at {}", lease.worker),
+            JobState::Parked => f.write_str("is parked"),
+            JobState::Done { .. } => f.write_str("is done"),
+            JobState::Dead(reason) => write!(f, "was given up: {reason}"),
+            JobState::Cancelled => f.write_str("was cancelled"),
+            JobState::DependencyFailed { dependency } => {
+                write!(f, "failed for want of {dependency}")
+            }
+            JobState::Superseded { by } => write!(f, "was superseded by {by}"),
+        }
+    }
+}
+
+impl fmt::Display for DeadReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeadReason::Permanent { message } => write!(f, "it cannot be done: {message}"),
+            DeadReason::Failures { count, message } => {
+                write!(f, "it failed {count} times, last: {message}")
+            }
+            DeadReason::Crashes { count } => write!(f, "{count} workers were lost with it"),
+        }
+    }
 }
 
 /// A worker, as it introduces itself.

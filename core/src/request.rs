@@ -9,7 +9,7 @@ use crate::ids::{
     FinishNumber, JobId, LogIndex, NodeId, RequestId, Sequence, Term, Token, WorkerId,
     WorkerIncarnation,
 };
-use crate::job::{Assignment, ContextView, DeadLetter, Finished, JobView, Pause};
+use crate::job::{Assignment, ContextView, DeadLetter, Explanation, Finished, JobView, Pause};
 use crate::membership::{Change, ChangeError, Membership, RecoveryError, RecoveryReport};
 use crate::status::Status;
 
@@ -84,6 +84,8 @@ pub enum Query {
     },
     /// What is paused?
     Pauses,
+    /// Why is a job where it is?
+    Explain(JobId),
 }
 
 /// Which state a read must be answered from.
@@ -115,6 +117,14 @@ pub enum Answer {
     },
     /// Everything that is paused.
     Pauses(Vec<Pause>),
+    /// Why a job is where it is; none if there is none.
+    Explained {
+        /// Why.
+        explanation: Option<Box<Explanation>>,
+        /// How many workers that offer its engine ask for work just now, if this node
+        /// leads and gives work out.
+        asking: Option<u64>,
+    },
 }
 
 /// How old the state is that a read was answered from.

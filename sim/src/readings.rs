@@ -77,6 +77,7 @@ impl Readings {
                 count_max: 4,
             },
             (_, 14) => Query::Pauses,
+            (Some(job), 15) => Query::Explain(*job),
             _ => Query::Context(address(roll.bits())),
         };
         self.read(caller, desk, place, query, consistency);

@@ -459,6 +459,19 @@ fn words_of_answer(answer: &Answer) -> String {
                 false => words.join("; "),
             }
         }
+        Answer::Explained {
+            explanation,
+            asking,
+        } => {
+            let why = match explanation {
+                Some(explanation) => explanation.to_string().replace("\n ", ";"),
+                None => "no such job".into(),
+            };
+            match asking {
+                Some(asking) => format!("{why}; {asking} workers ask"),
+                None => why,
+            }
+        }
         Answer::Pauses(pauses) => {
             let pauses = pauses.iter();
             let pauses = pauses.map(|pause| {

@@ -332,6 +332,16 @@ impl GenerationCoordinator {
         (!leases.is_empty()).then_some(Command::Expire { leases })
     }
 
+    /// How many workers that offer an engine wait for work.
+    #[must_use]
+    pub fn asking_for(&self, engine: &str, queue: &QueueManager) -> u64 {
+        let asking = self.holds.iter().filter(|(_, id)| {
+            let engines = queue.worker(*id).map(|worker| &worker.engines);
+            engines.is_some_and(|engines| engines.iter().any(|offered| offered == engine))
+        });
+        asking.count() as u64
+    }
+
     fn propose_claims(&mut self, queue: &QueueManager, commands: &mut Vec<Command>) {
         if queue.counts().ready <= self.under_way.len() as u64 && self.all_ready_under_way(queue) {
             return;

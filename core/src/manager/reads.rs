@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use super::{ContextManager, cx};
 use crate::event::Now;
-use crate::ids::{LogIndex, ReadNumber, Ticket};
+use crate::ids::{JobId, LogIndex, ReadNumber, Ticket};
 use crate::limits::{DEAD_LETTERS_LISTED_MAX, READS_WAITING_MAX};
 use crate::marks::Mark;
 use crate::request::{Answer, Consistency, Freshness, Query, Refusal, Reply};
@@ -130,6 +130,16 @@ impl ContextManager {
         }
     }
 
+    fn explain(&self, job: JobId) -> Answer {
+        let explanation = self.queue.explain(job).map(Box::new);
+        let engine = self.queue.engine_of(job);
+        let engine = engine.filter(|_| self.failover.may_serve());
+        Answer::Explained {
+            asking: engine.map(|engine| self.generation.asking_for(engine, &self.queue)),
+            explanation,
+        }
+    }
+
     fn answer_read(&mut self, ticket: Ticket, query: &Query, freshness: Freshness) {
         let answer = match query {
             Query::Job(job) => Answer::Job(self.queue.job(*job).map(Box::new)),
@@ -143,6 +153,7 @@ impl ContextManager {
                 Answer::DeadLetters { letters, next }
             }
             Query::Pauses => Answer::Pauses(self.queue.pauses().collect()),
+            Query::Explain(job) => self.explain(*job),
         };
         let reply = Reply::Read {
             answer,

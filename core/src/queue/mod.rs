@@ -21,6 +21,7 @@ mod consistency;
 mod contexts;
 mod dependencies;
 mod endings;
+mod explain;
 mod finished;
 mod frozen;
 mod image;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use precentor_core::address::Address;
 use precentor_core::event::Event;
 use precentor_core::ids::{JobId, LogIndex, Term, Ticket};
-use precentor_core::job::{ContextView, JobView};
+use precentor_core::job::{ContextView, Explanation, Hold, JobState, JobView};
 use precentor_core::message::Body;
 use precentor_core::request::{Answer, Consistency, Freshness, Query, Reply, Request};
 use precentor_core::status::RoleName;
@@ -179,6 +179,9 @@ impl Reads {
                 Answer::DeadLetters { letters, .. } => letters.iter().all(|letter| {
                     view.queue().dead_letter(letter.job.job).as_ref() == Some(letter)
                 }),
+                Answer::Explained { explanation, .. } => explanation
+                    .as_ref()
+                    .is_none_or(|said| view.queue().explain(said.job.job).as_ref() == Some(said)),
                 Answer::Pauses(pauses) => view.queue().pauses().eq(pauses.iter().cloned()),
             };
         ensure(same, Checker::FreshReads, || {
@@ -231,6 +234,11 @@ impl Reads {
                 None
             }
             (Query::Pauses, Answer::Pauses(_)) => None,
+            (Query::Explain(job), Answer::Explained { explanation, .. })
+                if explanation.as_ref().is_none_or(|said| said.job.job == *job) =>
+            {
+                None
+            }
             _ => {
                 return ensure(false, Checker::FreshReads, || {
                     format!("{query:?} is answered {answer:?}")
@@ -251,6 +259,7 @@ impl Reads {
             | Answer::DeadLetter(_)
             | Answer::DeadLetters { .. }
             | Answer::Pauses(_) => Ok(()),
+            Answer::Explained { explanation, .. } => check_explanation(explanation.as_deref()),
             Answer::Job(Some(job)) => {
                 let known = self.jobs.entry(job.job).or_insert((applied, None));
                 let order = in_order(known, (applied, job), is_later_job);
@@ -302,4 +311,34 @@ fn keep<T: Clone>(known: &mut (LogIndex, Option<T>), at: LogIndex, found: &T) {
     if at >= known.0 {
         *known = (at, Some(found.clone()));
     }
+}
+
+/// An explanation holds together: what is over is held by nothing, and what is not
+/// by something that fits where it stands.
+fn check_explanation(explanation: Option<&Explanation>) -> Verdict {
+    let Some(said) = explanation else {
+        return Ok(());
+    };
+    let fits = |hold: &Hold| match hold {
+        Hold::Dependencies { open, first } => {
+            let state = &said.job.state;
+            *state == JobState::Waiting { open: *open } && !first.is_empty()
+        }
+        Hold::Delay { until, .. } => said.job.state == JobState::Delayed { until: *until },
+        Hold::Behind { job } => said.job.state == JobState::Parked && *job != said.job.job,
+        Hold::Turn { .. } => said.job.state == JobState::Ready,
+        Hold::Running { lease, .. } => said.job.state == JobState::Running(*lease),
+        Hold::Paused(_) | Hold::NoWorker => !matches!(said.job.state, JobState::Running(_)),
+    };
+    let is_over = said.job.state.is_terminal();
+    let failed = matches!(said.job.state, JobState::DependencyFailed { .. });
+    let superseded = matches!(said.job.state, JobState::Superseded { .. });
+    ensure(
+        said.holds.is_empty() == is_over
+            && said.holds.iter().all(fits)
+            && said.causes.is_empty() != failed
+            && (!superseded || said.instead.is_some()),
+        Checker::FreshReads,
+        || format!("{said:?} does not hold together"),
+    )
 }

@@ -131,6 +131,7 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
                 count_max: u32::try_from(words.number("")?)?,
             }),
             "pauses" => stale(Query::Pauses),
+            "why" => stale(Query::Explain(words.job()?)),
             "feed" => Request::FinishedAfter {
                 after: FinishNumber(words.number("f")?),
                 count_max: 100,

@@ -4,6 +4,7 @@ mod admission;
 mod attempts;
 mod cancel;
 mod dependencies;
+mod explain;
 mod operated;
 #[cfg(feature = "planted-bugs")]
 mod planted;
