@@ -144,6 +144,12 @@ pub enum Command {
         /// Which jobs.
         scope: Scope,
     },
+    /// A worker is gone for good, or must go: its jobs are given to others, and it is
+    /// forgotten until it registers again.
+    Expel {
+        /// Which.
+        worker: WorkerId,
+    },
 }
 
 impl Command {
@@ -157,7 +163,8 @@ impl Command {
             | Command::Purge { .. }
             | Command::Reprioritise { .. }
             | Command::Pause { .. }
-            | Command::Resume { .. } => FeatureLevel::QUEUE_OPERATED,
+            | Command::Resume { .. }
+            | Command::Expel { .. } => FeatureLevel::QUEUE_OPERATED,
             Command::TakeOver { .. }
             | Command::OpenSession
             | Command::Submit { .. }
@@ -254,6 +261,13 @@ pub enum Outcome {
     Resumed {
         /// They were not paused: it changed nothing.
         before: bool,
+    },
+    /// The worker is not known any more.
+    Expelled {
+        /// It was known before.
+        known: bool,
+        /// How many jobs it ran: they are not counted as tried.
+        jobs: u32,
     },
 }
 
@@ -417,7 +431,7 @@ pub enum ClaimRefusal {
     WrongEngine,
     /// Another job of the same context is running.
     ContextRunning,
-    /// The cluster, its engine or its tenant is paused.
+    /// The cluster, its engine, its tenant or the worker is paused.
     Paused,
 }
 

@@ -7,7 +7,7 @@
 //! | 1 | the founding: every cluster begins here |
 //! | 2 | a job that lost a second worker waits before it is tried again |
 //! | 3 | jobs are left and cancelled; who waits for which is kept |
-//! | 4 | dead letters are kept whole, redriven and purged; jobs are reprioritised; queues are paused |
+//! | 4 | dead letters are kept whole, redriven and purged; jobs are reprioritised; queues and workers are paused; workers are expelled |
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ impl FeatureLevel {
     /// Jobs are left and cancelled; who waits for which is kept (decision 17).
     pub const JOBS_CANCELLED: FeatureLevel = FeatureLevel(3);
     /// Dead letters are kept whole, redriven and purged; jobs are reprioritised, and
-    /// paused by scope (decision 18).
+    /// paused by scope; workers are expelled (decision 18).
     pub const QUEUE_OPERATED: FeatureLevel = FeatureLevel(4);
     /// The highest that this program can do.
     pub const LATEST: FeatureLevel = FeatureLevel::QUEUE_OPERATED;

@@ -354,6 +354,8 @@ pub enum Scope {
     Engine(String),
     /// Those on a tenant's account.
     Tenant(String),
+    /// Those that a worker would get: it is drained.
+    Worker(WorkerId),
 }
 
 impl fmt::Display for Scope {
@@ -362,6 +364,7 @@ impl fmt::Display for Scope {
             Scope::Cluster => f.write_str("the cluster"),
             Scope::Engine(engine) => write!(f, "engine {engine}"),
             Scope::Tenant(tenant) => write!(f, "tenant {tenant}"),
+            Scope::Worker(worker) => write!(f, "worker {worker}"),
         }
     }
 }

@@ -43,7 +43,7 @@ pub const DEAD_LETTERS_LISTED_MAX: u32 = 256;
 pub const EXPLAINED_DEPENDENCIES_MAX: usize = 16;
 /// Jobs that an explanation follows to the one that failed of itself.
 pub const EXPLAINED_CAUSES_MAX: usize = 64;
-/// Engines and tenants that are paused at a time.
+/// Engines, tenants and workers that are paused at a time.
 pub const PAUSES_MAX: u64 = 1_024;
 /// Notes of which session waits for which job. A request beyond is done like any
 /// other, and cannot be left.

@@ -129,6 +129,8 @@ pub enum Bug {
     RedriveIsNewest,
     /// A job is made less urgent than one that depends on it. Found by urgency.
     LoweredBelowDependents,
+    /// A worker that is expelled keeps its jobs. Found by expelled workers hold nothing.
+    ExpelledHoldsOn,
 }
 
 impl Bug {
@@ -196,5 +198,6 @@ impl Bug {
         Bug::RedrivenTwice,
         Bug::RedriveIsNewest,
         Bug::LoweredBelowDependents,
+        Bug::ExpelledHoldsOn,
     ];
 }

@@ -103,6 +103,7 @@ marks! {
     KeptUrgent "a job stayed as urgent as one that depends on it",
     QueuePaused "a queue was paused",
     PausedRefused "a claim of a paused job was refused",
+    WorkerExpelled "a worker was expelled",
 }
 
 /// How often each mark was reached, in the order of [`Mark::ALL`].

@@ -86,6 +86,7 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
         Bug::RedrivenTwice => &[Checker::RedrivenOnce],
         Bug::RedriveIsNewest => &[Checker::PointerForward],
         Bug::LoweredBelowDependents => &[Checker::Urgency],
+        Bug::ExpelledHoldsOn => &[Checker::Expelled],
         Bug::ChangeBeforeOwnCommit | Bug::TwoChangesAtOnce => &[Checker::OneChangeAtATime],
     }
 }

@@ -364,7 +364,7 @@ impl Scenario {
         let (mut clients, mut workers) = (clients, workers);
         backlog(&mut part(41), &mut clients, &mut workers);
         taking_back(&mut part(42), &mut clients);
-        operating(&mut part(43), &mut clients);
+        operating(&mut part(43), &mut clients, &workers);
         let mut other = part(8);
         let mut shapes = part(9);
         nemesis.all_shapes = shapes.chance(500_000);

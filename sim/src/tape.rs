@@ -130,6 +130,7 @@ domains! {
     Purge fault "dead letters purged",
     Reprioritise fault "jobs made more or less urgent",
     Hold fault "queues paused for a while",
+    Expel fault "worker expelled",
 }
 
 /// One fault that happened: the `nth` decision of a lane went the unusual way.

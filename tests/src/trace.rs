@@ -358,6 +358,7 @@ pub fn words_of_body(entry: &LogEntry) -> String {
         }
         Command::Pause { scope, .. } => format!("pause {scope}"),
         Command::Resume { scope } => format!("resume {scope}"),
+        Command::Expel { worker } => format!("expel {worker}"),
     }
 }
 

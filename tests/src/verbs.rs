@@ -187,8 +187,8 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
             world.turn(node, events)?;
         }
         "open" | "session" | "submit" | "leave" | "cancel" | "redrive" | "purge"
-        | "reprioritise" | "pause" | "resume" | "register" | "poll" | "complete" | "fail"
-        | "release" | "propose" | "ask" | "read" | "member" => return client(world, line),
+        | "reprioritise" | "pause" | "resume" | "expel" | "register" | "poll" | "complete"
+        | "fail" | "release" | "propose" | "ask" | "read" | "member" => return client(world, line),
         "members" | "status" | "log" | "queue" | "promises" | "same" | "leases" | "patience" => {
             return report(world, line);
         }

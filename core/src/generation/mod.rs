@@ -227,6 +227,10 @@ impl GenerationCoordinator {
             | Command::Reprioritise { .. }
             | Command::Pause { .. }
             | Command::Resume { .. } => {}
+            Command::Expel { worker } => {
+                self.touched.insert(*worker);
+                self.missing.remove(worker);
+            }
         }
     }
 
@@ -337,6 +341,7 @@ impl GenerationCoordinator {
     pub fn asking_for(&self, engine: &str, queue: &QueueManager) -> u64 {
         let asking = self.holds.iter().filter(|(_, id)| {
             let engines = queue.worker(*id).map(|worker| &worker.engines);
+            let engines = engines.filter(|_| !queue.is_worker_paused(*id));
             engines.is_some_and(|engines| engines.iter().any(|offered| offered == engine))
         });
         asking.count() as u64
@@ -353,6 +358,9 @@ impl GenerationCoordinator {
             let (Some(known), Some(waiting)) = (known, &worker.waiting) else {
                 continue;
             };
+            if queue.is_worker_paused(*id) && !self.ignores_pauses() {
+                continue;
+            }
             let slots = u64::from(known.slots);
             let used = queue.leases_count(*id) + worker.under_way;
             let wanted = waiting.slots_free.saturating_sub(worker.under_way);

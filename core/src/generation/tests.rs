@@ -533,3 +533,21 @@ fn a_short_pause_costs_no_turn() {
     room.apply(Command::Resume { scope });
     assert_eq!(room.round(1), [21], "it waits for no other stride");
 }
+
+#[test]
+fn a_drained_worker_is_passed_over_and_an_expelled_one_is_told_to_register() {
+    let mut room = operated_room();
+    room.register(2, 1, 1, &["outline"]);
+    room.submit("outline", 0..2);
+    room.pause(Scope::Worker(WorkerId(1)));
+    assert_eq!(room.round(2), [], "it has slots, and gets nothing");
+    assert_eq!(room.coordinator.asking_for("outline", &room.queue), 0);
+    room.poll(2, 1, &[]);
+    assert_eq!(room.coordinator.asking_for("outline", &room.queue), 1);
+    assert_eq!(room.claims(), [(1, 2, ClaimRule::OnlyFit)]);
+    let worker = WorkerId(1);
+    room.apply(Command::Expel { worker });
+    let told: Vec<Work> = room.answers().into_iter().map(|(_, work)| work).collect();
+    assert_eq!(told.len(), 1, "the poll that was held");
+    assert!(told[0].unknown);
+}

@@ -265,7 +265,8 @@ fn refusal_of(command: &Command, request: Option<RequestId>) -> Option<String> {
         | Command::Purge { .. }
         | Command::Reprioritise { .. }
         | Command::Pause { .. }
-        | Command::Resume { .. } => None,
+        | Command::Resume { .. }
+        | Command::Expel { .. } => None,
         Command::TakeOver { .. }
         | Command::Claim { .. }
         | Command::Expire { .. }

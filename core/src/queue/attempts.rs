@@ -2,9 +2,9 @@
 //! to speak for a job; the last one issued is the only one that counts.
 
 use crate::bytes::Bytes;
-use crate::command::{AfterFailure, Claim, ClaimRefusal, ExpiredLease, Rejection};
+use crate::command::{AfterFailure, Claim, ClaimRefusal, ExpiredLease, Outcome, Rejection};
 use crate::digest::Digest;
-use crate::ids::{JobId, LogIndex, Token};
+use crate::ids::{JobId, LogIndex, Token, WorkerId};
 use crate::job::{FailureClass, JobState, Lease, WorkerSpec};
 use crate::limits::{
     CLAIMS_PER_ENTRY_MAX, EXPIRIES_PER_ENTRY_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX,
@@ -55,6 +55,24 @@ impl QueueManager {
         Ok(())
     }
 
+    /// A worker is known no more, and its jobs go to others.
+    pub(super) fn expel(&mut self, worker: WorkerId) -> Outcome {
+        let known = self.workers.get(&worker).is_some();
+        let held: Vec<JobId> = self.jobs.leases.of(worker).map(|(_, job)| job).collect();
+        let jobs = u32::try_from(held.len()).expect("slots are limited");
+        #[cfg(feature = "planted-bugs")]
+        if self.is_planted(crate::planted::Bug::ExpelledHoldsOn) {
+            return Outcome::Expelled { known, jobs };
+        }
+        for job in held {
+            self.end_attempt(job, FailureClass::Drained, None, None);
+        }
+        if known {
+            self.workers.remove(&worker);
+        }
+        Outcome::Expelled { known, jobs }
+    }
+
     pub(super) fn claim(
         &mut self,
         index: LogIndex,
@@ -102,7 +120,7 @@ impl QueueManager {
             incarnation: known.incarnation,
             token,
         };
-        if self.is_held_back(&job.origin.tenant, engine) {
+        if self.is_held_back(&job.origin.tenant, engine, worker) {
             return Err(ClaimRefusal::Paused);
         }
         self.assert_may_run(id);

@@ -9,10 +9,12 @@ use crate::command::{
 };
 use crate::digest::{Digest, DigestBuilder};
 use crate::ids::{LogIndex, Term};
-use crate::job::Class;
+use crate::job::{Class, Scope};
+use crate::limits::{MESSAGE_BYTES_MAX, NAME_BYTES_MAX};
 use crate::principal::Principal;
 
 use super::QueueManager;
+use super::attempts::cut;
 
 const AUDIT_DOMAIN: &str = "precentor 2026 audit record";
 const COMMAND_DOMAIN: &str = "precentor 2026 request";
@@ -115,8 +117,12 @@ pub(super) fn words_of_command(command: &Command) -> String {
         Command::Reprioritise { jobs, class } => {
             format!("make {} jobs {}", jobs.len(), word_of_class(*class))
         }
-        Command::Pause { scope, reason } => format!("pause {scope}: {reason}"),
-        Command::Resume { scope } => format!("resume {scope}"),
+        Command::Pause { scope, reason } => {
+            let reason = cut(reason, MESSAGE_BYTES_MAX);
+            format!("pause {}: {reason}", word_of_scope(scope))
+        }
+        Command::Resume { scope } => format!("resume {}", word_of_scope(scope)),
+        Command::Expel { worker } => format!("expel {worker}"),
     }
 }
 
@@ -199,7 +205,10 @@ pub(super) fn words(asked: &str, entry: &Entry, outcome: &Outcome) -> String {
             }
             add(
                 &mut words,
-                format_args!(" {} dependents", redrive.dependents),
+                format_args!(
+                    " {} dependents, {} lacking",
+                    redrive.dependents, redrive.lacking
+                ),
             );
         }
         Outcome::Purged(results) => {
@@ -239,6 +248,10 @@ pub(super) fn words(asked: &str, entry: &Entry, outcome: &Outcome) -> String {
             true => ": was so before",
             false => ": done",
         }),
+        Outcome::Expelled { known: false, .. } => words.push_str(": is not known"),
+        Outcome::Expelled { known: true, jobs } => {
+            add(&mut words, format_args!(": it ran {jobs} jobs"));
+        }
         Outcome::Rejected(rejection) => {
             add(&mut words, format_args!(": rejected: {rejection}"));
         }
@@ -279,6 +292,14 @@ fn add_redriving(words: &mut String, result: &Redriving) {
         Redriving::NotKept => words.push_str("is not kept"),
         Redriving::Unknown => words.push_str("is unknown"),
     }
+}
+
+/// A scope with a name that may be far too long.
+fn word_of_scope(scope: &Scope) -> String {
+    let bytes_max = 2 * NAME_BYTES_MAX;
+    let mut words = scope.to_string();
+    words.truncate(cut(&words, bytes_max).len());
+    words
 }
 
 fn word_of_class(class: Class) -> &'static str {

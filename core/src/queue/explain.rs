@@ -72,7 +72,7 @@ impl QueueManager {
         );
         let offers = self.workers().filter(|worker| {
             let mut offered = worker.engines.iter();
-            offered.any(|offered| offered == engine)
+            offered.any(|offered| offered == engine) && !self.is_worker_paused(worker.worker)
         });
         let (mut workers, mut slots, mut taken) = (0, 0, 0);
         for worker in offers {
@@ -145,5 +145,7 @@ fn covers(scope: &Scope, origin: &Origin) -> bool {
         Scope::Cluster => true,
         Scope::Engine(engine) => *engine == origin.generator.engine,
         Scope::Tenant(tenant) => **tenant == *origin.tenant,
+        // Others may take the job.
+        Scope::Worker(_) => false,
     }
 }

@@ -429,6 +429,7 @@ impl QueueManager {
             }
             Command::Pause { scope, reason } => self.pause(scope, reason, &entry.principal),
             Command::Resume { scope } => self.resume(scope),
+            Command::Expel { worker } => Ok(self.expel(*worker)),
         };
         match done {
             Ok(Outcome::Ticked { count }) => {

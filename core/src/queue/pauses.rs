@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::{Outcome, Rejection};
 use crate::digest::Digest;
+use crate::ids::WorkerId;
 use crate::job::{Pause, Scope};
 use crate::limits::{MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PAUSES_MAX};
 use crate::principal::Principal;
@@ -37,6 +38,7 @@ pub(super) struct Pauses {
     cluster: bool,
     engines: BTreeSet<String>,
     tenants: BTreeSet<String>,
+    workers: BTreeSet<WorkerId>,
     /// Of pauses that ended, on this replica alone: who waits for one looks whenever
     /// this has changed.
     resumed_count: u64,
@@ -50,6 +52,7 @@ impl Pauses {
             cluster: false,
             engines: BTreeSet::new(),
             tenants: BTreeSet::new(),
+            workers: BTreeSet::new(),
             resumed_count: 0,
         };
         for scope in scopes {
@@ -63,6 +66,7 @@ impl Pauses {
             Scope::Cluster => self.cluster = true,
             Scope::Engine(engine) => drop(self.engines.insert(engine)),
             Scope::Tenant(tenant) => drop(self.tenants.insert(tenant)),
+            Scope::Worker(worker) => drop(self.workers.insert(worker)),
         }
     }
 
@@ -72,37 +76,42 @@ impl Pauses {
             Scope::Cluster => self.cluster = false,
             Scope::Engine(engine) => drop(self.engines.remove(engine)),
             Scope::Tenant(tenant) => drop(self.tenants.remove(tenant)),
+            Scope::Worker(worker) => drop(self.workers.remove(worker)),
         }
     }
 
     /// Is every row in the index, and nothing else?
     pub(super) fn is_sound(&self) -> bool {
-        let named = self.engines.len() + self.tenants.len() + usize::from(self.cluster);
+        let named = self.engines.len() + self.tenants.len() + self.workers.len();
+        let count = named as u64 + u64::from(self.cluster);
         let mut rows = self.rows.iter();
-        self.rows.len() == named as u64
+        self.rows.len() == count
             && rows.all(|(key, row)| {
                 *key == digest_of_scope(&row.scope)
                     && match &row.scope {
                         Scope::Cluster => self.cluster,
                         Scope::Engine(engine) => self.engines.contains(engine),
                         Scope::Tenant(tenant) => self.tenants.contains(tenant),
+                        Scope::Worker(worker) => self.workers.contains(worker),
                     }
             })
     }
 }
 
 fn digest_of_scope(scope: &Scope) -> Digest {
-    let (kind, name) = match scope {
-        Scope::Cluster => ("cluster", ""),
-        Scope::Engine(engine) => ("engine", engine.as_str()),
-        Scope::Tenant(tenant) => ("tenant", tenant.as_str()),
-    };
-    Digest::of_parts(SCOPE_DOMAIN, &[kind.as_bytes(), name.as_bytes()])
+    let of_parts =
+        |kind: &str, name: &[u8]| Digest::of_parts(SCOPE_DOMAIN, &[kind.as_bytes(), name]);
+    match scope {
+        Scope::Cluster => of_parts("cluster", b""),
+        Scope::Engine(engine) => of_parts("engine", engine.as_bytes()),
+        Scope::Tenant(tenant) => of_parts("tenant", tenant.as_bytes()),
+        Scope::Worker(worker) => of_parts("worker", &worker.0.to_le_bytes()),
+    }
 }
 
 fn check_scope(scope: &Scope) -> Result<(), Rejection> {
     let (what, name) = match scope {
-        Scope::Cluster => return Ok(()),
+        Scope::Cluster | Scope::Worker(_) => return Ok(()),
         Scope::Engine(engine) => ("the engine", engine),
         Scope::Tenant(tenant) => ("the tenant", tenant),
     };
@@ -125,7 +134,7 @@ impl QueueManager {
         let known = self.pauses.rows.get(&key).map(|row| row.since);
         if known.is_none() && self.pauses.rows.len() >= PAUSES_MAX {
             return Err(Rejection::Full {
-                what: "paused engines and tenants".into(),
+                what: "paused engines, tenants and workers".into(),
                 limit: PAUSES_MAX,
             });
         }
@@ -154,13 +163,16 @@ impl QueueManager {
         })
     }
 
-    /// May no job of this tenant and engine be claimed?
-    pub(super) fn is_held_back(&self, tenant: &str, engine: &str) -> bool {
+    /// May no job of this tenant and engine be claimed for this worker?
+    pub(super) fn is_held_back(&self, tenant: &str, engine: &str, worker: WorkerId) -> bool {
         #[cfg(feature = "planted-bugs")]
         if self.is_planted(crate::planted::Bug::PauseIgnored) {
             return false;
         }
-        self.is_paused() || self.is_engine_paused(engine) || self.is_tenant_paused(tenant)
+        self.is_paused()
+            || self.is_engine_paused(engine)
+            || self.is_tenant_paused(tenant)
+            || self.is_worker_paused(worker)
     }
 
     /// Is nothing given out?
@@ -179,6 +191,12 @@ impl QueueManager {
     #[must_use]
     pub fn is_tenant_paused(&self, tenant: &str) -> bool {
         self.pauses.tenants.contains(tenant)
+    }
+
+    /// Is nothing given to this worker?
+    #[must_use]
+    pub fn is_worker_paused(&self, worker: WorkerId) -> bool {
+        self.pauses.workers.contains(&worker)
     }
 
     /// Changes whenever something is resumed, on this replica alone.

@@ -141,7 +141,8 @@ impl Leases {
             | Command::Purge { .. }
             | Command::Reprioritise { .. }
             | Command::Pause { .. }
-            | Command::Resume { .. } => Ok(()),
+            | Command::Resume { .. }
+            | Command::Expel { .. } => Ok(()),
         }
     }
 

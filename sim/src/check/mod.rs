@@ -72,6 +72,8 @@ pub enum Checker {
     WantedJobs,
     /// Nothing that is paused is given out.
     PausedWork,
+    /// A worker that is expelled holds nothing.
+    Expelled,
     /// A dead letter is redriven once.
     RedrivenOnce,
     /// No job is made less urgent than one that waits for it.

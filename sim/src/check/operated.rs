@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use precentor_core::address::Address;
-use precentor_core::command::Command;
-use precentor_core::ids::{JobId, LogIndex, Token};
+use precentor_core::command::{Claim, Command};
+use precentor_core::ids::{JobId, LogIndex, Token, WorkerId};
 use precentor_core::job::Scope;
 use precentor_core::view::View;
 
@@ -30,7 +30,13 @@ impl Held {
             Scope::Cluster => true,
             Scope::Engine(paused) => paused == engine,
             Scope::Tenant(paused) => paused == tenant,
+            // It holds back no job.
+            Scope::Worker(_) => false,
         })
+    }
+
+    fn covers_worker(&self, worker: WorkerId) -> bool {
+        self.0.contains(&Scope::Worker(worker))
     }
 }
 
@@ -55,7 +61,9 @@ pub struct Operated {
 /// What the entries of one turn say.
 #[derive(Debug, Default)]
 struct Entries {
-    claims: Vec<(JobId, Token)>,
+    claims: Vec<(Claim, Token)>,
+    expelled: Vec<WorkerId>,
+    registers: bool,
     reprioritised: Vec<JobId>,
     completed: Vec<JobId>,
     submits: bool,
@@ -79,6 +87,12 @@ impl Operated {
         }
         for job in &entries.reprioritised {
             check_urgency(*job, view)?;
+        }
+        // Who registers again may be given something again.
+        if !entries.registers {
+            for worker in &entries.expelled {
+                check_expelled(*worker, view, marks)?;
+            }
         }
         if !entries.claims.is_empty() && !entries.pauses {
             check_claims(&entries.claims, view, marks)?;
@@ -165,11 +179,12 @@ impl Entries {
             match command {
                 Some(Command::Claim { claims }) => {
                     let tokens = (0..).map(|position| Token { index, position });
-                    let jobs = claims.iter().map(|claim| claim.job);
-                    entries.claims.extend(jobs.zip(tokens));
+                    entries.claims.extend(claims.iter().copied().zip(tokens));
                 }
                 Some(Command::Reprioritise { jobs, .. }) => entries.reprioritised.extend(jobs),
                 Some(Command::Complete { job, .. }) => entries.completed.push(*job),
+                Some(Command::Expel { worker }) => entries.expelled.push(*worker),
+                Some(Command::Register { .. }) => entries.registers = true,
                 Some(Command::Submit { .. }) => entries.submits = true,
                 Some(Command::Redrive { .. }) => entries.redrives = true,
                 Some(Command::Pause { .. } | Command::Resume { .. }) => entries.pauses = true,
@@ -200,21 +215,34 @@ fn check_urgency(job: JobId, view: &View<'_>) -> Verdict {
     Ok(())
 }
 
+/// Who was expelled is not known and holds nothing.
+fn check_expelled(worker: WorkerId, view: &View<'_>, marks: &mut Marks) -> Verdict {
+    let queue = view.queue();
+    let held = queue.leases_count(worker);
+    ensure(
+        held == 0 && queue.worker(worker).is_none(),
+        Checker::Expelled,
+        || format!("{worker} was expelled, and holds {held} jobs"),
+    )?;
+    marks.hit(Mark::WorkerExpelled);
+    Ok(())
+}
+
 /// No claim of what is paused was granted. Nothing was paused or resumed in these
 /// entries, so that what is paused after them was before.
-fn check_claims(claims: &[(JobId, Token)], view: &View<'_>, marks: &mut Marks) -> Verdict {
+fn check_claims(claims: &[(Claim, Token)], view: &View<'_>, marks: &mut Marks) -> Verdict {
     let (queue, held) = (view.queue(), Held::of(view));
-    for (job, token) in claims {
+    for (Claim { job, worker, .. }, token) in claims {
         let Some(found) = queue.unfinished_job(*job) else {
             continue;
         };
-        if !held.covers(found.tenant, found.engine) {
+        if !held.covers(found.tenant, found.engine) && !held.covers_worker(*worker) {
             continue;
         }
         let granted = queue.job(*job).and_then(|job| job.last_token) == Some(*token);
         ensure(!granted, Checker::PausedWork, || {
             format!(
-                "{job} of tenant {} and engine {} was claimed at {}; paused are {:?}",
+                "{job} of tenant {} and engine {} was claimed for {worker} at {}; paused are {:?}",
                 found.tenant, found.engine, token.index, held.0
             )
         })?;

@@ -177,7 +177,8 @@ impl Queue {
                 | Command::Purge { .. }
                 | Command::Reprioritise { .. }
                 | Command::Pause { .. }
-                | Command::Resume { .. } => {}
+                | Command::Resume { .. }
+                | Command::Expel { .. } => {}
             }
         }
         if claimed {

@@ -43,8 +43,11 @@ pub struct ClientOptions {
     pub redrive_ppm: u32,
     /// Requests that make jobs more or less urgent, per million.
     pub reprioritise_ppm: u32,
-    /// Requests that pause queues for a while, per million.
+    /// Requests that pause queues or workers for a while, per million; as many expel
+    /// a worker.
     pub pause_ppm: u32,
+    /// How many workers may be paused and expelled.
+    pub workers: u64,
 }
 
 /// What workers do.

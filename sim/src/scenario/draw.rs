@@ -124,6 +124,7 @@ pub(super) fn clients(roll: &mut Roll) -> ClientOptions {
         redrive_ppm: 0,
         reprioritise_ppm: 0,
         pause_ppm: 0,
+        workers: 0,
     }
 }
 
@@ -135,7 +136,8 @@ pub(super) fn taking_back(roll: &mut Roll, clients: &mut ClientOptions) {
 }
 
 /// In most worlds clients do something of what operators do.
-pub(super) fn operating(roll: &mut Roll, clients: &mut ClientOptions) {
+pub(super) fn operating(roll: &mut Roll, clients: &mut ClientOptions, workers: &WorkerOptions) {
+    clients.workers = workers.count as u64;
     clients.redrive_ppm = some(roll, 600_000, 20_000, 300_000);
     clients.reprioritise_ppm = some(roll, 500_000, 10_000, 200_000);
     clients.pause_ppm = some(roll, 300_000, 5_000, 50_000);

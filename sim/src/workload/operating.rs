@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use precentor_core::command::{Command, Outcome, Redriving};
-use precentor_core::ids::JobId;
+use precentor_core::ids::{JobId, WorkerId};
 use precentor_core::job::{Class, Finished, JobState, Scope};
 
 use super::ENGINE;
@@ -102,13 +102,18 @@ impl Operating {
             let class = *roll.pick(&Class::ALL);
             return Some(Command::Reprioritise { jobs, class });
         }
+        if let Some(mut roll) = tape.fault(Domain::Expel, lane, options.pause_ppm) {
+            let worker = WorkerId(roll.between(1, options.workers));
+            return Some(Command::Expel { worker });
+        }
         if self.held.is_some() {
             return None;
         }
         let mut roll = tape.fault(Domain::Hold, lane, options.pause_ppm)?;
-        let scope = match roll.below(4) {
+        let scope = match roll.below(5) {
             0 => Scope::Cluster,
             1 => Scope::Engine(ENGINE.to_owned()),
+            2 => Scope::Worker(WorkerId(roll.between(1, options.workers))),
             _ => Scope::Tenant(tenant.to_owned()),
         };
         self.held = Some(Held {
@@ -153,6 +158,7 @@ impl Operating {
             (Command::Purge { jobs }, Outcome::Purged(results)) if results.len() == jobs.len() => {}
             (Command::Reprioritise { jobs, .. }, Outcome::Reprioritised(results))
                 if results.len() == jobs.len() => {}
+            (Command::Expel { .. }, Outcome::Expelled { .. }) => {}
             (Command::Pause { .. }, Outcome::Paused { .. })
             | (Command::Resume { .. }, Outcome::Resumed { .. }) => self.on_held(command),
             _ => return None,

@@ -64,6 +64,8 @@ pub(super) fn words_of_outcome(outcome: &Outcome) -> String {
         Outcome::Paused { before: true } => "was paused".into(),
         Outcome::Resumed { before: false } => "resumed".into(),
         Outcome::Resumed { before: true } => "was not paused".into(),
+        Outcome::Expelled { known: false, .. } => "not known".into(),
+        Outcome::Expelled { known: true, jobs } => format!("expelled, ran {jobs}"),
         Outcome::Rejected(rejection) => format!("rejected: {rejection}"),
     }
 }

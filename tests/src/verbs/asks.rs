@@ -64,6 +64,10 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
             let scope = scope(&mut words)?;
             propose(None, Sequence(0), Command::Resume { scope })
         }
+        "expel" => {
+            let worker = words.worker()?;
+            propose(None, Sequence(0), Command::Expel { worker })
+        }
         "register" => propose(None, Sequence(0), register(&mut words)?),
         "poll" => {
             let worker = words.worker()?;
@@ -192,12 +196,13 @@ fn jobs(words: &mut Words<'_>) -> Result<Vec<JobId>> {
     Ok(jobs)
 }
 
-/// `cluster`, `engine outline` or `tenant team`.
+/// `cluster`, `engine outline`, `tenant team` or `worker w1`.
 fn scope(words: &mut Words<'_>) -> Result<Scope> {
-    match words.need("cluster, engine or tenant")? {
+    match words.need("cluster, engine, tenant or worker")? {
         "cluster" => Ok(Scope::Cluster),
         "engine" => Ok(Scope::Engine(words.take().unwrap_or_default().to_owned())),
         "tenant" => Ok(Scope::Tenant(words.take().unwrap_or_default().to_owned())),
+        "worker" => Ok(Scope::Worker(words.worker()?)),
         other => bail!("{other:?} is nothing that can be paused"),
     }
 }

@@ -31,16 +31,19 @@ enum Step {
     Reprioritise(Vec<usize>, Class),
     Pause(usize),
     Resume(usize),
+    Expel(u64),
 }
 
 /// What is paused at times. All jobs are of one tenant and engine.
-fn scopes() -> [Scope; 4] {
+fn scopes() -> [Scope; 6] {
     let origin = spec("a", 1);
     [
         Scope::Cluster,
         Scope::Engine(origin.generator.engine),
         Scope::Tenant(origin.tenant),
         Scope::Engine("another".into()),
+        Scope::Worker(WorkerId(1)),
+        Scope::Worker(WorkerId(2)),
     ]
 }
 
@@ -79,8 +82,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => prop::collection::vec(any::<usize>(), 1..3).prop_map(Step::Purge),
         1 => (prop::collection::vec(any::<usize>(), 1..4), any_class)
             .prop_map(|(jobs, class)| Step::Reprioritise(jobs, class)),
-        1 => (0..4usize).prop_map(Step::Pause),
-        2 => (0..4usize).prop_map(Step::Resume),
+        1 => (0..6usize).prop_map(Step::Pause),
+        2 => (0..6usize).prop_map(Step::Resume),
+        1 => (1..4u64).prop_map(Step::Expel),
     ];
     prop::collection::vec(step, 1..60)
 }
@@ -375,6 +379,19 @@ impl Pair {
                 let before = !self.model.paused.remove(&scope);
                 assert_eq!(outcome, Outcome::Resumed { before });
             }
+            Step::Expel(id) => {
+                let worker = WorkerId(id);
+                let outcome = self.world.apply(Command::Expel { worker });
+                let known = self.model.incarnations.remove(&id).is_some();
+                let held = self.model.tasks.iter();
+                let held = held.filter(|(_, task)| task.is_run_by(id));
+                let held: Vec<u64> = held.map(|(job, _)| *job).collect();
+                let jobs = held.len() as u32;
+                assert_eq!(outcome, Outcome::Expelled { known, jobs });
+                for job in held {
+                    self.model.end_attempt(job, FailureClass::Drained, None);
+                }
+            }
         }
         self.model.settle();
     }
@@ -395,10 +412,10 @@ impl Pair {
             position: 0,
         };
         let held = self.model.tasks.values();
-        let held =
-            held.filter(|task| matches!(task.stage, Stage::Running(holder, _) if holder == by));
+        let held = held.filter(|task| task.is_run_by(by));
         let held_back = scopes()[..3]
             .iter()
+            .chain([&Scope::Worker(WorkerId(by))])
             .any(|scope| self.model.paused.contains(scope));
         let fits = !held_back && self.model.incarnations.contains_key(&by) && held.count() < 2;
         let task = self.model.tasks.get_mut(&id).unwrap();

@@ -49,6 +49,10 @@ impl Task {
     fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Over(_))
     }
+
+    fn is_run_by(&self, worker: u64) -> bool {
+        matches!(self.stage, Stage::Running(holder, _) if holder == worker)
+    }
 }
 
 /// What is published at an address: input, accept number, job.

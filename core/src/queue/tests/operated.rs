@@ -537,3 +537,71 @@ fn with_too_many_dependents_to_look_at_a_job_stays_as_urgent() {
         Outcome::Reprioritised(vec![Reprioritisation::Now { class }])
     );
 }
+
+#[test]
+fn a_drained_worker_gets_nothing_more_and_keeps_what_it_runs() {
+    let mut world = operated();
+    world.apply(worker(2, 1, 8));
+    let jobs = world.submit(vec![spec("a", 1), spec("b", 1)]);
+    let token = world.claim(jobs[0].job);
+    let scope = Scope::Worker(WorkerId(1));
+    let reason = "it is to be restarted".to_owned();
+    let pause = Command::Pause {
+        scope: scope.clone(),
+        reason,
+    };
+    assert_eq!(world.apply(pause), Outcome::Paused { before: false });
+    let refused = world.try_claim(jobs[1].job, 1);
+    assert_eq!(refused, Err(ClaimRefusal::Paused));
+    let completed = world.complete(jobs[0].job, token, "x");
+    assert_eq!(completed, Outcome::Completed);
+    world.try_claim(jobs[1].job, 2).unwrap();
+    let resumed = world.apply(Command::Resume { scope });
+    assert_eq!(resumed, Outcome::Resumed { before: false });
+    let third = world.submit_one(spec("c", 1));
+    world.run(third);
+}
+
+#[test]
+fn an_expelled_worker_is_forgotten_and_its_jobs_go_to_others_uncounted() {
+    let mut world = operated();
+    world.apply(worker(2, 1, 8));
+    let jobs = world.submit(vec![spec("a", 1), spec("b", 1)]);
+    let token = world.claim(jobs[0].job);
+    let second = world.claim(jobs[1].job);
+    let expel = Command::Expel {
+        worker: WorkerId(1),
+    };
+    let expelled = world.apply(expel.clone());
+    let (known, jobs_count) = (true, 2);
+    assert_eq!(
+        expelled,
+        Outcome::Expelled {
+            known,
+            jobs: jobs_count
+        }
+    );
+    assert_eq!(world.queue.worker(WorkerId(1)), None);
+    let view = world.queue.job(jobs[0].job).unwrap();
+    assert_eq!(
+        (view.failures, view.crashes, view.state),
+        (0, 0, JobState::Ready)
+    );
+    let refused = world.try_claim(jobs[0].job, 1);
+    assert_eq!(refused, Err(ClaimRefusal::UnknownWorker));
+    world.try_claim(jobs[0].job, 2).unwrap();
+    let late = world.complete(jobs[0].job, token, "late");
+    assert!(
+        matches!(late, Outcome::Rejected(Rejection::Stale { .. })),
+        "{late:?}"
+    );
+    // As long as nobody else runs it, a late result is one.
+    let late = world.complete(jobs[1].job, second, "late");
+    assert_eq!(late, Outcome::Completed);
+    let known = false;
+    assert_eq!(world.apply(expel), Outcome::Expelled { known, jobs: 0 });
+    // It may come back, in the same life.
+    assert_eq!(world.apply(worker(1, 1, 8)), Outcome::Registered);
+    let third = world.submit_one(spec("c", 1));
+    world.run(third);
+}

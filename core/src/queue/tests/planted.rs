@@ -149,3 +149,13 @@ fn lowering_below_dependents_makes_them_wait_for_less_urgent_work() {
         Outcome::Reprioritised(vec![Reprioritisation::Now { class }])
     );
 }
+
+#[test]
+fn who_holds_on_keeps_its_jobs_though_it_is_expelled() {
+    let mut world = planted_where_operated(Bug::ExpelledHoldsOn);
+    let job = world.submit_one(spec("a", 1));
+    world.claim(job);
+    let worker = WorkerId(1);
+    world.apply(Command::Expel { worker });
+    assert_eq!(world.queue.leases_count(worker), 1);
+}

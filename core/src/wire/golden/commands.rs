@@ -46,6 +46,7 @@ kinds! { Command, COMMANDS, command_kind:
     Command::Reprioritise { .. } => "reprioritise",
     Command::Pause { .. } => "pause",
     Command::Resume { .. } => "resume",
+    Command::Expel { .. } => "expel",
 }
 
 kinds! { Why, REASONS, reason_kind:
@@ -147,6 +148,9 @@ fn commands() -> Vec<Command> {
         },
         Command::Resume {
             scope: Scope::Tenant("team".into()),
+        },
+        Command::Expel {
+            worker: WorkerId(3),
         },
     ]
 }
