@@ -8,6 +8,7 @@ pub mod contract;
 pub mod disk;
 pub mod explore;
 pub mod fuzz;
+pub mod measuring;
 pub mod script;
 pub mod sources;
 pub mod trace;

@@ -7,6 +7,7 @@ use super::consensus::Consensus;
 use super::node::Node;
 use super::peer::Peer;
 use super::scenario::{Cost, CountAllocations, Scenario};
+use crate::measuring::median;
 
 /// Sizes and repetitions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -177,15 +178,5 @@ fn figures(costs: &[Cost]) -> Figures {
         nanoseconds: median_of(|cost| cost.elapsed.as_nanos() as f64),
         messages: median_of(|cost| cost.messages as f64),
         allocations: median_of(|cost| cost.allocations as f64),
-    }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len().is_multiple_of(2) {
-        f64::midpoint(values[middle - 1], values[middle])
-    } else {
-        values[middle]
     }
 }

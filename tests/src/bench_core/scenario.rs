@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use rustix::time::{ClockId, clock_gettime};
 
 use super::cluster::{Cluster, Replica};
+use crate::measuring::processor_time;
 
 /// Runs something, and tells how many allocations it made.
 pub type CountAllocations = fn(&mut dyn FnMut()) -> u64;
@@ -124,15 +124,6 @@ impl Scenario {
             Scenario::CatchUp { voters, entries } => catch_up::<R>(voters, entries, count),
         }
     }
-}
-
-/// What this thread has had of a processor: whatever else runs on the machine
-/// must not count.
-fn processor_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    let seconds = u64::try_from(time.tv_sec).expect("a thread runs forwards");
-    let nanoseconds = u64::try_from(time.tv_nsec).expect("a part of a second");
-    Duration::from_secs(seconds) + Duration::from_nanos(nanoseconds)
 }
 
 /// Measures one piece of work on a cluster, and adds it to `cost`.
