@@ -4,6 +4,7 @@
 //! tests of it.
 
 pub mod bench_core;
+pub mod bench_queue;
 pub mod contract;
 pub mod disk;
 pub mod explore;

@@ -1,0 +1,64 @@
+//! What a snapshot of the queue costs: its begin, its parts as a node takes them,
+//! and the start from it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use precentor_core::digest::StateHash;
+use precentor_core::queue::QueueManager;
+
+use crate::measuring::processor_time;
+
+/// A snapshot that was taken.
+pub(super) struct Snapshot {
+    pub(super) begin: Duration,
+    /// The part that took longest: how long a node stands still.
+    pub(super) longest: Duration,
+    /// All parts together.
+    pub(super) total: Duration,
+    hash: StateHash,
+    parts: Vec<Vec<u8>>,
+}
+
+impl Snapshot {
+    /// Takes an image in parts of so many bytes.
+    pub(super) fn take(queue: &mut QueueManager, part_bytes: u64) -> Snapshot {
+        let start = processor_time();
+        let hash = queue.begin_image();
+        let mut snapshot = Snapshot {
+            begin: processor_time() - start,
+            longest: Duration::ZERO,
+            total: Duration::ZERO,
+            hash,
+            parts: Vec::new(),
+        };
+        while queue.is_imaging() {
+            let start = processor_time();
+            let part = queue.image_part(part_bytes);
+            let took = processor_time() - start;
+            snapshot.total += took;
+            snapshot.longest = snapshot.longest.max(took);
+            snapshot.parts.push(part.bytes);
+        }
+        snapshot
+    }
+
+    pub(super) fn parts(&self) -> u64 {
+        self.parts.len() as u64
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.len() as u64).sum()
+    }
+
+    /// How long it takes to have the state again.
+    pub(super) fn restore(self) -> Result<Duration> {
+        let image = self.parts.concat();
+        drop(self.parts);
+        let start = processor_time();
+        let restored = QueueManager::from_image(&image).context("an image of the queue's own")?;
+        let took = processor_time() - start;
+        ensure!(restored.state_hash() == self.hash, "another state is back");
+        Ok(took)
+    }
+}

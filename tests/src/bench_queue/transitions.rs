@@ -1,0 +1,274 @@
+//! What single commands cost while a number of jobs waits: whatever is put in is
+//! taken out again, so that at most a chunk more is there. Jobs that are over stay
+//! in the state, as they do in a cluster.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use precentor_core::bytes::Bytes;
+use precentor_core::command::{
+    AfterFailure, Cancellation, Claim, ClaimRule, Command, Outcome, Redrive, Redriving,
+};
+use precentor_core::digest::Digest;
+use precentor_core::feature::FeatureLevel;
+use precentor_core::ids::{JobId, Token, WorkerId};
+use precentor_core::job::{FailureClass, Scope};
+use precentor_core::limits::{
+    CANCEL_JOBS_MAX, ORDERED_JOBS_MAX, SUBMIT_ITEMS_MAX, WAITS_MAX, WORKER_SLOTS_MAX,
+};
+
+use super::measure::Measure;
+use super::rig::Rig;
+use super::takeover::POLLING;
+use crate::measuring::{median, processor_time};
+
+/// Jobs of a chunk.
+const CHUNK: u64 = 1_000;
+/// Claims of an entry, where it is many.
+const CLAIMS: u64 = 50;
+/// How often something is paused and resumed, and the state's hash is asked for,
+/// in a chunk.
+const REPEATS: u32 = 200;
+/// Bytes of a result.
+const RESULT_BYTES: usize = 256;
+
+/// What was measured, chunk by chunk.
+#[derive(Default)]
+pub(super) struct Chunks(BTreeMap<Measure, Vec<f64>>);
+
+impl Chunks {
+    fn add(&mut self, measure: Measure, took: Duration, count: u64) {
+        let each = took.as_nanos() as f64 / count as f64;
+        self.0.entry(measure).or_default().push(each);
+    }
+
+    /// Of each measure the median.
+    pub(super) fn medians(self) -> impl Iterator<Item = (Measure, f64)> {
+        let chunks = self.0.into_iter();
+        chunks.map(|(measure, each)| (measure, median(each)))
+    }
+}
+
+/// Measures every command that the level knows, so many times.
+pub(super) fn measure(rig: &mut Rig, count: u64) -> Result<Chunks> {
+    let mut chunks = Chunks::default();
+    for _ in 0..count {
+        work(rig, &mut chunks)?;
+        if rig.level >= FeatureLevel::JOBS_CANCELLED && notes_waits(rig) {
+            leave(rig, &mut chunks)?;
+        }
+        if rig.level >= FeatureLevel::QUEUE_OPERATED {
+            pause(rig, &mut chunks)?;
+        }
+        state_hash(rig, &mut chunks);
+    }
+    // Last, for it leaves dead letters behind.
+    if rig.level >= FeatureLevel::QUEUE_OPERATED {
+        for _ in 0..count {
+            redrive(rig, &mut chunks)?;
+        }
+    }
+    Ok(chunks)
+}
+
+/// Is there room for the waits of a chunk? What is not noted cannot be left.
+fn notes_waits(rig: &Rig) -> bool {
+    let counts = rig.queue.counts();
+    let live = counts.waiting + counts.delayed + counts.ready + counts.running + counts.parked;
+    live + CHUNK <= WAITS_MAX
+}
+
+/// Jobs that come, are claimed and end, or fail and end by a late result.
+fn work(rig: &mut Rig, chunks: &mut Chunks) -> Result<()> {
+    let (took, _) = rig.submit(CHUNK, 1)?;
+    chunks.add(Measure::SubmitOne, took, CHUNK);
+    let jobs = first(rig);
+    let (took, tokens) = claim(rig, &jobs, 1)?;
+    chunks.add(Measure::ClaimOne, took, CHUNK);
+    let took = complete(rig, &jobs, &tokens)?;
+    chunks.add(Measure::Complete, took, CHUNK);
+
+    let (took, _) = rig.submit(CHUNK, SUBMIT_ITEMS_MAX)?;
+    chunks.add(Measure::SubmitMany, took, CHUNK);
+    let jobs = first(rig);
+    let (took, tokens) = claim(rig, &jobs, CLAIMS)?;
+    chunks.add(Measure::ClaimMany, took, CHUNK);
+    let (took, outcomes) = fail(rig, &jobs, &tokens, FailureClass::Retryable);
+    chunks.add(Measure::Fail, took, CHUNK);
+    for outcome in outcomes {
+        ensure!(
+            matches!(outcome, Outcome::Failed(AfterFailure::Retry { .. })),
+            "a job is not tried again: {outcome:?}"
+        );
+    }
+    complete(rig, &jobs, &tokens)?;
+    Ok(())
+}
+
+/// The jobs that are ready first.
+fn first(rig: &Rig) -> Vec<JobId> {
+    rig.queue.ready().take(CHUNK as usize).collect()
+}
+
+/// Claims jobs for all workers but the one that holds some already.
+fn claim(rig: &mut Rig, jobs: &[JobId], at_a_time: u64) -> Result<(Duration, Vec<Token>)> {
+    let claims: Vec<Claim> = (0u64..)
+        .zip(jobs)
+        .map(|(position, job)| Claim {
+            job: *job,
+            worker: WorkerId(POLLING.0 + 1 + position / WORKER_SLOTS_MAX),
+            rule: ClaimRule::LeastLoaded,
+        })
+        .collect();
+    let commands = claims.chunks(usize::try_from(at_a_time)?);
+    let commands = commands.map(|claims| Command::Claim {
+        claims: claims.to_vec(),
+    });
+    let (took, outcomes) = rig.time(commands.collect());
+    let mut tokens = Vec::new();
+    for outcome in outcomes {
+        let Outcome::Claimed(claimed) = outcome else {
+            bail!("jobs are not claimed: {outcome:?}");
+        };
+        for token in claimed {
+            let Ok(token) = token else {
+                bail!("a job is not claimed: {token:?}");
+            };
+            tokens.push(token);
+        }
+    }
+    Ok((took, tokens))
+}
+
+fn complete(rig: &mut Rig, jobs: &[JobId], tokens: &[Token]) -> Result<Duration> {
+    let body = Bytes::from(&[7; RESULT_BYTES][..]);
+    let result = Digest::of(&body);
+    let commands = jobs
+        .iter()
+        .zip(tokens)
+        .map(|(job, token)| Command::Complete {
+            job: *job,
+            token: *token,
+            result,
+            body: body.clone(),
+        });
+    let (took, outcomes) = rig.time(commands.collect());
+    for outcome in outcomes {
+        ensure!(outcome == Outcome::Completed, "no result: {outcome:?}");
+    }
+    Ok(took)
+}
+
+fn fail(
+    rig: &mut Rig,
+    jobs: &[JobId],
+    tokens: &[Token],
+    class: FailureClass,
+) -> (Duration, Vec<Outcome>) {
+    let commands = jobs.iter().zip(tokens).map(|(job, token)| Command::Fail {
+        job: *job,
+        token: *token,
+        class,
+        message: "the engine gave up".into(),
+        retry_after_ms: None,
+    });
+    rig.time(commands.collect())
+}
+
+/// Jobs that come, and that nobody wants any more.
+fn leave(rig: &mut Rig, chunks: &mut Chunks) -> Result<()> {
+    for (measure, at_a_time) in [
+        (Measure::LeaveOne, 1),
+        (Measure::LeaveMany, CANCEL_JOBS_MAX),
+    ] {
+        let (_, jobs) = rig.submit(CHUNK, SUBMIT_ITEMS_MAX)?;
+        let commands = jobs.chunks(usize::try_from(at_a_time)?);
+        let commands = commands.map(|jobs| Command::Leave {
+            jobs: jobs.to_vec(),
+        });
+        let (took, outcomes) = rig.time(commands.collect());
+        chunks.add(measure, took, CHUNK);
+        for outcome in outcomes {
+            let Outcome::Cancelled(left) = outcome else {
+                bail!("jobs are not left: {outcome:?}");
+            };
+            let ended = Cancellation::Ended { stops: None };
+            ensure!(left.iter().all(|left| *left == ended), "{left:?}");
+        }
+    }
+    Ok(())
+}
+
+/// A tenant whose jobs wait is paused and goes on.
+fn pause(rig: &mut Rig, chunks: &mut Chunks) -> Result<()> {
+    let (mut paused, mut resumed) = (Duration::ZERO, Duration::ZERO);
+    for _ in 0..REPEATS {
+        let scope = Scope::Tenant("team1".into());
+        let (took, outcomes) = rig.time(vec![Command::Pause {
+            scope: scope.clone(),
+            reason: "its budget is spent".into(),
+        }]);
+        ensure!(
+            outcomes == [Outcome::Paused { before: false }],
+            "{outcomes:?}"
+        );
+        paused += took;
+        let (took, outcomes) = rig.time(vec![Command::Resume { scope }]);
+        ensure!(
+            outcomes == [Outcome::Resumed { before: false }],
+            "{outcomes:?}"
+        );
+        resumed += took;
+    }
+    chunks.add(Measure::Pause, paused, u64::from(REPEATS));
+    chunks.add(Measure::Resume, resumed, u64::from(REPEATS));
+    Ok(())
+}
+
+fn state_hash(rig: &Rig, chunks: &mut Chunks) {
+    let start = processor_time();
+    for _ in 0..REPEATS {
+        std::hint::black_box(std::hint::black_box(&rig.queue).state_hash());
+    }
+    let took = processor_time() - start;
+    chunks.add(Measure::StateHash, took, u64::from(REPEATS));
+}
+
+/// Jobs that cannot be done, and one more for each that needs it: all are done
+/// again by one command, as many as it takes, and then cancelled.
+fn redrive(rig: &mut Rig, chunks: &mut Chunks) -> Result<()> {
+    let named = ORDERED_JOBS_MAX;
+    let jobs = rig.submit_pairs(named)?;
+    let (roots, dependents) = jobs.split_at(usize::try_from(named)?);
+    let (_, tokens) = claim(rig, roots, CLAIMS)?;
+    let (_, outcomes) = fail(rig, roots, &tokens, FailureClass::Permanent);
+    for outcome in outcomes {
+        let dead = Outcome::Failed(AfterFailure::Dead);
+        ensure!(outcome == dead, "a job is not dead: {outcome:?}");
+    }
+    let (took, outcomes) = rig.time(vec![Command::Redrive {
+        jobs: roots.to_vec(),
+        dependents: true,
+    }]);
+    chunks.add(Measure::Redrive, took, jobs.len() as u64);
+    let [Outcome::Redriven(redrive)] = &outcomes[..] else {
+        bail!("dead letters are not redriven: {outcomes:?}");
+    };
+    let again = roots_again(redrive);
+    ensure!(
+        again.len() == roots.len() && redrive.dependents as usize == dependents.len(),
+        "not all are redriven: {redrive:?}"
+    );
+    // The dependents fail with what they need.
+    rig.apply(Command::Cancel { jobs: again });
+    Ok(())
+}
+
+fn roots_again(redrive: &Redrive) -> Vec<JobId> {
+    let again = redrive.jobs.iter().filter_map(|redriven| match redriven {
+        Redriving::Again { job, .. } => Some(*job),
+        _ => None,
+    });
+    again.collect()
+}
