@@ -5,6 +5,7 @@ mod attempts;
 mod cancel;
 mod dependencies;
 mod explain;
+mod held_back;
 mod operated;
 #[cfg(feature = "planted-bugs")]
 mod planted;
