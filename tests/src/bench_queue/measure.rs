@@ -128,6 +128,7 @@ measures! {
     OutByKeyed: Ratio, "claim_50_and_complete_by_keyed_map_pop", "claim and complete by their pop";
     BytesByKeyed: Ratio, "bytes_by_keyed_map", "bytes by their bytes";
     SnapshotBegin: Snapshot, "begin", "begin";
+    SnapshotPart: Snapshot, "median_part", "a part";
     SnapshotLongest: Snapshot, "longest_part", "the longest part";
     SnapshotTotal: Snapshot, "parts", "all parts";
     SnapshotRestore: Snapshot, "restore", "the state from it";

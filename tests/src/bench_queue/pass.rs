@@ -40,13 +40,15 @@ pub(super) fn run(plan: &Plan, jobs: u64, peak: PeakBytes) -> Result<Figures> {
         Measure::TakeoverChoose,
         median(each(|took| took.choose).collect()),
     );
-    let longest = each(|took| took.begin + took.choose).fold(0.0, f64::max);
-    figures.insert(Measure::TakeoverLongest, longest);
+    let both: Vec<f64> = each(|took| took.begin + took.choose).collect();
+    figures.insert(Measure::TakeoverLongest, longest(&both));
 
     let snapshot = Snapshot::take(&mut rig.queue, plan.part_bytes);
     figures.insert(Measure::SnapshotBegin, nanoseconds(snapshot.begin));
-    figures.insert(Measure::SnapshotLongest, nanoseconds(snapshot.longest));
-    figures.insert(Measure::SnapshotTotal, nanoseconds(snapshot.total));
+    let took: Vec<f64> = snapshot.took.iter().copied().map(nanoseconds).collect();
+    figures.insert(Measure::SnapshotTotal, took.iter().sum());
+    figures.insert(Measure::SnapshotLongest, longest(&took));
+    figures.insert(Measure::SnapshotPart, median(took));
     figures.insert(Measure::SnapshotParts, snapshot.parts() as f64);
     figures.insert(Measure::SnapshotBytes, snapshot.bytes() as f64);
 
@@ -83,6 +85,10 @@ const KEYED_RATIOS: [Measure; 3] = [
     Measure::OutByKeyed,
     Measure::BytesByKeyed,
 ];
+
+fn longest(took: &[f64]) -> f64 {
+    took.iter().copied().fold(0.0, f64::max)
+}
 
 fn nanoseconds(took: Duration) -> f64 {
     took.as_nanos() as f64

@@ -12,10 +12,8 @@ use crate::measuring::processor_time;
 /// A snapshot that was taken.
 pub(super) struct Snapshot {
     pub(super) begin: Duration,
-    /// The part that took longest: how long a node stands still.
-    pub(super) longest: Duration,
-    /// All parts together.
-    pub(super) total: Duration,
+    /// How long each part takes: so long a node stands still.
+    pub(super) took: Vec<Duration>,
     hash: StateHash,
     parts: Vec<Vec<u8>>,
 }
@@ -27,17 +25,14 @@ impl Snapshot {
         let hash = queue.begin_image();
         let mut snapshot = Snapshot {
             begin: processor_time() - start,
-            longest: Duration::ZERO,
-            total: Duration::ZERO,
+            took: Vec::new(),
             hash,
             parts: Vec::new(),
         };
         while queue.is_imaging() {
             let start = processor_time();
             let part = queue.image_part(part_bytes);
-            let took = processor_time() - start;
-            snapshot.total += took;
-            snapshot.longest = snapshot.longest.max(took);
+            snapshot.took.push(processor_time() - start);
             snapshot.parts.push(part.bytes);
         }
         snapshot
