@@ -2,12 +2,14 @@
 //! queue in memory could cost. Knows nothing of ours but what a job is called.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
+use std::hash::{Hash, Hasher};
 use std::hint::black_box;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use precentor_core::limits::SUBMIT_ITEMS_MAX;
+use priority_queue::PriorityQueue;
 
 use super::rig::{address, class, subject};
 use crate::measuring::{PeakBytes, bytes_left, processor_time};
@@ -53,25 +55,29 @@ impl Container for Heap {
     }
 }
 
-/// An ordered map, and where in it a digest is: what it takes to find a job
-/// again, and to take one out of the middle.
-#[derive(Default)]
-pub(super) struct Keyed {
-    order: BTreeMap<(u8, u64), SmallJob>,
-    places: HashMap<[u8; 32], (u8, u64)>,
+/// A job that is found by its digest.
+#[derive(PartialEq, Eq)]
+struct ByDigest(SmallJob);
+
+impl Hash for ByDigest {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.0.digest.hash(hasher);
+    }
 }
+
+/// The priority-queue crate: a heap in which a job can be found again, and taken out
+/// of the middle.
+#[derive(Default)]
+pub(super) struct Keyed(PriorityQueue<ByDigest, Reverse<(u8, u64)>>);
 
 impl Container for Keyed {
     fn push(&mut self, job: SmallJob) {
-        let place = (job.class, job.sequence);
-        self.places.insert(job.digest, place);
-        self.order.insert(place, job);
+        let place = Reverse((job.class, job.sequence));
+        self.0.push(ByDigest(job), place);
     }
 
     fn pop(&mut self) -> Option<SmallJob> {
-        let (_, job) = self.order.pop_first()?;
-        self.places.remove(&job.digest);
-        Some(job)
+        self.0.pop().map(|(job, _)| job.0)
     }
 }
 

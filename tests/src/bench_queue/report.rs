@@ -15,7 +15,7 @@ pub fn as_json(measured: &Measured) -> Value {
         "passes": measured.plan.passes,
         "chunks": measured.plan.chunks,
         "part_bytes": measured.plan.part_bytes,
-        "floors": ["binary_heap", "keyed_map"],
+        "floors": ["binary_heap", "priority_queue"],
         "sizes": sizes,
     })
 }
