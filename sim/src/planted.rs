@@ -45,7 +45,9 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
         Bug::CompleteTwice => &[Checker::OneTerminalState],
         Bug::ForgetSession => &[Checker::OneEffectPerRequest],
         Bug::IgnoreDependencies => &[Checker::Dependencies],
-        Bug::RunContextTwice => &[Checker::OneRunningPerContext],
+        // The state contradicts itself, too, as it does where a job is left twice: that
+        // shows as soon as an image of it is read.
+        Bug::RunContextTwice => &[Checker::OneRunningPerContext, Checker::SnapshotIsState],
         Bug::DivergeOnNode => &[Checker::EqualState],
         Bug::ExpireAtTakeover => &[Checker::Reattach],
         Bug::AnswerBeforeCommit => &[Checker::AcceptedIsCommitted],
@@ -79,7 +81,6 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
             &[Checker::WaitBound]
         }
         Bug::RetriedGoesLast => &[Checker::OrderInQueue],
-        // Its state contradicts itself, too, which shows as soon as an image of it is read.
         Bug::LeftTwice => &[Checker::WantedJobs, Checker::SnapshotIsState],
         Bug::LeavingEndsAll | Bug::UnwantedGoesOn => &[Checker::WantedJobs],
         Bug::PauseIgnored => &[Checker::PausedWork],
