@@ -191,8 +191,8 @@ pub struct Stage {
     /// Who was woken last, when, and how often at that moment.
     woken: (Place, u64),
     spins: u32,
-    /// When a leader served last, or none could.
-    served_us: u64,
+    /// When a leader served last, or none could, for one.
+    seen: hangs::Seen,
 }
 
 /// A deadline that is still due after so many turns would burn a real host's core.
@@ -260,7 +260,7 @@ impl Stage {
             era: 0,
             woken: (0, 0),
             spins: 0,
-            served_us: 0,
+            seen: hangs::Seen::default(),
             scenario,
         }
     }

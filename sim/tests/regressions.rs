@@ -258,3 +258,10 @@ fn a_short_pause_costs_no_turn() {
     passes_as_drawn(152, &[Mark::QueuePaused]);
     passes_as_drawn(252, &[Mark::QueuePaused]);
 }
+
+/// A judge's fault: two of three disks had hung until just now, and the leader, the
+/// third, was to have given way to one of them long before.
+#[test]
+fn nobody_gives_way_to_whoever_hangs_too() {
+    passes_as_drawn(1_145_311_722, &[Mark::Elected]);
+}

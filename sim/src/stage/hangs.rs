@@ -14,6 +14,15 @@ const SLACK_MS: u64 = 200;
 /// some for votes that cross, one for the workers to come back.
 const TIMEOUTS_MAX: u64 = 8;
 
+/// When something was seen last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    /// A leader that serves, or a majority of disks that hang.
+    served_us: u64,
+    /// A majority of disks that hang.
+    most_hung_us: u64,
+}
+
 impl Stage {
     pub(super) fn check_hangs(&mut self, place: Place, view: &View<'_>) -> Verdict {
         if !self.scenario.has_hangs_alone() {
@@ -29,8 +38,13 @@ impl Stage {
             .iter()
             .filter(|disk| disk.hung_until_us() > self.now_us);
         let majority_hangs = hung.count() * 2 >= self.disks.len();
+        if majority_hangs {
+            self.seen.most_hung_us = self.now_us;
+        }
         let leads = view.role() == RoleName::Leader;
-        // With a majority silent there is nobody that it could give way to.
+        // With a majority silent there is nobody that it could give way to, nor was
+        // there until just now.
+        let silent_us = silent_us.min(self.now_us - self.seen.most_hung_us);
         ensure(
             majority_hangs || !leads || silent_us <= given_way_ms * 1_000,
             Checker::SickLeader,
@@ -43,10 +57,10 @@ impl Stage {
         )?;
         let serves = matches!(view.phase(), PhaseName::Reclaiming | PhaseName::Serving);
         if serves || majority_hangs {
-            self.served_us = self.now_us;
+            self.seen.served_us = self.now_us;
         }
         let found_ms = given_way_ms + TIMEOUTS_MAX * knobs.election_timeout_ms_max;
-        let without_us = self.now_us - self.served_us;
+        let without_us = self.now_us - self.seen.served_us;
         ensure(without_us <= found_ms * 1_000, Checker::SickLeader, || {
             format!("no leader serves for {without_us} us, and most disks answer")
         })
