@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use precentor_node::generate::chaos::ChaosPlan;
 use precentor_node::generate::{self, GenerateOptions};
 use precentor_node::source::baseline;
+use precentor_tests::measuring::median;
 use serde_json::{Value, json};
 
 const USAGE: &str = "\
@@ -231,14 +232,4 @@ fn number(run: &Value, field: &str) -> Result<f64> {
 /// A count, without the point that a median brings.
 fn whole_number(value: f64) -> u64 {
     value.round() as u64
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len().is_multiple_of(2) {
-        f64::midpoint(values[middle - 1], values[middle])
-    } else {
-        values[middle]
-    }
 }
