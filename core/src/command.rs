@@ -9,7 +9,7 @@ use crate::bytes::Bytes;
 use crate::digest::Digest;
 use crate::feature::FeatureLevel;
 use crate::ids::{JobId, LogIndex, NodeId, RequestId, Sequence, SessionId, Term, Token, WorkerId};
-use crate::job::{Class, FailureClass, JobSpec, Scope, WorkerSpec};
+use crate::job::{Account, Class, FailureClass, JobSpec, Limits, Scope, WorkerSpec};
 use crate::principal::Principal;
 use crate::time::Stamp;
 
@@ -150,6 +150,13 @@ pub enum Command {
         /// Which.
         worker: WorkerId,
     },
+    /// This is what a tenant, engine or project may use from now on.
+    PutLimits {
+        /// Who.
+        account: Account,
+        /// How much; nothing limited ends all limits.
+        limits: Limits,
+    },
 }
 
 impl Command {
@@ -165,6 +172,7 @@ impl Command {
             | Command::Pause { .. }
             | Command::Resume { .. }
             | Command::Expel { .. } => FeatureLevel::QUEUE_OPERATED,
+            Command::PutLimits { .. } => FeatureLevel::WORK_LIMITED,
             Command::TakeOver { .. }
             | Command::OpenSession
             | Command::Submit { .. }
@@ -268,6 +276,11 @@ pub enum Outcome {
         known: bool,
         /// How many jobs it ran: they are not counted as tried.
         jobs: u32,
+    },
+    /// The limits are in force.
+    LimitsPut {
+        /// What they were.
+        before: Limits,
     },
 }
 
@@ -433,6 +446,10 @@ pub enum ClaimRefusal {
     ContextRunning,
     /// The cluster, its engine, its tenant or the worker is paused.
     Paused,
+    /// Its tenant, engine or project uses as much as it may.
+    Limited,
+    /// Its engine is held for broken.
+    Broken,
 }
 
 /// One decision, as the audit keeps it: a link of a chain that is equal on

@@ -1,5 +1,6 @@
 //! The words of the queue: what is asked for, and what can become of it.
 
+mod account;
 mod explanation;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use crate::ids::{FinishNumber, JobId, Token, WorkerId, WorkerIncarnation};
 use crate::principal::Principal;
 use crate::time::Stamp;
 
+pub use self::account::{Account, AccountView, BreakerView, Circuit, Limits, Rate};
 pub use self::explanation::{Explanation, Hold, OpenDependency};
 
 /// How urgent a request is. Ordered from the most urgent.

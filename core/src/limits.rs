@@ -45,6 +45,32 @@ pub const EXPLAINED_DEPENDENCIES_MAX: usize = 16;
 pub const EXPLAINED_CAUSES_MAX: usize = 64;
 /// Engines, tenants and workers that are paused at a time.
 pub const PAUSES_MAX: u64 = 1_024;
+/// Tenants, engines and projects that are limited at a time.
+pub const ACCOUNTS_MAX: u64 = 1_024;
+/// Most tokens that a bucket may get in a minute.
+pub const RATE_PER_MINUTE_MAX: u64 = 10_000_000;
+/// Most tokens that a bucket may hold.
+pub const RATE_BURST_MAX: u64 = 1_000_000;
+/// Most that a tenant's queues may weigh; one without a weight weighs 1.
+pub const TENANT_WEIGHT_MAX: u64 = 100;
+/// Engines whose failures are counted at a time.
+pub const BREAKERS_MAX: u64 = 1_024;
+/// Failures of an engine are forgotten after this time, in milliseconds.
+pub const BREAKER_WINDOW_MS: u64 = 30_000;
+/// An engine is held for broken when within the window at least so many attempts
+/// ended,
+pub const BREAKER_ENDED_MIN: u64 = 10;
+/// and at least so many percent of these failed,
+pub const BREAKER_FAILED_PERCENT_MIN: u64 = 80;
+/// and at least so many different jobs of these did: one bad job is no outage.
+pub const BREAKER_FAILED_JOBS_MIN: u64 = 8;
+/// How long a broken engine is let alone at first, in milliseconds; each time that it
+/// still fails twice as long.
+pub const BREAKER_WAIT_MS_MIN: u64 = 1_000;
+/// The longest such time.
+pub const BREAKER_WAIT_MS_MAX: u64 = 60_000;
+/// Jobs of the last round with which a broken engine is tried: one, two, four.
+pub const BREAKER_PROBES_MAX: u32 = 4;
 /// Notes of which session waits for which job. A request beyond is done like any
 /// other, and cannot be left.
 pub const WAITS_MAX: u64 = 4_000_000;

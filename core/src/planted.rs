@@ -131,6 +131,14 @@ pub enum Bug {
     LoweredBelowDependents,
     /// A worker that is expelled keeps its jobs. Found by expelled workers hold nothing.
     ExpelledHoldsOn,
+    /// Jobs are given out beyond what their accounts may use. Found by limited work.
+    LimitIgnored,
+    /// A job that is given out takes no token. Found by limited work.
+    BucketNeverEmpty,
+    /// An engine that fails is used all the same. Found by broken engines.
+    BreakerStaysClosed,
+    /// A broken engine is tried with any number of jobs. Found by broken engines.
+    ProbesWithoutEnd,
 }
 
 impl Bug {
@@ -199,5 +207,9 @@ impl Bug {
         Bug::RedriveIsNewest,
         Bug::LoweredBelowDependents,
         Bug::ExpelledHoldsOn,
+        Bug::LimitIgnored,
+        Bug::BucketNeverEmpty,
+        Bug::BreakerStaysClosed,
+        Bug::ProbesWithoutEnd,
     ];
 }

@@ -9,7 +9,10 @@ use crate::ids::{
     FinishNumber, JobId, LogIndex, NodeId, RequestId, Sequence, Term, Token, WorkerId,
     WorkerIncarnation,
 };
-use crate::job::{Assignment, ContextView, DeadLetter, Explanation, Finished, JobView, Pause};
+use crate::job::{
+    AccountView, Assignment, BreakerView, ContextView, DeadLetter, Explanation, Finished, JobView,
+    Pause,
+};
 use crate::membership::{Change, ChangeError, Membership, RecoveryError, RecoveryReport};
 use crate::status::Status;
 
@@ -86,6 +89,8 @@ pub enum Query {
     Pauses,
     /// Why is a job where it is?
     Explain(JobId),
+    /// What is limited, and which engines failed lately?
+    Limits,
 }
 
 /// Which state a read must be answered from.
@@ -124,6 +129,13 @@ pub enum Answer {
         /// How many workers that offer its engine ask for work just now, if this node
         /// leads and gives work out.
         asking: Option<u64>,
+    },
+    /// Everything that is limited.
+    Limits {
+        /// The tenants, engines and projects with limits.
+        accounts: Vec<AccountView>,
+        /// The engines that failed lately.
+        breakers: Vec<BreakerView>,
     },
 }
 

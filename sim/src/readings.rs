@@ -78,6 +78,7 @@ impl Readings {
             },
             (_, 14) => Query::Pauses,
             (Some(job), 15) => Query::Explain(*job),
+            (_, 16) => Query::Limits,
             _ => Query::Context(address(roll.bits())),
         };
         self.read(caller, desk, place, query, consistency);

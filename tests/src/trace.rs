@@ -359,6 +359,7 @@ pub fn words_of_body(entry: &LogEntry) -> String {
         Command::Pause { scope, .. } => format!("pause {scope}"),
         Command::Resume { scope } => format!("resume {scope}"),
         Command::Expel { worker } => format!("expel {worker}"),
+        Command::PutLimits { account, limits } => format!("limit {account} to {limits}"),
     }
 }
 

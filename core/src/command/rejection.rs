@@ -197,4 +197,30 @@ pub enum Rejection {
         /// An engine or a tenant.
         what: String,
     },
+    /// A tenant has as many unfinished jobs as it may.
+    #[error(
+        "tenant {tenant} has {live} unfinished jobs; its limit is {limit} (queued_max); try again in {retry_after_ms} ms"
+    )]
+    TenantFull {
+        /// Which.
+        tenant: String,
+        /// Its jobs that are not finished.
+        live: u64,
+        /// The bound.
+        limit: u64,
+        /// When to try again, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// What only tenants can be limited by.
+    #[error("{what} is for tenants; engines and projects have running_max and a rate")]
+    OnlyForTenants {
+        /// What was to be limited.
+        what: String,
+    },
+    /// What is to be limited has no name.
+    #[error("{what} to limit has no name")]
+    NoAccount {
+        /// A tenant, an engine or a project.
+        what: String,
+    },
 }

@@ -8,6 +8,7 @@
 //! it: its proposals go through the log, and the queue checks them again.
 
 mod placement;
+mod room;
 mod stride;
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ use crate::request::{Poll, Work};
 use crate::time::{Span, Time};
 
 use self::placement::{Candidate, Placement};
+use self::room::Room;
 use self::stride::{Stride, UnderWay};
 
 /// `Claim`s of one turn: more would keep other entries waiting behind them.
@@ -226,7 +228,8 @@ impl GenerationCoordinator {
             | Command::Purge { .. }
             | Command::Reprioritise { .. }
             | Command::Pause { .. }
-            | Command::Resume { .. } => {}
+            | Command::Resume { .. }
+            | Command::PutLimits { .. } => {}
             Command::Expel { worker } => {
                 self.touched.insert(*worker);
                 self.missing.remove(worker);
@@ -377,6 +380,11 @@ impl GenerationCoordinator {
         if !self.ignores_pauses() {
             offered.retain(|engine| !queue.is_engine_paused(engine));
         }
+        let mut room = match self.ignores_limits() {
+            true => Room::without(queue),
+            false => Room::of(queue, &self.under_way),
+        };
+        offered.retain(|engine| room.has_engine(engine));
         if offered.is_empty() || (queue.is_paused() && !self.ignores_pauses()) {
             return;
         }
@@ -385,7 +393,8 @@ impl GenerationCoordinator {
         let mut stride = std::mem::take(&mut self.stride);
         let mut round = stride.round(queue, &offered, &self.under_way);
         while (claims.len() as u64) < claims_max {
-            let next = round.next(|engine| placement.offers(engine), &self.under_way);
+            let offers = |engine: &str| placement.offers(engine) && room.has_engine(engine);
+            let next = round.next(offers, &room, &self.under_way);
             let Some(job) = next else { break };
             let engine = queue.engine_of(job).expect("a ready job is unfinished");
             let avoid = queue
@@ -397,12 +406,13 @@ impl GenerationCoordinator {
                 continue;
             };
             self.claims += 1;
+            room.take(job);
             self.under_way.insert(job, worker);
             let known = self.workers.get_mut(&worker).expect("a candidate is known");
             known.under_way += 1;
             known.last_claim = self.claims;
             claims.push(Claim { job, worker, rule });
-            round.served(&self.under_way);
+            round.served(&room, &self.under_way);
         }
         round.end();
         self.stride = stride;
@@ -416,6 +426,17 @@ impl GenerationCoordinator {
     fn ignores_pauses(&self) -> bool {
         #[cfg(feature = "planted-bugs")]
         return self.planted == Some(crate::planted::Bug::PauseIgnored);
+        #[cfg(not(feature = "planted-bugs"))]
+        false
+    }
+
+    /// Planted: limits are no limits.
+    fn ignores_limits(&self) -> bool {
+        #[cfg(feature = "planted-bugs")]
+        return matches!(
+            self.planted,
+            Some(crate::planted::Bug::LimitIgnored | crate::planted::Bug::ProbesWithoutEnd)
+        );
         #[cfg(not(feature = "planted-bugs"))]
         false
     }

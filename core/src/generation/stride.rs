@@ -18,12 +18,17 @@ use std::sync::Arc;
 use crate::ids::{JobId, WorkerId};
 use crate::queue::{Opening, QueueKey, QueueManager, ReadyJobs};
 
+use super::room::Room;
+
 /// What a queue of weight 1 pays for a turn. So large that no weight's stride is
 /// rounded by anything that shows, so small that 2^64 turns fit.
 const STRIDE: u128 = 1 << 64;
 /// Jobs that the free workers of their shape must not get, and that are passed
 /// over in one queue in one turn. They are rare: each has lost two workers.
 const UNFIT_SKIPPED_MAX: u64 = 64;
+/// Jobs of projects that use as much as they may, and that are passed over in one
+/// queue in one turn: those behind them wait, too, if there are more.
+const LIMITED_SKIPPED_MAX: u64 = 4_096;
 /// So many seats more than twice the queues that have jobs may be there. What empties
 /// a queue without a turn (a newer input, a raised class, a late result) is not seen
 /// here, and the seats of a shape that nobody offers are not looked at.
@@ -243,15 +248,27 @@ struct Cursor<'q> {
     /// The next job to give, once it is looked up.
     next: Option<JobId>,
     unfit_count: u64,
+    limited_count: u64,
 }
 
 impl Cursor<'_> {
-    /// The first job that is not under way and was not passed over.
-    fn peek(&mut self, under_way: &UnderWay) -> Option<JobId> {
-        if self.next.is_none() {
-            self.next = self.jobs.find(|job| !under_way.contains_key(job));
+    /// The first job that is not under way, may go out, and was not passed over.
+    fn peek(&mut self, room: &Room<'_>, under_way: &UnderWay) -> Option<JobId> {
+        let limited = self.next.take_if(|job| !room.has_project_of(*job));
+        self.limited_count += u64::from(limited.is_some());
+        while self.next.is_none() && self.limited_count < LIMITED_SKIPPED_MAX {
+            let job = self.jobs.find(|job| !under_way.contains_key(job))?;
+            match room.has_project_of(job) {
+                true => self.next = Some(job),
+                false => self.limited_count += 1,
+            }
         }
         self.next
+    }
+
+    /// Were jobs passed over that may go out later?
+    fn has_skipped(&self) -> bool {
+        self.unfit_count > 0 || self.limited_count > 0
     }
 }
 
@@ -264,7 +281,8 @@ pub(super) struct Round<'a, 'q> {
     /// Of each shape that can be taken.
     heads: BTreeSet<Head>,
     cursors: BTreeMap<Arc<QueueKey>, Cursor<'q>>,
-    /// Queues of which the free workers must not get the jobs: they keep their seats.
+    /// Queues of which no job may go out, or the free workers must not get them: they
+    /// keep their seats.
     aside: Vec<(Pass, Arc<QueueKey>)>,
 }
 
@@ -274,6 +292,7 @@ impl Round<'_, '_> {
     pub(super) fn next(
         &mut self,
         offers: impl Fn(&str) -> bool,
+        room: &Room<'_>,
         under_way: &UnderWay,
     ) -> Option<JobId> {
         loop {
@@ -292,22 +311,30 @@ impl Round<'_, '_> {
                 self.stride.paused.insert(key, pass);
                 continue;
             }
+            if !room.has_tenant(&key.tenant) {
+                self.heads.pop_first();
+                self.stride.unseat(pass, &key);
+                self.call(&key.engine);
+                self.aside.push((pass, key));
+                continue;
+            }
             let cursor = self.cursors.entry(key).or_insert_with_key(|key| Cursor {
                 jobs: queue.ready_in(key),
                 next: None,
                 unfit_count: 0,
+                limited_count: 0,
             });
             let is_open = cursor.unfit_count < UNFIT_SKIPPED_MAX;
-            if is_open && let Some(job) = cursor.peek(under_way) {
+            if is_open && let Some(job) = cursor.peek(room, under_way) {
                 #[cfg(feature = "planted-bugs")]
                 let job = self.go_last(job, under_way);
                 return Some(job);
             }
-            let has_unfit = cursor.unfit_count > 0;
+            let has_skipped = cursor.has_skipped();
             let (_, _, key) = self.heads.pop_first().expect("it was just looked at");
             self.stride.unseat(pass, &key);
             self.call(&key.engine);
-            match has_unfit {
+            match has_skipped {
                 true => self.aside.push((pass, key)),
                 false => self.stride.leave(key, pass),
             }
@@ -315,7 +342,7 @@ impl Round<'_, '_> {
     }
 
     /// The job was given to a worker, and is under way.
-    pub(super) fn served(&mut self, under_way: &UnderWay) {
+    pub(super) fn served(&mut self, room: &Room<'_>, under_way: &UnderWay) {
         let (turn, pass, key) = self.heads.pop_first().expect("a job of it was given");
         assert!(
             turn >= self.stride.clock || cfg!(feature = "planted-bugs"),
@@ -337,7 +364,7 @@ impl Round<'_, '_> {
         };
         let cursor = self.cursors.get_mut(&key).expect("a job of it was given");
         cursor.next = None;
-        let has_more = cursor.peek(under_way).is_some() || cursor.unfit_count > 0;
+        let has_more = cursor.peek(room, under_way).is_some() || cursor.has_skipped();
         match has_more {
             true => self.stride.seat(next, Arc::clone(&key)),
             false => self.stride.leave(Arc::clone(&key), next),

@@ -1,5 +1,7 @@
 //! The matchmaker's rules as claims: a queue, three workers, and a clock.
 
+mod limits;
+
 use crate::address::Address;
 use crate::command::*;
 use crate::config::Knobs;
@@ -73,18 +75,8 @@ impl Room {
         assert_eq!(outcome, Outcome::Registered);
     }
 
-    fn submit(&mut self, engine: &str, names: std::ops::Range<u32>) {
-        self.submit_for("team", Class::Normal, engine, names);
-    }
-
-    pub(super) fn submit_for(
-        &mut self,
-        tenant: &str,
-        class: Class,
-        engine: &str,
-        names: std::ops::Range<u32>,
-    ) {
-        let items = names.map(|name| JobSpec {
+    fn spec(&self, tenant: &str, class: Class, engine: &str, name: u32) -> JobSpec {
+        JobSpec {
             address: format!("ucxl://p/{name}").parse::<Address>().unwrap(),
             kind: ContextKind::File,
             subject: Digest::ZERO,
@@ -97,7 +89,21 @@ impl Room {
             tenant: tenant.into(),
             dependencies: Vec::new(),
             delay_ms: 0,
-        });
+        }
+    }
+
+    fn submit(&mut self, engine: &str, names: std::ops::Range<u32>) {
+        self.submit_for("team", Class::Normal, engine, names);
+    }
+
+    pub(super) fn submit_for(
+        &mut self,
+        tenant: &str,
+        class: Class,
+        engine: &str,
+        names: std::ops::Range<u32>,
+    ) {
+        let items = names.map(|name| self.spec(tenant, class, engine, name));
         let items = items.collect();
         assert!(matches!(
             self.apply(Command::Submit { items }),

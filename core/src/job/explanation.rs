@@ -8,7 +8,7 @@ use crate::address::Address;
 use crate::ids::{JobId, WorkerId};
 use crate::time::Stamp;
 
-use super::{JobState, JobView, Lease, Pause};
+use super::{AccountView, BreakerView, JobState, JobView, Lease, Pause};
 
 /// Why a job is where it is, and what would move it (QUEUE F6).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -84,6 +84,10 @@ pub enum Hold {
         /// Since when, in cluster time; none if that is not kept.
         since: Option<Stamp>,
     },
+    /// Its tenant, engine or project uses as much as it may.
+    Limited(AccountView),
+    /// Its engine is held for broken.
+    Broken(BreakerView),
 }
 
 /// A dependency that is not over.
@@ -179,6 +183,11 @@ impl fmt::Display for Hold {
                     None => Ok(()),
                 }
             }
+            Hold::Limited(account) => write!(
+                f,
+                "{account}; it goes on when a job of it ends, or a token comes"
+            ),
+            Hold::Broken(breaker) => write!(f, "{breaker}"),
         }
     }
 }

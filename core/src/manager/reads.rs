@@ -153,6 +153,10 @@ impl ContextManager {
                 Answer::DeadLetters { letters, next }
             }
             Query::Pauses => Answer::Pauses(self.queue.pauses().collect()),
+            Query::Limits => Answer::Limits {
+                accounts: self.queue.accounts().collect(),
+                breakers: self.queue.breakers().collect(),
+            },
             Query::Explain(job) => self.explain(*job),
         };
         let reply = Reply::Read {

@@ -266,7 +266,8 @@ fn refusal_of(command: &Command, request: Option<RequestId>) -> Option<String> {
         | Command::Reprioritise { .. }
         | Command::Pause { .. }
         | Command::Resume { .. }
-        | Command::Expel { .. } => None,
+        | Command::Expel { .. }
+        | Command::PutLimits { .. } => None,
         Command::TakeOver { .. }
         | Command::Claim { .. }
         | Command::Expire { .. }

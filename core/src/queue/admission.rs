@@ -25,7 +25,7 @@ use super::jobs::{Job, Origin, Phase};
 use super::waiters::Walk;
 
 /// When a client may try again that met a full queue, in milliseconds.
-const QUEUE_FULL_RETRY_AFTER_MS: u64 = 1_000;
+pub(super) const QUEUE_FULL_RETRY_AFTER_MS: u64 = 1_000;
 
 /// A job that is to be made.
 #[derive(Debug)]
@@ -102,8 +102,9 @@ impl QueueManager {
     fn check_room(&self, items: &[JobSpec]) -> Result<(), Rejection> {
         let new = items.iter().filter(|item| !self.is_answered(item));
         let added = new.clone().count() as u64;
-        let edges = new.map(|item| item.dependencies.len() as u64).sum();
-        self.check_room_for(added, edges)
+        let edges = new.clone().map(|item| item.dependencies.len() as u64).sum();
+        self.check_room_for(added, edges)?;
+        self.check_tenants(new)
     }
 
     /// The queue must hold so many jobs more, with so many dependencies.
@@ -320,6 +321,7 @@ impl QueueManager {
             self.edges.insert(key, edge);
         }
         let class = job.class;
+        self.accounts.used.queue(&job.origin.tenant);
         self.jobs.insert(id, job, &mut self.timers);
         self.raise(targets.into_iter().collect(), class, walk);
         how

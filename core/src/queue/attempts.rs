@@ -1,6 +1,8 @@
 //! Claims, and what becomes of them: the fencing rules. A token is the right
 //! to speak for a job; the last one issued is the only one that counts.
 
+use std::sync::Arc;
+
 use crate::bytes::Bytes;
 use crate::command::{AfterFailure, Claim, ClaimRefusal, ExpiredLease, Outcome, Rejection};
 use crate::digest::Digest;
@@ -123,6 +125,12 @@ impl QueueManager {
         if self.is_held_back(&job.origin.tenant, engine, worker) {
             return Err(ClaimRefusal::Paused);
         }
+        if self.probes_left(engine) == Some(0) {
+            return Err(ClaimRefusal::Broken);
+        }
+        if self.is_limited(id) {
+            return Err(ClaimRefusal::Limited);
+        }
         self.assert_may_run(id);
         assert!(
             job.last_token.is_none_or(|last| last < token),
@@ -135,6 +143,8 @@ impl QueueManager {
             job.last_token = Some(token);
             job.last_worker = Some(worker);
         });
+        self.charge(id);
+        self.note_probe(id);
         if self.keeps_letters() {
             let number = self.jobs.expect(id).attempts;
             self.letters.begin_attempt(id, number, lease, self.head.now);
@@ -199,7 +209,7 @@ impl QueueManager {
         let place = job.place;
         let context = Context {
             subject: job.subject,
-            origin: std::sync::Arc::clone(&job.origin),
+            origin: Arc::clone(&job.origin),
             kind: job.kind,
             result,
             bytes,
@@ -317,6 +327,14 @@ impl QueueManager {
         let (level, rules, now) = (self.level, self.rules, self.head.now);
         let number = self.jobs.expect(id).attempts;
         self.letters.end_attempt(id, number, now, class);
+        let class = match self.note_failure(id, class) {
+            true => class,
+            // It was the engine's, as everybody knows by now.
+            false => FailureClass::Busy,
+        };
+        let job = self.jobs.expect(id);
+        let (origin, place) = (Arc::clone(&job.origin), job.place);
+        self.discharge(&origin, place);
         // At rest first: a job that ends must not be running in any index.
         let (place, verdict) = self.jobs.change(id, &mut self.timers, |job| {
             let verdict = judge(level, &rules, id, job, class, message, retry_after_ms);
@@ -359,7 +377,7 @@ impl QueueManager {
     }
 }
 
-fn check_range(what: &str, found: u64, min: u64, max: u64) -> Result<(), Rejection> {
+pub(super) fn check_range(what: &str, found: u64, min: u64, max: u64) -> Result<(), Rejection> {
     if (min..=max).contains(&found) {
         return Ok(());
     }

@@ -9,7 +9,7 @@ use crate::command::{
 };
 use crate::digest::{Digest, DigestBuilder};
 use crate::ids::{LogIndex, Term};
-use crate::job::{Class, Scope};
+use crate::job::Class;
 use crate::limits::{MESSAGE_BYTES_MAX, NAME_BYTES_MAX};
 use crate::principal::Principal;
 
@@ -119,10 +119,13 @@ pub(super) fn words_of_command(command: &Command) -> String {
         }
         Command::Pause { scope, reason } => {
             let reason = cut(reason, MESSAGE_BYTES_MAX);
-            format!("pause {}: {reason}", word_of_scope(scope))
+            format!("pause {}: {reason}", word_of(scope))
         }
-        Command::Resume { scope } => format!("resume {}", word_of_scope(scope)),
+        Command::Resume { scope } => format!("resume {}", word_of(scope)),
         Command::Expel { worker } => format!("expel {worker}"),
+        Command::PutLimits { account, limits } => {
+            format!("limit {} to {limits}", word_of(account))
+        }
     }
 }
 
@@ -252,6 +255,9 @@ pub(super) fn words(asked: &str, entry: &Entry, outcome: &Outcome) -> String {
         Outcome::Expelled { known: true, jobs } => {
             add(&mut words, format_args!(": it ran {jobs} jobs"));
         }
+        Outcome::LimitsPut { before } => {
+            add(&mut words, format_args!(": before it was {before}"));
+        }
         Outcome::Rejected(rejection) => {
             add(&mut words, format_args!(": rejected: {rejection}"));
         }
@@ -294,10 +300,10 @@ fn add_redriving(words: &mut String, result: &Redriving) {
     }
 }
 
-/// A scope with a name that may be far too long.
-fn word_of_scope(scope: &Scope) -> String {
+/// What has a name that may be far too long.
+fn word_of(named: &impl std::fmt::Display) -> String {
     let bytes_max = 2 * NAME_BYTES_MAX;
-    let mut words = scope.to_string();
+    let mut words = named.to_string();
     words.truncate(cut(&words, bytes_max).len());
     words
 }

@@ -9,6 +9,7 @@ use crate::job::JobState;
 use crate::limits::SESSION_REPLIES_MAX;
 
 use super::QueueManager;
+use super::accounts::holds_limits;
 use super::contexts::{PlaceId, Slots};
 use super::jobs::{Job, Phase, PhaseCounts};
 use super::letters::cause;
@@ -48,6 +49,7 @@ impl QueueManager {
         self.check_wanted()?;
         self.check_waits()?;
         self.check_letters()?;
+        self.check_limits()?;
         self.check_sessions()?;
         self.check_hashes()
     }
@@ -399,6 +401,24 @@ impl QueueManager {
     }
 
     /// A dead letter is a finished job with all that is needed to do it again.
+    fn check_limits(&self) -> Result<(), String> {
+        let (accounts, breakers) = (&self.accounts, &self.breakers);
+        let kept = !accounts.limits.is_empty() || !breakers.rows.is_empty();
+        ensure!(
+            holds_limits(self.level) || !kept,
+            "something is limited before its time"
+        );
+        ensure!(accounts.is_sound(), "the limits are not as indexed");
+        ensure!(breakers.is_sound(), "the breakers are not as indexed");
+        let used = self.count_used();
+        ensure!(
+            used == accounts.used,
+            "the accounts use {used:?}, and {:?} is counted",
+            accounts.used
+        );
+        Ok(())
+    }
+
     fn check_letters(&self) -> Result<(), String> {
         let (mut edges, mut causes) = (0u64, 0);
         for (id, letter) in self.letters.rows.iter() {

@@ -22,6 +22,11 @@ impl QueueManager {
     /// its dependents are told; without, another job takes over its lines.
     pub(super) fn finish(&mut self, id: JobId, state: JobState, ended: Option<Ended>) -> Job {
         let job = self.jobs.remove(id, &mut self.timers);
+        self.accounts.used.end(&job.origin.tenant);
+        if job.is_running() {
+            self.discharge(&job.origin, job.place);
+            self.note_end(id, &job, matches!(state, JobState::Done { .. }));
+        }
         self.places.clear_slot(job.place, id);
         let is_superseded = matches!(state, JobState::Superseded { .. });
         let has_waits = !is_superseded && self.waits.first_of(id).is_some();

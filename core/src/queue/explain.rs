@@ -70,6 +70,12 @@ impl QueueManager {
                 .filter(|pause| covers(&pause.scope))
                 .map(Hold::Paused),
         );
+        holds.extend(
+            self.breaker(engine)
+                .filter(|_| self.probes_left(engine) == Some(0))
+                .map(Hold::Broken),
+        );
+        holds.extend(self.full_account(job).map(Hold::Limited));
         let offers = self.workers().filter(|worker| {
             let mut offered = worker.engines.iter();
             offered.any(|offered| offered == engine) && !self.is_worker_paused(worker.worker)

@@ -14,6 +14,8 @@ use crate::feature::FeatureLevel;
 use crate::ids::{JobId, Sequence, SessionId, WorkerId};
 use crate::job::WorkerSpec;
 
+use super::accounts::{Accounts, LimitRow, holds_limits};
+use super::breakers::{BreakerRow, Breakers};
 use super::contexts::{Context, PlaceId, Places};
 use super::dependencies::{Edge, EdgeKey, Edges, Ended};
 use super::finished::{FinishedJob, FinishedJobs};
@@ -101,6 +103,8 @@ struct Image {
     waits: BTreeMap<(JobId, SessionId), u32>,
     #[serde(skip)]
     operated: Operated,
+    #[serde(skip)]
+    limited: Limited,
 }
 
 /// What a state holds since queues are operated.
@@ -109,6 +113,13 @@ struct Operated {
     letters: BTreeMap<JobId, Letter>,
     attempts: BTreeMap<(JobId, u32), AttemptRow>,
     pauses: BTreeMap<Digest, PauseRow>,
+}
+
+/// What a state holds since work is limited.
+#[derive(Deserialize, Default)]
+struct Limited {
+    limits: BTreeMap<Digest, LimitRow>,
+    breakers: BTreeMap<Digest, BreakerRow>,
 }
 
 impl QueueManager {
@@ -139,6 +150,10 @@ impl QueueManager {
             write(&mut bytes, self.letters.rows.rows());
             write(&mut bytes, self.letters.attempts.rows());
             write(&mut bytes, self.pauses.rows.rows());
+        }
+        if holds_limits(self.level) {
+            write(&mut bytes, self.accounts.limits.rows());
+            write(&mut bytes, self.breakers.rows.rows());
         }
         write(&mut bytes, &self.state_hash());
         bytes
@@ -178,6 +193,9 @@ impl QueueManager {
         }
         if holds_letters(level) {
             (image.operated, bytes) = postcard::take_from_bytes(bytes).map_err(undecodable)?;
+        }
+        if holds_limits(level) {
+            (image.limited, bytes) = postcard::take_from_bytes(bytes).map_err(undecodable)?;
         }
         let (hash, rest) = postcard::take_from_bytes::<StateHash>(bytes).map_err(undecodable)?;
         if !rest.is_empty() {
@@ -223,6 +241,8 @@ impl Image {
         queue.workers = Table::from_rows(tag::WORKERS, self.workers);
         queue.waits = Waits::new(Table::from_rows(tag::WAITS, self.waits));
         queue.pauses = Pauses::new(Table::from_rows(tag::PAUSES, self.operated.pauses));
+        queue.accounts = Accounts::new(Table::from_rows(tag::LIMITS, self.limited.limits));
+        queue.breakers = Breakers::new(Table::from_rows(tag::BREAKERS, self.limited.breakers));
         queue.jobs = Jobs::new(tag::JOBS);
         let mut letters = self.operated.letters;
         for letter in letters.values_mut() {
@@ -249,6 +269,7 @@ impl Image {
             queue.places.hold(job.place);
             queue.jobs.insert(id, job, &mut queue.timers);
         }
+        queue.accounts.used = queue.count_used();
         for (_, job) in queue.finished.rows.iter() {
             queue.places.hold(job.place);
         }

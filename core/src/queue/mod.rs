@@ -9,12 +9,14 @@
 //! (what is known of an address), `dependencies` (edges), `admission` (what a
 //! `Submit` does), `attempts` (claims and what becomes of them), `cancel` (jobs
 //! that are taken back), `endings` (how an end spreads), `sessions`, `waits` (which
-//! session waits for what), `audit`, `image` and `parts` (the state as bytes),
+//! session waits for what), `accounts` and `breakers` (what may run at a time), `audit`, `image` and `parts` (the state as bytes),
 //! `consistency`.
 
+mod accounts;
 mod admission;
 mod attempts;
 mod audit;
+mod breakers;
 mod cache;
 mod cancel;
 mod consistency;
@@ -58,7 +60,9 @@ use crate::limits::TIMERS_PER_ENTRY_MAX;
 use crate::membership::MembershipEntry;
 use crate::time::Stamp;
 
+use self::accounts::Accounts;
 pub use self::audit::digest_of_record;
+use self::breakers::Breakers;
 use self::contexts::{PlaceId, Places};
 use self::dependencies::Edges;
 use self::finished::FinishedJobs;
@@ -93,6 +97,8 @@ mod tag {
     pub(super) const LETTERS: u64 = 13;
     pub(super) const ATTEMPTS: u64 = 14;
     pub(super) const PAUSES: u64 = 15;
+    pub(super) const LIMITS: u64 = 16;
+    pub(super) const BREAKERS: u64 = 17;
 }
 
 /// What came of an entry.
@@ -153,6 +159,8 @@ pub struct QueueManager {
     waits: Waits,
     letters: Letters,
     pauses: Pauses,
+    accounts: Accounts,
+    breakers: Breakers,
     workers: Table<WorkerId, WorkerSpec>,
     timers: Timers,
     /// Workers that are to stop by the entry that is being applied.
@@ -195,6 +203,8 @@ impl QueueManager {
             waits: Waits::new(Table::new(tag::WAITS)),
             letters: Letters::new(Table::new(tag::LETTERS), Table::new(tag::ATTEMPTS)),
             pauses: Pauses::new(Table::new(tag::PAUSES)),
+            accounts: Accounts::new(Table::new(tag::LIMITS)),
+            breakers: Breakers::new(Table::new(tag::BREAKERS)),
             workers: Table::new(tag::WORKERS),
             timers: Timers::default(),
             stopped: Vec::new(),
@@ -269,6 +279,8 @@ impl QueueManager {
             self.letters.rows.hash(),
             self.letters.attempts.hash(),
             self.pauses.rows.hash(),
+            self.accounts.limits.hash(),
+            self.breakers.rows.hash(),
         ];
         let head = hash_of(tag::HEAD, &(&self.rules, &self.head));
         // Programs that know no levels compute the hash of the first one without it.
@@ -430,6 +442,7 @@ impl QueueManager {
             Command::Pause { scope, reason } => self.pause(scope, reason, &entry.principal),
             Command::Resume { scope } => self.resume(scope),
             Command::Expel { worker } => Ok(self.expel(*worker)),
+            Command::PutLimits { account, limits } => self.put_limits(account, limits),
         };
         match done {
             Ok(Outcome::Ticked { count }) => {
@@ -478,6 +491,7 @@ impl QueueManager {
             };
             budget = budget.saturating_sub(cost);
         }
-        count
+        count += self.look_at_buckets(budget);
+        count + self.look_at_breakers(budget)
     }
 }

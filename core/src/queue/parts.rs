@@ -6,6 +6,7 @@ use crate::digest::StateHash;
 use crate::feature::FeatureLevel;
 
 use super::QueueManager;
+use super::accounts::holds_limits;
 use super::frozen::write;
 use super::image::beginning;
 use super::letters::holds_letters;
@@ -133,6 +134,10 @@ impl QueueManager {
             tables.push(&mut self.letters.rows);
             tables.push(&mut self.letters.attempts);
             tables.push(&mut self.pauses.rows);
+        }
+        if holds_limits(level) {
+            tables.push(&mut self.accounts.limits);
+            tables.push(&mut self.breakers.rows);
         }
         tables
     }

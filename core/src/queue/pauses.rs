@@ -158,8 +158,12 @@ impl QueueManager {
         if was.is_some() {
             self.pauses.unindex(scope);
         }
+        let was_broken = match scope {
+            Scope::Engine(engine) => self.close_breaker(engine),
+            Scope::Cluster | Scope::Tenant(_) | Scope::Worker(_) => false,
+        };
         Ok(Outcome::Resumed {
-            before: was.is_none(),
+            before: was.is_none() && !was_broken,
         })
     }
 

@@ -73,7 +73,12 @@ impl QueueManager {
     /// When the leader must propose `Tick` at the latest.
     #[must_use]
     pub fn next_timer(&self) -> Option<Stamp> {
-        self.timers.next()
+        let others = [self.accounts.next_due(), self.breakers.next_due()];
+        self.timers
+            .next()
+            .into_iter()
+            .chain(others.into_iter().flatten())
+            .min()
     }
 
     /// Is work left over from an entry, so that the leader must propose `Tick` now?
@@ -256,11 +261,11 @@ impl QueueManager {
         self.jobs.order.queues_count()
     }
 
-    /// What a queue's share is in proportion to: the weight of its class. When
-    /// tenants have weights, which no command sets yet, times that (QUEUE F1).
+    /// What a queue's share is in proportion to: the weight of its class times that
+    /// of its tenant (QUEUE F1).
     #[must_use]
     pub fn weight(&self, key: &QueueKey) -> u64 {
-        CLASS_WEIGHTS[key.class as usize]
+        CLASS_WEIGHTS[key.class as usize] * self.weight_of_tenant(&key.tenant)
     }
 
     /// The unfinished jobs by their own word, and not by an index.

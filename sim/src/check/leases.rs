@@ -142,7 +142,8 @@ impl Leases {
             | Command::Reprioritise { .. }
             | Command::Pause { .. }
             | Command::Resume { .. }
-            | Command::Expel { .. } => Ok(()),
+            | Command::Expel { .. }
+            | Command::PutLimits { .. } => Ok(()),
         }
     }
 

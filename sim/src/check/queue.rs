@@ -178,7 +178,8 @@ impl Queue {
                 | Command::Reprioritise { .. }
                 | Command::Pause { .. }
                 | Command::Resume { .. }
-                | Command::Expel { .. } => {}
+                | Command::Expel { .. }
+                | Command::PutLimits { .. } => {}
             }
         }
         if claimed {

@@ -233,7 +233,7 @@ impl Reads {
             {
                 None
             }
-            (Query::Pauses, Answer::Pauses(_)) => None,
+            (Query::Pauses, Answer::Pauses(_)) | (Query::Limits, Answer::Limits { .. }) => None,
             (Query::Explain(job), Answer::Explained { explanation, .. })
                 if explanation.as_ref().is_none_or(|said| said.job.job == *job) =>
             {

@@ -66,6 +66,7 @@ pub(super) fn words_of_outcome(outcome: &Outcome) -> String {
         Outcome::Resumed { before: true } => "was not paused".into(),
         Outcome::Expelled { known: false, .. } => "not known".into(),
         Outcome::Expelled { known: true, jobs } => format!("expelled, ran {jobs}"),
+        Outcome::LimitsPut { before } => format!("limited, before: {before}"),
         Outcome::Rejected(rejection) => format!("rejected: {rejection}"),
     }
 }

@@ -5,7 +5,7 @@ use precentor_core::bytes::Bytes;
 use precentor_core::command::Command;
 use precentor_core::digest::Digest;
 use precentor_core::ids::{FinishNumber, JobId, RequestId, Sequence, SessionId, WorkerIncarnation};
-use precentor_core::job::{Scope, WorkerSpec};
+use precentor_core::job::{Account, Limits, Rate, Scope, WorkerSpec};
 use precentor_core::request::{Consistency, Poll, Query, Request};
 
 use super::members::change;
@@ -68,6 +68,7 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
             let worker = words.worker()?;
             propose(None, Sequence(0), Command::Expel { worker })
         }
+        "limit" => propose(None, Sequence(0), put_limits(&mut words)?),
         "register" => propose(None, Sequence(0), register(&mut words)?),
         "poll" => {
             let worker = words.worker()?;
@@ -135,6 +136,7 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
                 count_max: u32::try_from(words.number("")?)?,
             }),
             "pauses" => stale(Query::Pauses),
+            "limits" => stale(Query::Limits),
             "why" => stale(Query::Explain(words.job()?)),
             "feed" => Request::FinishedAfter {
                 after: FinishNumber(words.number("f")?),
@@ -205,6 +207,37 @@ fn scope(words: &mut Words<'_>) -> Result<Scope> {
         "worker" => Ok(Scope::Worker(words.worker()?)),
         other => bail!("{other:?} is nothing that can be paused"),
     }
+}
+
+/// `tenant team running 3 rate 60 burst 5 queued 100 weight 2`, or as little of it as is
+/// to be limited.
+fn put_limits(words: &mut Words<'_>) -> Result<Command> {
+    let kind = words.need("tenant, engine or project")?;
+    let name = words.take().unwrap_or_default().to_owned();
+    let account = match kind {
+        "tenant" => Account::Tenant(name),
+        "engine" => Account::Engine(name),
+        "project" => Account::Project(name),
+        other => bail!("{other:?} is nothing that can be limited"),
+    };
+    let mut limits = Limits::default();
+    while words.clone().take().is_some() {
+        match words.need("a limit")? {
+            "running" => limits.running_max = Some(u32::try_from(words.number("")?)?),
+            "rate" => {
+                let per_minute = u32::try_from(words.number("")?)?;
+                let burst = match words.has("burst") {
+                    true => u32::try_from(words.number("")?)?,
+                    false => 1,
+                };
+                limits.rate = Some(Rate { per_minute, burst });
+            }
+            "queued" => limits.queued_max = Some(words.number("")?),
+            "weight" => limits.weight = Some(u32::try_from(words.number("")?)?),
+            other => bail!("{other:?} is no limit"),
+        }
+    }
+    Ok(Command::PutLimits { account, limits })
 }
 
 fn stale(query: Query) -> Request {

@@ -10,6 +10,7 @@ use crate::ids::{JobId, WorkerId};
 use crate::job::Class;
 use crate::limits::CLASS_WEIGHTS;
 
+use super::super::room::Room as Left;
 use super::super::tests::Room;
 use super::{STALE_SEATS_MAX, Stride};
 
@@ -261,12 +262,15 @@ impl Pair {
             .collect();
         if !offered.is_empty() {
             let queue = &self.room.queue;
+            let room = Left::without(queue);
             let mut round = self.stride.round(queue, &offered, &self.under_way);
-            while let Some(job) = round.next(|engine| left[index(engine)] > 0, &self.under_way) {
+            while let Some(job) =
+                round.next(|engine| left[index(engine)] > 0, &room, &self.under_way)
+            {
                 left[index(queue.engine_of(job).unwrap())] -= 1;
                 self.under_way.insert(job, WorkerId(1));
                 given.push(job.0);
-                round.served(&self.under_way);
+                round.served(&room, &self.under_way);
             }
             round.end();
         }
@@ -376,9 +380,10 @@ fn a_stream_of_new_tenants_does_not_hold_up_one_that_waits() {
             room.submit_for(&tenant, Class::Normal, "outline", names);
         }
         let mut round = stride.round(&room.queue, &offered, &under_way);
-        let job = round.next(|_| true, &under_way).unwrap();
+        let left = Left::without(&room.queue);
+        let job = round.next(|_| true, &left, &under_way).unwrap();
         under_way.insert(job, WorkerId(1));
-        round.served(&under_way);
+        round.served(&left, &under_way);
         round.end();
         turns.push(job.0 <= 9);
     }
@@ -399,10 +404,11 @@ fn a_shape_that_comes_back_makes_up_for_nothing() {
     let mut round = pair.stride.round(queue, &offered, &pair.under_way);
     let mut engines = Vec::new();
     for _ in 0..6 {
-        let job = round.next(|_| true, &pair.under_way).unwrap();
+        let left = Left::without(queue);
+        let job = round.next(|_| true, &left, &pair.under_way).unwrap();
         engines.push(queue.engine_of(job).unwrap());
         pair.under_way.insert(job, WorkerId(1));
-        round.served(&pair.under_way);
+        round.served(&left, &pair.under_way);
     }
     let [a, b] = ENGINES;
     assert_eq!(engines, [b, a, b, a, b, a]);

@@ -2,10 +2,12 @@
 
 mod admission;
 mod attempts;
+mod breakers;
 mod cancel;
 mod dependencies;
 mod explain;
 mod held_back;
+mod limits;
 mod operated;
 #[cfg(feature = "planted-bugs")]
 mod planted;

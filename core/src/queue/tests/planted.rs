@@ -1,6 +1,7 @@
 //! Each planted bug breaks its rule, and only where it is planted.
 
 use super::cancel::{ONE, OTHER, Waiting};
+use super::limits::{limited, rate, running};
 use super::operated::operated;
 use super::*;
 use crate::planted::Bug;
@@ -158,4 +159,36 @@ fn who_holds_on_keeps_its_jobs_though_it_is_expelled() {
     let worker = WorkerId(1);
     world.apply(Command::Expel { worker });
     assert_eq!(world.queue.leases_count(worker), 1);
+}
+
+#[test]
+fn ignoring_limits_gives_out_more_than_there_may_be() {
+    let mut world = limited();
+    world.queue.plant(Bug::LimitIgnored);
+    let jobs = world.submit(vec![spec("a", 1), spec("b", 1)]);
+    world.limit(Account::Tenant("team".into()), running(1));
+    world.claim(jobs[0].job);
+    world.claim(jobs[1].job);
+}
+
+#[test]
+fn a_bucket_that_is_never_empty_gives_out_more_than_its_rate() {
+    let mut world = limited();
+    world.queue.plant(Bug::BucketNeverEmpty);
+    let jobs = world.submit(vec![spec("a", 1), spec("b", 1)]);
+    world.limit(Account::Tenant("team".into()), rate(1, 1));
+    world.run(jobs[0].job);
+    world.run(jobs[1].job);
+}
+
+#[test]
+fn a_breaker_that_stays_closed_lets_an_outage_burn_attempts() {
+    let mut world = limited();
+    world.queue.plant(Bug::BreakerStaysClosed);
+    for n in 0..20 {
+        let job = world.submit_one(spec(&format!("f{n}"), 1));
+        let token = world.claim(job);
+        world.fail(job, token, FailureClass::Retryable);
+        assert_eq!(world.queue.job(job).unwrap().failures, 1);
+    }
 }

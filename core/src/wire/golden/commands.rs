@@ -11,7 +11,10 @@ use crate::ids::{
     Incarnation, JobId, LogIndex, NodeId, RequestId, Sequence, SessionId, Term, Token, WorkerId,
     WorkerIncarnation,
 };
-use crate::job::{Class, Dependency, FailureClass, Generator, JobSpec, Policy, Scope, WorkerSpec};
+use crate::job::{
+    Account, Class, Dependency, FailureClass, Generator, JobSpec, Limits, Policy, Rate, Scope,
+    WorkerSpec,
+};
 use crate::membership::{Change, Loss, Membership, MembershipEntry, Why};
 use crate::principal::Principal;
 use crate::time::Stamp;
@@ -47,6 +50,7 @@ kinds! { Command, COMMANDS, command_kind:
     Command::Pause { .. } => "pause",
     Command::Resume { .. } => "resume",
     Command::Expel { .. } => "expel",
+    Command::PutLimits { .. } => "put_limits",
 }
 
 kinds! { Why, REASONS, reason_kind:
@@ -151,6 +155,18 @@ fn commands() -> Vec<Command> {
         },
         Command::Expel {
             worker: WorkerId(3),
+        },
+        Command::PutLimits {
+            account: Account::Project("site".into()),
+            limits: Limits {
+                running_max: Some(300),
+                rate: Some(Rate {
+                    per_minute: 60,
+                    burst: 5,
+                }),
+                queued_max: None,
+                weight: Some(7),
+            },
         },
     ]
 }
