@@ -71,6 +71,9 @@ pub const BREAKER_WAIT_MS_MIN: u64 = 1_000;
 pub const BREAKER_WAIT_MS_MAX: u64 = 60_000;
 /// Jobs of the last round with which a broken engine is tried: one, two, four.
 pub const BREAKER_PROBES_MAX: u32 = 4;
+/// Attempts at a job of which failures may go uncounted because its engine is held for
+/// broken: what never works must come to an end.
+pub const UNCOUNTED_ATTEMPTS_MAX: u64 = 100;
 /// Notes of which session waits for which job. A request beyond is done like any
 /// other, and cannot be left.
 pub const WAITS_MAX: u64 = 4_000_000;

@@ -327,11 +327,8 @@ impl QueueManager {
         let (level, rules, now) = (self.level, self.rules, self.head.now);
         let number = self.jobs.expect(id).attempts;
         self.letters.end_attempt(id, number, now, class);
-        let class = match self.note_failure(id, class) {
-            true => class,
-            // It was the engine's, as everybody knows by now.
-            false => FailureClass::Busy,
-        };
+        let (class, wait_ms) = self.note_failure(id, class);
+        let retry_after_ms = Some(retry_after_ms.unwrap_or(0).max(wait_ms));
         let job = self.jobs.expect(id);
         let (origin, place) = (Arc::clone(&job.origin), job.place);
         self.discharge(&origin, place);

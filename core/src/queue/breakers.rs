@@ -5,10 +5,12 @@
 //! An engine that has failed lately has a row; its window begins with its first failure.
 //! When too many fail, its circuit opens: no job of it is given out until a time has
 //! passed. Then one job goes out, and if the engine answers it, two, and four. The
-//! failure of one of these opens the circuit again, for twice as long. While it is not
-//! closed no failure counts against a job.
+//! failure of one of these opens the circuit again, for twice as long, and its job
+//! waits until another one has had a try: it may be the job. While the circuit is not
+//! closed no failure counts against a job, until very many were not counted.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +20,7 @@ use crate::job::{BreakerView, Circuit, FailureClass};
 use crate::limits::{
     BREAKER_ENDED_MIN, BREAKER_FAILED_JOBS_MIN, BREAKER_FAILED_PERCENT_MIN, BREAKER_PROBES_MAX,
     BREAKER_WAIT_MS_MAX, BREAKER_WAIT_MS_MIN, BREAKER_WINDOW_MS, BREAKERS_MAX,
+    UNCOUNTED_ATTEMPTS_MAX,
 };
 use crate::time::Stamp;
 
@@ -244,23 +247,37 @@ enum Word {
 }
 
 impl QueueManager {
-    /// An attempt at a running job ended without a result: is that to count against
-    /// the job?
-    pub(super) fn note_failure(&mut self, id: JobId, class: FailureClass) -> bool {
+    /// An attempt at a running job ended without a result: what is that to be for the
+    /// job, and how long has it to wait at least?
+    pub(super) fn note_failure(&mut self, id: JobId, class: FailureClass) -> (FailureClass, u64) {
         let word = match class {
             FailureClass::Retryable | FailureClass::Busy => Word::Fails,
             FailureClass::Permanent => Word::Works,
             FailureClass::WorkerLost | FailureClass::Drained => Word::Nothing,
         };
         let job = self.jobs.expect(id);
-        let (engine, token) = (job.origin.generator.engine.clone(), job.last_token);
-        self.note_word(id, &engine, token, word);
-        let broken = self
-            .breakers
-            .of(&engine)
-            .and_then(BreakerRow::room)
-            .is_some();
-        !(broken && class == FailureClass::Retryable)
+        let (origin, token) = (Arc::clone(&job.origin), job.last_token);
+        let uncounted = u64::from(job.attempts) <= UNCOUNTED_ATTEMPTS_MAX;
+        let engine = &origin.generator.engine;
+        let trips = |queue: &QueueManager| queue.breakers.of(engine).map_or(0, |row| row.trips);
+        let before = trips(self);
+        self.note_word(id, engine, token, word);
+        let Some(row) = self.breakers.of(engine) else {
+            return (class, 0);
+        };
+        let class = match class {
+            // It was the engine's, as everybody knows by now.
+            FailureClass::Retryable if row.room().is_some() && uncounted => FailureClass::Busy,
+            other => other,
+        };
+        let wait_ms = match row.circuit {
+            // Its probe failed: the next one is for another job, if there is one.
+            Circuit::Open { until } if before > 0 && row.trips > before => {
+                2 * (until.0 - self.head.now.0)
+            }
+            _ => 0,
+        };
+        (class, wait_ms)
     }
 
     /// A job that ran is over: its engine made the context, or was not heard.
