@@ -104,6 +104,13 @@ marks! {
     QueuePaused "a queue was paused",
     PausedRefused "a claim of a paused job was refused",
     WorkerExpelled "a worker was expelled",
+    AccountFull "as many jobs ran as may",
+    LimitedRefused "a claim was refused because its account had no room",
+    TenantFull "a tenant had as many unfinished jobs as it may",
+    EngineBroken "an engine was held for broken",
+    BrokenRefused "a claim was refused because its engine was held for broken",
+    EngineProbed "a broken engine was tried",
+    EngineMended "a broken engine was found to work",
 }
 
 /// How often each mark was reached, in the order of [`Mark::ALL`].

@@ -88,6 +88,8 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
         Bug::RedriveIsNewest => &[Checker::PointerForward],
         Bug::LoweredBelowDependents => &[Checker::Urgency],
         Bug::ExpelledHoldsOn => &[Checker::Expelled],
+        Bug::LimitIgnored | Bug::BucketNeverEmpty => &[Checker::LimitedWork],
+        Bug::BreakerStaysClosed | Bug::ProbesWithoutEnd => &[Checker::BrokenEngine],
         Bug::ChangeBeforeOwnCommit | Bug::TwoChangesAtOnce => &[Checker::OneChangeAtATime],
     }
 }

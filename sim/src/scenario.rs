@@ -13,7 +13,8 @@ use crate::tape::{Domain, Roll, Tape};
 use crate::topology::{Bound, Row, TopologyOptions};
 
 use draw::{
-    backlog, clients, disk, knobs, nemesis, network, operating, some, taking_back, upgrade, workers,
+    backlog, clients, disk, knobs, limiting, nemesis, network, operating, some, taking_back,
+    upgrade, workers,
 };
 
 pub use actors::{ClientOptions, WorkerOptions};
@@ -365,6 +366,7 @@ impl Scenario {
         backlog(&mut part(41), &mut clients, &mut workers);
         taking_back(&mut part(42), &mut clients);
         operating(&mut part(43), &mut clients, &workers);
+        limiting(&mut part(44), &mut clients, &mut workers);
         let mut other = part(8);
         let mut shapes = part(9);
         nemesis.all_shapes = shapes.chance(500_000);

@@ -131,6 +131,8 @@ domains! {
     Reprioritise fault "jobs made more or less urgent",
     Hold fault "queues paused for a while",
     Expel fault "worker expelled",
+    Limit fault "accounts limited for a while",
+    EngineOutage fault "job failed for its engine was down",
 }
 
 /// One fault that happened: the `nth` decision of a lane went the unusual way.

@@ -429,11 +429,25 @@ fn verdict(
     desk: &mut Desk<'_>,
 ) -> Command {
     let (job, token) = (assignment.job, assignment.token);
+    if is_down(assignment, options, desk) {
+        desk.tape.count(Domain::EngineOutage);
+        let class = match desk.tape.roll(Domain::Worker, lane).chance(700_000) {
+            true => FailureClass::Retryable,
+            false => FailureClass::Busy,
+        };
+        return fail(job, token, class);
+    }
     if input(assignment) % 1_000_000 < u64::from(options.poison_ppm) {
         return fail(job, token, FailureClass::Permanent);
     }
     if is_hopeless(assignment, options) {
-        return fail(job, token, FailureClass::Retryable);
+        // When all is healed it is known for what it is. Alone it could not be told
+        // from an engine that is down, and would not be given up for long.
+        let class = match desk.tape.is_calm() {
+            true => FailureClass::Permanent,
+            false => FailureClass::Retryable,
+        };
+        return fail(job, token, class);
     }
     if let Some(mut roll) = desk.tape.fault(Domain::WorkerFail, lane, options.fail_ppm) {
         let class = *roll.pick(&[
@@ -457,6 +471,13 @@ fn verdict(
         result: Digest::of(&body),
         body,
     }
+}
+
+/// Is the engine down that the job needs?
+fn is_down(assignment: &Assignment, options: &WorkerOptions, desk: &Desk<'_>) -> bool {
+    let since_us = desk.now_us.checked_rem(options.outage_every_us);
+    let down = since_us.is_some_and(|since_us| since_us < options.outage_us);
+    down && assignment.generator.engine == ENGINE && !desk.tape.is_calm()
 }
 
 fn fail(job: JobId, token: Token, class: FailureClass) -> Command {

@@ -22,7 +22,7 @@ use crate::readings::Readings;
 use crate::scenario::ClientOptions;
 use crate::tape::{Domain, Roll};
 
-use self::items::{TENANT, address, bad_batch, spec};
+use self::items::{OTHER_PROJECT, TENANT, address, address_in, bad_batch, spec};
 use self::operating::Operating;
 use self::taking_back::TakingBack;
 pub use self::tree::Tree;
@@ -196,8 +196,8 @@ impl Client {
         for sequence in overdue {
             self.send(desk, session, sequence);
         }
-        if let Some(scope) = self.operating.take_due(now_us, self.retiring) {
-            self.begin(desk, session, Command::Resume { scope });
+        if let Some(command) = self.operating.take_due(now_us, self.retiring) {
+            self.begin(desk, session, command);
         }
         if !self.retiring && now_us >= self.thought_us && self.asked.len() < OPEN_MAX {
             let mut roll = desk.tape.roll(Domain::Client, self.caller.lane);
@@ -501,6 +501,9 @@ impl Client {
         let paths = (0..count).map(|file| format!("bulk{lane}-{bulk}/a{file}"));
         let items = paths.map(|path| {
             let mut item = spec(&path, ContextKind::File, &path, class, Vec::new());
+            if self.options.limit_ppm > 0 && lane % 2 == 1 {
+                item.address = address_in(OTHER_PROJECT, &path);
+            }
             item.generator.engine = engine.into();
             item.tenant.clone_from(&self.tenant);
             item

@@ -67,6 +67,8 @@ pub(super) struct Stride {
     paused: BTreeMap<Arc<QueueKey>, Pass>,
     /// What was resumed up to then is looked at.
     resumed: u64,
+    /// Weights as of then are looked at.
+    weighed: u64,
     #[cfg(feature = "planted-bugs")]
     planted: Option<crate::planted::Bug>,
     /// Planted: the passes of queues without a seat.
@@ -166,6 +168,10 @@ impl Stride {
                 }
             }
         }
+        if self.weighed != queue.weighed_count() {
+            self.weighed = queue.weighed_count();
+            self.weigh(queue);
+        }
         let mut opened = Vec::new();
         for (opening, key) in queue.opened_after(self.seen) {
             self.seen = opening;
@@ -178,6 +184,23 @@ impl Stride {
         }
         if self.seated.len() > 2 * queue.queues_count() + STALE_SEATS_MAX {
             self.sweep(queue);
+        }
+    }
+
+    /// Tenants weigh more or less than before: nobody waits longer than its stride is
+    /// now. Who has waited for less keeps that.
+    fn weigh(&mut self, queue: &QueueManager) {
+        let clock = self.clock;
+        for shape in self.shapes.values_mut() {
+            let seats = std::mem::take(&mut shape.seats);
+            let seats = seats.into_iter().map(|(pass, key)| {
+                let most = clock + stride(queue, &key);
+                (pass.min(most), key)
+            });
+            shape.seats = seats.collect();
+        }
+        for (key, pass) in &mut self.paused {
+            *pass = (*pass).min(clock + stride(queue, key));
         }
     }
 

@@ -174,6 +174,8 @@ pub(super) struct Accounts {
     projects: BTreeMap<Box<str>, Digest>,
     /// Buckets that wait, by when they are looked at.
     due: BTreeSet<(Stamp, Digest)>,
+    /// Changes whenever a weight may have, on this replica alone.
+    weighed_count: u64,
 }
 
 impl Accounts {
@@ -189,6 +191,7 @@ impl Accounts {
             engines: BTreeMap::new(),
             projects: BTreeMap::new(),
             due: BTreeSet::new(),
+            weighed_count: 0,
         };
         for (key, row) in rows {
             let (names, name) = accounts.names_mut(&row.account);
@@ -335,6 +338,9 @@ impl QueueManager {
         let (key, now) = (digest_of_account(account), self.head.now);
         let known = self.accounts.limits.get(&key);
         let before = known.map(|row| row.limits).unwrap_or_default();
+        if before.weight != limits.weight {
+            self.accounts.weighed_count += 1;
+        }
         if *limits == Limits::default() {
             self.accounts.remove(key);
             return Ok(Outcome::LimitsPut { before });
@@ -471,6 +477,12 @@ impl QueueManager {
         let job = self.jobs.get(id)?;
         let (tenant, engine) = job.origin.queue();
         Some((tenant, engine, self.places.address(job.place).project()))
+    }
+
+    /// Changes whenever tenants' weights do, on this replica alone.
+    #[must_use]
+    pub fn weighed_count(&self) -> u64 {
+        self.accounts.weighed_count
     }
 
     /// How much a tenant's queues weigh.

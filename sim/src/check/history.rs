@@ -235,6 +235,7 @@ impl History {
             Outcome::Paused { .. } => marks.hit(Mark::QueuePaused),
             Outcome::Rejected(Rejection::Cycle { .. }) => marks.hit(Mark::CycleRejected),
             Outcome::Rejected(Rejection::QueueFull { .. }) => marks.hit(Mark::QueueFull),
+            Outcome::Rejected(Rejection::TenantFull { .. }) => marks.hit(Mark::TenantFull),
             Outcome::Rejected(Rejection::Stale { .. }) => marks.hit(Mark::StaleRefused),
             Outcome::Rejected(Rejection::OldIncarnation { .. }) => marks.hit(Mark::OldIncarnation),
             Outcome::Rejected(Rejection::IdempotencyMismatch { .. }) => {

@@ -6,6 +6,7 @@ pub mod elections;
 pub mod history;
 pub mod leases;
 pub mod levels;
+pub mod limited;
 pub mod logs;
 pub mod members;
 pub mod operated;
@@ -72,6 +73,10 @@ pub enum Checker {
     WantedJobs,
     /// Nothing that is paused is given out.
     PausedWork,
+    /// Nobody gets more than it may.
+    LimitedWork,
+    /// An engine that fails is let alone, and its failures count against no job.
+    BrokenEngine,
     /// A worker that is expelled holds nothing.
     Expelled,
     /// A dead letter is redriven once.
@@ -189,6 +194,7 @@ pub struct Checks {
     queue: queue::Queue,
     history: history::History,
     leases: leases::Leases,
+    limited: limited::Limited,
     /// Who belongs to the cluster.
     pub members: members::Members,
     operated: operated::Operated,
@@ -212,6 +218,7 @@ impl Checks {
             queue: queue::Queue::new(count),
             history: history::History::default(),
             leases: leases::Leases::new(knobs),
+            limited: limited::Limited::default(),
             members: members::Members::new(count, founders),
             operated: operated::Operated::default(),
             order: order::Order::new(count),
@@ -302,6 +309,7 @@ impl Checks {
         self.queue.on_turn(moment.place, view, &self.logs, marks)?;
         self.wanted.on_turn(view, &self.queue)?;
         self.operated.on_turn(view, &self.logs, marks)?;
+        self.limited.on_turn(view, marks)?;
         self.reads.on_turn(moment, view);
         self.levels.on_turn(moment.place, view)?;
         for action in actions {
@@ -324,7 +332,10 @@ impl Checks {
                     self.reads
                         .on_answer(moment, *ticket, reply, view, committed, marks)?;
                 }
-                Action::Audit(record) => self.queue.on_audit(record)?,
+                Action::Audit(record) => {
+                    self.queue.on_audit(record)?;
+                    self.limited.on_audit(record, view, &self.logs, marks)?;
+                }
                 Action::Halt(violation @ Violation::LevelBeyondProgram { .. }) => {
                     self.levels.on_halt(moment.place, violation, marks)?;
                 }

@@ -7,13 +7,14 @@ use precentor_core::action::Write;
 use precentor_core::command::{Claim, Command};
 use precentor_core::entry::EntryKind;
 use precentor_core::ids::{JobId, LogIndex, Term};
-use precentor_core::job::Class;
+use precentor_core::job::{Account, Class};
 use precentor_core::status::RoleName;
 use precentor_core::view::View;
 use precentor_core::wire::command::decode;
 
 use std::collections::BTreeMap;
 
+use super::limited::Left;
 use super::operated::Held;
 use super::{Checker, Verdict, ensure};
 use crate::marks::{Mark, Marks};
@@ -33,15 +34,29 @@ struct Name {
     engine: String,
 }
 
+/// How much tenants weigh; one that is not in it weighs 1.
+type Weights = BTreeMap<String, u64>;
+
 impl Name {
-    fn weight(&self) -> u64 {
-        match self.class {
+    fn weight(&self, weights: &Weights) -> u64 {
+        let of_class = match self.class {
             Class::Urgent => 512,
             Class::Normal => 64,
             Class::Background => 8,
             Class::Idle => 1,
-        }
+        };
+        of_class * weights.get(&self.tenant).copied().unwrap_or(1)
     }
+}
+
+fn weights_of(view: &View<'_>) -> Weights {
+    let weights = view.queue().accounts().filter_map(|view| {
+        let Account::Tenant(tenant) = view.account else {
+            return None;
+        };
+        Some((tenant, u64::from(view.limits.weight?)))
+    });
+    weights.collect()
 }
 
 /// A leadership, as far as its claims go.
@@ -50,6 +65,8 @@ struct Leadership {
     term: Term,
     /// Jobs in a claim that is not applied, and in which entry.
     under_way: BTreeMap<JobId, LogIndex>,
+    /// As of its last claim.
+    weights: Weights,
     /// How often the first queue was passed over for the second, since its own
     /// last turn, or since it has had jobs without a break.
     passed: BTreeMap<(Number, Number), u64>,
@@ -111,10 +128,20 @@ impl Order {
         }
         let applied = view.applied();
         leadership.under_way.retain(|_, index| *index > applied);
-        let mut ready = self.ready(place, view);
+        let weights = weights_of(view);
+        if leadership.weights != weights {
+            // What was counted was counted by other shares.
+            leadership.passed.clear();
+            leadership.weights = weights;
+        }
+        let mut left = Left::of(view);
+        let under_way = leadership.under_way.keys();
+        under_way.for_each(|job| left.take(view, *job));
+        let mut ready = self.ready(place, view, &left);
         for (index, claims) in claims {
             for claim in claims {
-                self.on_claim(place, view, claim, &mut ready, marks)?;
+                self.on_claim(place, view, claim, &mut ready, &left, marks)?;
+                left.take(view, claim.job);
                 let leadership = &mut self.leaderships[place];
                 leadership.under_way.insert(claim.job, index);
             }
@@ -123,7 +150,7 @@ impl Order {
     }
 
     /// What can be given, queue by queue. A queue that has nothing starts anew.
-    fn ready(&mut self, place: Place, view: &View<'_>) -> Vec<Ready> {
+    fn ready(&mut self, place: Place, view: &View<'_>, left: &Left) -> Vec<Ready> {
         let under_way = &self.leaderships[place].under_way;
         let held = Held::of(view);
         let mut ready: Vec<Ready> = Vec::new();
@@ -132,6 +159,9 @@ impl Order {
             let judged = job.ready && job.crashes <= CRASHES_JUDGED_MAX;
             let held_back = held.covers(job.tenant, job.engine);
             if !judged || held_back || under_way.contains_key(&job.job) {
+                continue;
+            }
+            if !left.has_room_for(view, job.job) {
                 continue;
             }
             let is_of = |ready: &Ready| {
@@ -165,6 +195,7 @@ impl Order {
         view: &View<'_>,
         claim: Claim,
         ready: &mut Vec<Ready>,
+        left: &Left,
         marks: &mut Marks,
     ) -> Verdict {
         let Some(served) = self.queue_of(view, claim.job) else {
@@ -177,6 +208,10 @@ impl Order {
         let mut taken = None;
         let mut waiting = [0u32; Class::ALL.len()];
         for (at, other) in ready.iter().enumerate() {
+            let mut jobs = other.jobs.iter();
+            let Some(first) = jobs.find(|job| left.has_room_for(view, **job)) else {
+                continue;
+            };
             let name = &self.names[other.number];
             if !engines.contains(&name.engine) {
                 marks.hit(Mark::ShapeWithoutSlot);
@@ -184,20 +219,20 @@ impl Order {
             }
             waiting[name.class as usize] += 1;
             if other.number == served {
-                let first = other.jobs[0];
-                ensure(claim.job <= first, Checker::OrderInQueue, || {
+                ensure(claim.job <= *first, Checker::OrderInQueue, || {
                     format!(
                         "{} goes to {} in {}, and {first} of the same queue, accepted before, waits: {name:?}",
                         claim.job, claim.worker, leadership.term
                     )
                 })?;
-                taken = (claim.job == first).then_some(at);
+                taken = (claim.job == *first).then_some(at);
                 continue;
             }
             let count = leadership.passed.entry((other.number, served)).or_default();
             *count += 1;
             let winner = &self.names[served];
-            let bound = 1 + winner.weight() / name.weight();
+            let weights = &leadership.weights;
+            let bound = 1 + winner.weight(weights) / name.weight(weights);
             ensure(*count <= bound, Checker::WaitBound, || {
                 format!(
                     "{name:?} has jobs and was passed over {count} times in {} for {winner:?}, to which {} goes now; the bound is {bound}",
@@ -219,7 +254,7 @@ impl Order {
             marks.hit(Mark::IdleBesideUrgent);
         }
         if let Some(at) = taken {
-            ready[at].jobs.remove(0);
+            ready[at].jobs.retain(|job| *job != claim.job);
             if ready[at].jobs.is_empty() {
                 ready.remove(at);
             }

@@ -183,6 +183,10 @@ impl Reads {
                     .as_ref()
                     .is_none_or(|said| view.queue().explain(said.job.job).as_ref() == Some(said)),
                 Answer::Pauses(pauses) => view.queue().pauses().eq(pauses.iter().cloned()),
+                Answer::Limits { accounts, breakers } => {
+                    view.queue().accounts().eq(accounts.iter().cloned())
+                        && view.queue().breakers().eq(breakers.iter().cloned())
+                }
             };
         ensure(same, Checker::FreshReads, || {
             format!("{node} answers {answer:?} as of {applied}, and its state there is another")
@@ -258,7 +262,8 @@ impl Reads {
             | Answer::Context(None)
             | Answer::DeadLetter(_)
             | Answer::DeadLetters { .. }
-            | Answer::Pauses(_) => Ok(()),
+            | Answer::Pauses(_)
+            | Answer::Limits { .. } => Ok(()),
             Answer::Explained { explanation, .. } => check_explanation(explanation.as_deref()),
             Answer::Job(Some(job)) => {
                 let known = self.jobs.entry(job.job).or_insert((applied, None));
@@ -328,7 +333,9 @@ fn check_explanation(explanation: Option<&Explanation>) -> Verdict {
         Hold::Behind { job } => said.job.state == JobState::Parked && *job != said.job.job,
         Hold::Turn { .. } => said.job.state == JobState::Ready,
         Hold::Running { lease, .. } => said.job.state == JobState::Running(*lease),
-        Hold::Paused(_) | Hold::NoWorker => !matches!(said.job.state, JobState::Running(_)),
+        Hold::Paused(_) | Hold::NoWorker | Hold::Limited(_) | Hold::Broken(_) => {
+            !matches!(said.job.state, JobState::Running(_))
+        }
     };
     let is_over = said.job.state.is_terminal();
     let failed = matches!(said.job.state, JobState::DependencyFailed { .. });

@@ -46,6 +46,8 @@ pub struct ClientOptions {
     /// Requests that pause queues or workers for a while, per million; as many expel
     /// a worker.
     pub pause_ppm: u32,
+    /// Requests that limit what is used for a while, per million.
+    pub limit_ppm: u32,
     /// How many workers may be paused and expelled.
     pub workers: u64,
 }
@@ -78,6 +80,10 @@ pub struct WorkerOptions {
     pub two_engines: bool,
     /// Inputs that can never be generated, per million.
     pub poison_ppm: u32,
+    /// The time from one outage of the first engine to the next, 0 for never.
+    pub outage_every_us: u64,
+    /// How long each lasts.
+    pub outage_us: u64,
     /// Deaths that were none, per million: the old life talks on beside the new one.
     pub ghost_ppm: u32,
 }

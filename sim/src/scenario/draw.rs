@@ -124,6 +124,7 @@ pub(super) fn clients(roll: &mut Roll) -> ClientOptions {
         redrive_ppm: 0,
         reprioritise_ppm: 0,
         pause_ppm: 0,
+        limit_ppm: 0,
         workers: 0,
     }
 }
@@ -141,6 +142,16 @@ pub(super) fn operating(roll: &mut Roll, clients: &mut ClientOptions, workers: &
     clients.redrive_ppm = some(roll, 600_000, 20_000, 300_000);
     clients.reprioritise_ppm = some(roll, 500_000, 10_000, 200_000);
     clients.pause_ppm = some(roll, 300_000, 5_000, 50_000);
+}
+
+/// In some worlds work is limited, and in some an engine is down from time to time.
+pub(super) fn limiting(roll: &mut Roll, clients: &mut ClientOptions, workers: &mut WorkerOptions) {
+    clients.limit_ppm = some(roll, 300_000, 5_000, 100_000);
+    let (down, every_us) = (roll.chance(200_000), roll.between(1_000_000, 6_000_000));
+    if down {
+        workers.outage_every_us = every_us;
+        workers.outage_us = every_us / roll.between(2, 4);
+    }
 }
 
 /// In half of the worlds several tenants ask, in most of these for more than the
@@ -180,6 +191,8 @@ pub(super) fn workers(roll: &mut Roll) -> WorkerOptions {
         forge_ppm: some(roll, 500_000, 10_000, 300_000),
         zombie_ppm: some(roll, 600_000, 100_000, 900_000),
         poison_ppm: some(roll, 400_000, 10_000, 100_000),
+        outage_every_us: 0,
+        outage_us: 0,
         ghost_ppm: some(roll, 500_000, 100_000, 900_000),
     }
 }

@@ -10,9 +10,19 @@ use super::ENGINE;
 /// The first tenant; the others have numbers.
 pub(super) const TENANT: &str = "t";
 
-/// An address of the one project.
+/// The project of which all but some large requests are.
+pub(super) const PROJECT: &str = "p";
+/// That of the others.
+pub(super) const OTHER_PROJECT: &str = "q";
+
+/// An address of the first project.
 pub(super) fn address(path: &str) -> Address {
-    format!("ucxl://p/{path}")
+    address_in(PROJECT, path)
+}
+
+/// An address of a project.
+pub(super) fn address_in(project: &str, path: &str) -> Address {
+    format!("ucxl://{project}/{path}")
         .parse()
         .expect("the tree's addresses are canonical")
 }

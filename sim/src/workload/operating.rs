@@ -6,32 +6,35 @@ use std::collections::VecDeque;
 
 use precentor_core::command::{Command, Outcome, Redriving};
 use precentor_core::ids::{JobId, WorkerId};
-use precentor_core::job::{Class, Finished, JobState, Scope};
+use precentor_core::job::{Account, Class, Finished, JobState, Limits, Rate, Scope};
 
 use super::ENGINE;
+use super::items::{OTHER_PROJECT, PROJECT};
 use super::taking_back::{note, some_of};
 use crate::scenario::ClientOptions;
-use crate::tape::{Domain, Tape};
+use crate::tape::{Domain, Roll, Tape};
 
-/// How long something is paused.
-const PAUSE_US_MIN: u64 = 50_000;
-const PAUSE_US_MAX: u64 = 500_000;
+/// How long something is paused or limited.
+const HOLD_US_MIN: u64 = 50_000;
+const HOLD_US_MAX: u64 = 500_000;
 
-/// Something that this client paused.
+/// Something that this client paused or limited.
 #[derive(Clone, Debug)]
 struct Held {
-    scope: Scope,
+    order: Command,
+    /// What ends it.
+    end: Command,
     until_us: u64,
     stands: Stands,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stands {
-    /// The pause is not answered.
+    /// The order is not answered.
     Asked,
-    Paused,
-    /// The end of the pause is not answered.
-    Resuming,
+    Held,
+    /// The end of it is not answered.
+    Ending,
 }
 
 /// What one client may do to the queue.
@@ -62,7 +65,7 @@ impl Operating {
         }
     }
 
-    /// Is nothing paused by it?
+    /// Is nothing paused or limited by it?
     pub(super) fn is_done(&self) -> bool {
         self.held.is_none()
     }
@@ -109,6 +112,20 @@ impl Operating {
         if self.held.is_some() {
             return None;
         }
+        if let Some(mut roll) = tape.fault(Domain::Limit, lane, options.limit_ppm) {
+            let account = match roll.below(4) {
+                0 => Account::Engine(ENGINE.to_owned()),
+                1 => Account::Project((*roll.pick(&[PROJECT, OTHER_PROJECT])).to_owned()),
+                _ => Account::Tenant(tenant.to_owned()),
+            };
+            let limits = some_limits(&account, &mut roll);
+            let end = Command::PutLimits {
+                account: account.clone(),
+                limits: Limits::default(),
+            };
+            let order = Command::PutLimits { account, limits };
+            return Some(self.hold(order, end, now_us, &mut roll));
+        }
         let mut roll = tape.fault(Domain::Hold, lane, options.pause_ppm)?;
         let scope = match roll.below(5) {
             0 => Scope::Cluster,
@@ -116,26 +133,33 @@ impl Operating {
             2 => Scope::Worker(WorkerId(roll.between(1, options.workers))),
             _ => Scope::Tenant(tenant.to_owned()),
         };
-        self.held = Some(Held {
+        let reason = "to look into it".to_owned();
+        let end = Command::Resume {
             scope: scope.clone(),
-            until_us: now_us + roll.between(PAUSE_US_MIN, PAUSE_US_MAX),
-            stands: Stands::Asked,
-        });
-        Some(Command::Pause {
-            scope,
-            reason: "to look into it".to_owned(),
-        })
+        };
+        let order = Command::Pause { scope, reason };
+        Some(self.hold(order, end, now_us, &mut roll))
     }
 
-    /// What it resumes now: what it paused long enough ago, or all when it retires,
-    /// but not before it knows that it is paused.
-    pub(super) fn take_due(&mut self, now_us: u64, retiring: bool) -> Option<Scope> {
+    fn hold(&mut self, order: Command, end: Command, now_us: u64, roll: &mut Roll) -> Command {
+        self.held = Some(Held {
+            order: order.clone(),
+            end,
+            until_us: now_us + roll.between(HOLD_US_MIN, HOLD_US_MAX),
+            stands: Stands::Asked,
+        });
+        order
+    }
+
+    /// What it ends now: what it ordered long enough ago, or all when it retires, but
+    /// not before it knows that it is so.
+    pub(super) fn take_due(&mut self, now_us: u64, retiring: bool) -> Option<Command> {
         let held = self.held.as_mut()?;
-        if held.stands != Stands::Paused || !(retiring || now_us >= held.until_us) {
+        if held.stands != Stands::Held || !(retiring || now_us >= held.until_us) {
             return None;
         }
-        held.stands = Stands::Resuming;
-        Some(held.scope.clone())
+        held.stands = Stands::Ending;
+        Some(held.end.clone())
     }
 
     /// What was asked for came to this; which jobs are done again. None if that is
@@ -160,7 +184,8 @@ impl Operating {
                 if results.len() == jobs.len() => {}
             (Command::Expel { .. }, Outcome::Expelled { .. }) => {}
             (Command::Pause { .. }, Outcome::Paused { .. })
-            | (Command::Resume { .. }, Outcome::Resumed { .. }) => self.on_held(command),
+            | (Command::Resume { .. }, Outcome::Resumed { .. })
+            | (Command::PutLimits { .. }, Outcome::LimitsPut { .. }) => self.on_held(command),
             _ => return None,
         }
         Some(Vec::new())
@@ -168,18 +193,33 @@ impl Operating {
 
     /// Nothing came of it: some program is too old.
     pub(super) fn on_refused(&mut self, command: &Command) {
-        if matches!(command, Command::Pause { .. }) {
-            self.held = None;
-        }
+        self.held.take_if(|held| held.order == *command);
     }
 
     fn on_held(&mut self, command: &Command) {
         let Some(held) = &mut self.held else { return };
-        match (command, held.stands) {
-            (Command::Pause { .. }, Stands::Asked) => held.stands = Stands::Paused,
-            (Command::Resume { .. }, Stands::Resuming) => self.held = None,
+        match held.stands {
+            Stands::Asked if *command == held.order => held.stands = Stands::Held,
+            Stands::Ending if *command == held.end => self.held = None,
             // The answer to a copy.
             _ => {}
         }
     }
+}
+
+/// What an account may use for a while.
+fn some_limits(account: &Account, roll: &mut Roll) -> Limits {
+    let mut limits = Limits::default();
+    match (account, roll.below(6)) {
+        (Account::Tenant(_), 0) => limits.queued_max = Some(roll.between(1, 40)),
+        (Account::Tenant(_), 1) => limits.weight = Some(roll.between(1, 100) as u32),
+        (_, 0..3) => {
+            limits.rate = Some(Rate {
+                per_minute: roll.between(600, 12_000) as u32,
+                burst: roll.between(1, 5) as u32,
+            });
+        }
+        _ => limits.running_max = Some(roll.between(1, 4) as u32),
+    }
+    limits
 }

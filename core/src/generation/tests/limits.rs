@@ -135,6 +135,22 @@ fn a_tenant_that_weighs_more_gets_more_turns() {
 }
 
 #[test]
+fn a_tenant_that_is_made_to_weigh_more_need_not_wait_as_long_as_before() {
+    let mut room = limited_room();
+    room.submit_for("blue", Class::Urgent, "outline", 0..40);
+    room.submit_for("red", Class::Normal, "outline", 40..50);
+    // Eight turns of the urgent ones, and it would be red's.
+    assert_eq!(room.round(2), [1, 2]);
+    let limits = Limits {
+        weight: Some(8),
+        ..Limits::default()
+    };
+    room.limit(Account::Tenant("red".into()), limits);
+    let given = room.round(4);
+    assert_eq!(given.iter().filter(|job| **job > 40).count(), 2, "{given:?}");
+}
+
+#[test]
 fn a_broken_engine_is_tried_with_one_job() {
     let mut room = limited_room();
     room.submit_for("red", Class::Normal, "summary", 0..12);

@@ -1,0 +1,405 @@
+//! Does nobody get more than it may, and is a broken engine let alone? Limits and what
+//! is given out are read from the log and the audit, entry by entry, and counted here
+//! anew; what runs is read from the state. Each log index is judged once, at the
+//! replica that applies it first.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use precentor_core::command::{AuditRecord, Command, Entry};
+use precentor_core::ids::{JobId, LogIndex, RequestId};
+use precentor_core::job::{Account, Circuit, FailureClass, Limits, Rate, Scope};
+use precentor_core::time::Stamp;
+use precentor_core::view::View;
+
+use super::logs::Logs;
+use super::{Checker, Verdict, ensure};
+use crate::marks::{Mark, Marks};
+
+/// Parts of a token: a rate is a number of parts for each millisecond.
+const PARTS: u64 = 60_000;
+/// A broken engine's jobs that may run, of those given out since.
+const PROBES_MAX: usize = 4;
+/// An engine that failed so often, of ten times eight, and so many jobs, is broken.
+const FAILED_MIN: usize = 10;
+const FAILED_JOBS_MIN: usize = 8;
+/// So old may failures be at the most, in parts of the window.
+const SLOT_MS: u64 = 5_000;
+const SLOTS: u64 = 6;
+/// After so many entries more, a state says little of an entry.
+const SEEN_WITHIN: u64 = 16;
+
+/// What is left to give out, in one state.
+#[derive(Debug)]
+pub(super) struct Left(BTreeMap<Account, u64>);
+
+impl Left {
+    pub(super) fn of(view: &View<'_>) -> Left {
+        let queue = view.queue();
+        let rooms = queue.rooms().map(|(account, left)| (account.clone(), left));
+        let mut left: BTreeMap<Account, u64> = rooms.collect();
+        for (engine, probes) in queue.broken_engines() {
+            let account = Account::Engine(engine.to_owned());
+            let known = left.entry(account).or_insert(probes);
+            *known = probes.min(*known);
+        }
+        Left(left)
+    }
+
+    /// May the job go out?
+    pub(super) fn has_room_for(&self, view: &View<'_>, job: JobId) -> bool {
+        let accounts = self.accounts(view, job);
+        accounts
+            .iter()
+            .all(|account| self.0.get(account) != Some(&0))
+    }
+
+    /// The job goes out.
+    pub(super) fn take(&mut self, view: &View<'_>, job: JobId) {
+        for account in self.accounts(view, job) {
+            if let Some(left) = self.0.get_mut(&account) {
+                *left = left.saturating_sub(1);
+            }
+        }
+    }
+
+    fn accounts(&self, view: &View<'_>, job: JobId) -> Vec<Account> {
+        match self.0.is_empty() {
+            true => Vec::new(),
+            false => accounts_of(view, job).unwrap_or_default(),
+        }
+    }
+}
+
+fn accounts_of(view: &View<'_>, job: JobId) -> Option<Vec<Account>> {
+    let (tenant, engine, project) = view.queue().accounts_of(job)?;
+    Some(vec![
+        Account::Tenant(tenant.to_owned()),
+        Account::Engine(engine.to_owned()),
+        Account::Project(project.to_owned()),
+    ])
+}
+
+/// What an account may use, by the orders.
+#[derive(Clone, Copy, Debug)]
+struct Allowed {
+    limits: Limits,
+    level: u64,
+    at: Stamp,
+    /// Jobs that ran when it was looked at last: a lower limit stops none.
+    running: Option<u64>,
+}
+
+impl Allowed {
+    fn level_at(&self, rate: Rate, t: Stamp) -> u64 {
+        let more = (t.0 - self.at.0).saturating_mul(u64::from(rate.per_minute));
+        let full = u64::from(rate.burst) * PARTS;
+        self.level.saturating_add(more).min(full)
+    }
+}
+
+/// How an engine's attempts ended lately.
+#[derive(Clone, Debug, Default)]
+struct Tally {
+    /// When, in parts of the window, of which job, and whether it failed.
+    ended: Vec<(u64, JobId, bool)>,
+}
+
+impl Tally {
+    fn note(&mut self, t: Stamp, job: JobId, failed: bool) {
+        let slot = t.0 / SLOT_MS;
+        self.ended.retain(|(at, _, _)| at + SLOTS > slot);
+        self.ended.push((slot, job, failed));
+    }
+
+    fn is_broken(&self) -> bool {
+        let failed = self.ended.iter().filter(|(_, _, failed)| *failed);
+        let jobs: BTreeSet<JobId> = failed.clone().map(|(_, job, _)| *job).collect();
+        let count = failed.count();
+        count >= FAILED_MIN && count * 5 >= self.ended.len() * 4 && jobs.len() >= FAILED_JOBS_MIN
+    }
+}
+
+/// An engine that is held for broken.
+#[derive(Clone, Debug)]
+struct Broken {
+    trips: u32,
+    /// Claims after it are probes.
+    since: LogIndex,
+    /// How often its jobs had failed when they were seen first.
+    failures: BTreeMap<JobId, u32>,
+}
+
+/// The judge.
+#[derive(Clone, Debug, Default)]
+pub struct Limited {
+    /// The last index of which the audit was read.
+    read: LogIndex,
+    /// The last index of which the state was looked at.
+    judged: LogIndex,
+    allowed: BTreeMap<Account, Allowed>,
+    /// For whom jobs count that were given out.
+    accounts: BTreeMap<JobId, Vec<Account>>,
+    /// Requests that came already: again they have no effect.
+    asked: BTreeSet<RequestId>,
+    tallies: BTreeMap<String, Tally>,
+    broken: BTreeMap<String, Broken>,
+    completed: BTreeSet<JobId>,
+    /// Engines that an operator said to work, and where.
+    resumed: BTreeMap<String, LogIndex>,
+}
+
+impl Limited {
+    /// A replica says what came of an entry.
+    pub(super) fn on_audit(
+        &mut self,
+        record: &AuditRecord,
+        view: &View<'_>,
+        logs: &Logs,
+        marks: &mut Marks,
+    ) -> Verdict {
+        if record.index <= self.read {
+            return Ok(());
+        }
+        self.read = record.index;
+        let committed = logs.get(record.index);
+        let Some(entry) = committed.and_then(|committed| committed.command.as_ref()) else {
+            return Ok(());
+        };
+        let again = entry
+            .request
+            .is_some_and(|request| !self.asked.insert(request));
+        if again || record.text.contains(": rejected: ") {
+            return Ok(());
+        }
+        self.on_entry(record, entry, view, marks)
+    }
+
+    fn on_entry(
+        &mut self,
+        record: &AuditRecord,
+        entry: &Entry,
+        view: &View<'_>,
+        marks: &mut Marks,
+    ) -> Verdict {
+        match &entry.command {
+            Command::PutLimits { account, limits } => self.on_limits(account, limits, record.t),
+            Command::Claim { claims } => {
+                for claim in claims {
+                    let granted = format!(" {} to {} by ", claim.job, claim.worker);
+                    if record.text.contains(&granted) {
+                        self.on_granted(claim.job, record, view)?;
+                        continue;
+                    }
+                    let refused = |why: &str| {
+                        let words = format!(" {} not to {}, {why};", claim.job, claim.worker);
+                        record.text.contains(&words)
+                    };
+                    if refused("Limited") {
+                        marks.hit(Mark::LimitedRefused);
+                    }
+                    if refused("Broken") {
+                        marks.hit(Mark::BrokenRefused);
+                    }
+                }
+            }
+            Command::Resume {
+                scope: Scope::Engine(engine),
+            } => {
+                self.tallies.remove(engine);
+                self.resumed.insert(engine.clone(), record.index);
+            }
+            Command::Complete { job, .. } if self.completed.insert(*job) => {
+                return self.on_word(*job, false, record, view);
+            }
+            Command::Fail { job, class, .. } => {
+                let failed = matches!(class, FailureClass::Retryable | FailureClass::Busy);
+                return self.on_word(*job, failed, record, view);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn on_limits(&mut self, account: &Account, limits: &Limits, t: Stamp) {
+        let known = self.allowed.remove(account);
+        if *limits == Limits::default() {
+            return;
+        }
+        let full = limits.rate.map_or(0, |rate| u64::from(rate.burst) * PARTS);
+        let level = known.and_then(|known| Some(known.level_at(known.limits.rate?, t)));
+        let allowed = Allowed {
+            limits: *limits,
+            level: level.map_or(full, |level| level.min(full)),
+            at: t,
+            running: None,
+        };
+        self.allowed.insert(account.clone(), allowed);
+    }
+
+    fn on_granted(&mut self, job: JobId, record: &AuditRecord, view: &View<'_>) -> Verdict {
+        // A job that is over when its claim is seen is counted for nobody.
+        let known = self.accounts.get(&job).cloned();
+        let Some(accounts) = known.or_else(|| accounts_of(view, job)) else {
+            return Ok(());
+        };
+        for account in &accounts {
+            let Some(allowed) = self.allowed.get_mut(account) else {
+                continue;
+            };
+            let Some(rate) = allowed.limits.rate else {
+                continue;
+            };
+            let level = allowed.level_at(rate, record.t);
+            ensure(level >= PARTS, Checker::LimitedWork, || {
+                format!(
+                    "{job} was given out at {} for {account}, which has {level} of {PARTS} parts of a token",
+                    record.index
+                )
+            })?;
+            (allowed.level, allowed.at) = (level - PARTS, record.t);
+        }
+        self.accounts.insert(job, accounts);
+        Ok(())
+    }
+
+    /// An engine did a job, or failed.
+    fn on_word(
+        &mut self,
+        job: JobId,
+        failed: bool,
+        record: &AuditRecord,
+        view: &View<'_>,
+    ) -> Verdict {
+        let known = self.accounts.get(&job).into_iter().flatten();
+        let engine = known.filter_map(|account| match account {
+            Account::Engine(engine) => Some(engine.clone()),
+            _ => None,
+        });
+        let Some(engine) = engine.last() else {
+            return Ok(());
+        };
+        let is_counted =
+            view.queue().level() >= precentor_core::feature::FeatureLevel::WORK_LIMITED;
+        if !is_counted || self.broken.contains_key(&engine) {
+            self.tallies.remove(&engine);
+            return Ok(());
+        }
+        let tally = self.tallies.entry(engine.clone()).or_default();
+        tally.note(record.t, job, failed);
+        if !tally.is_broken() {
+            return Ok(());
+        }
+        self.tallies.remove(&engine);
+        if view.applied().0 > record.index.0 + SEEN_WITHIN {
+            return Ok(());
+        }
+        let resumed = self
+            .resumed
+            .get(&engine)
+            .is_some_and(|at| *at > record.index);
+        ensure(
+            resumed || view.queue().probes_left(&engine).is_some(),
+            Checker::BrokenEngine,
+            || {
+                format!(
+                    "engine {engine} failed at {} as often as makes it broken, and is used",
+                    record.index
+                )
+            },
+        )
+    }
+
+    pub(super) fn on_turn(&mut self, view: &View<'_>, marks: &mut Marks) -> Verdict {
+        if view.applied() <= self.judged {
+            return Ok(());
+        }
+        self.judged = view.applied();
+        if !self.allowed.is_empty() {
+            self.check_running(view, marks)?;
+        }
+        self.check_broken(view, marks)
+    }
+
+    fn check_running(&mut self, view: &View<'_>, marks: &mut Marks) -> Verdict {
+        let mut running: BTreeMap<Account, u64> = BTreeMap::new();
+        for (_, _, job) in view.queue().leases() {
+            for account in accounts_of(view, job).into_iter().flatten() {
+                *running.entry(account).or_default() += 1;
+            }
+        }
+        for (account, allowed) in &mut self.allowed {
+            let Some(most) = allowed.limits.running_max else {
+                continue;
+            };
+            let now = running.get(account).copied().unwrap_or(0);
+            let most = u64::from(most);
+            if let Some(before) = allowed.running {
+                ensure(now <= most.max(before), Checker::LimitedWork, || {
+                    format!("{account} runs {now} jobs, ran {before}, and may run {most}")
+                })?;
+                if now >= most {
+                    marks.hit(Mark::AccountFull);
+                }
+            }
+            allowed.running = Some(now);
+        }
+        Ok(())
+    }
+
+    fn check_broken(&mut self, view: &View<'_>, marks: &mut Marks) -> Verdict {
+        let queue = view.queue();
+        let open: BTreeMap<String, (Circuit, u32)> = queue
+            .breakers()
+            .filter(|breaker| breaker.circuit != Circuit::Closed)
+            .map(|breaker| (breaker.engine, (breaker.circuit, breaker.trips)))
+            .collect();
+        let before = self.broken.len();
+        self.broken.retain(|engine, _| open.contains_key(engine));
+        if self.broken.len() < before {
+            marks.hit(Mark::EngineMended);
+        }
+        for (engine, (circuit, trips)) in open {
+            let known = self.broken.remove(&engine);
+            let is_same = known.as_ref().is_some_and(|known| known.trips == trips);
+            let mut broken = known.filter(|_| is_same).unwrap_or_else(|| Broken {
+                trips,
+                since: view.applied(),
+                failures: BTreeMap::new(),
+            });
+            marks.hit(match circuit {
+                Circuit::Probing { .. } => Mark::EngineProbed,
+                Circuit::Open { .. } | Circuit::Closed => Mark::EngineBroken,
+            });
+            let probes = queue.leases().filter(|(_, token, job)| {
+                token.index > broken.since && queue.engine_of(*job) == Some(&engine)
+            });
+            let probes = probes.count();
+            let most = match circuit {
+                Circuit::Probing { .. } => PROBES_MAX,
+                Circuit::Open { .. } | Circuit::Closed => 0,
+            };
+            ensure(probes <= most, Checker::BrokenEngine, || {
+                format!(
+                    "engine {engine} is {circuit:?} since {}, and runs {probes} jobs of those given out since",
+                    broken.since
+                )
+            })?;
+            for unfinished in queue.unfinished() {
+                if unfinished.engine != engine {
+                    continue;
+                }
+                let job = queue.job(unfinished.job);
+                let failures = job.expect("it is unfinished").failures;
+                let first = *broken.failures.entry(unfinished.job).or_insert(failures);
+                ensure(failures == first, Checker::BrokenEngine, || {
+                    format!(
+                        "{} failed {first} times, and {failures} times while engine {engine} was {circuit:?}",
+                        unfinished.job
+                    )
+                })?;
+            }
+            self.broken.insert(engine, broken);
+        }
+        Ok(())
+    }
+}
