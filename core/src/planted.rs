@@ -137,8 +137,8 @@ pub enum Bug {
     BucketNeverEmpty,
     /// An engine that fails is used all the same. Found by broken engines.
     BreakerStaysClosed,
-    /// A broken engine is tried with any number of jobs. Found by broken engines.
-    ProbesWithoutEnd,
+    /// A broken engine that fails again counts as working. Found by broken engines.
+    FailedProbePasses,
 }
 
 impl Bug {
@@ -210,6 +210,6 @@ impl Bug {
         Bug::LimitIgnored,
         Bug::BucketNeverEmpty,
         Bug::BreakerStaysClosed,
-        Bug::ProbesWithoutEnd,
+        Bug::FailedProbePasses,
     ];
 }

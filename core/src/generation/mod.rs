@@ -433,10 +433,7 @@ impl GenerationCoordinator {
     /// Planted: limits are no limits.
     fn ignores_limits(&self) -> bool {
         #[cfg(feature = "planted-bugs")]
-        return matches!(
-            self.planted,
-            Some(crate::planted::Bug::LimitIgnored | crate::planted::Bug::ProbesWithoutEnd)
-        );
+        return self.planted == Some(crate::planted::Bug::LimitIgnored);
         #[cfg(not(feature = "planted-bugs"))]
         false
     }

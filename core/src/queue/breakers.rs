@@ -297,6 +297,16 @@ impl QueueManager {
             None if word != Word::Fails || self.breakers.rows.len() >= BREAKERS_MAX => return,
             None => BreakerRow::new(engine),
         };
+        #[cfg(feature = "planted-bugs")]
+        let word = match word {
+            Word::Fails if self.is_planted(crate::planted::Bug::FailedProbePasses) => {
+                match row.circuit {
+                    Circuit::Probing { .. } => Word::Works,
+                    _ => word,
+                }
+            }
+            _ => word,
+        };
         let is_probe = token.is_some_and(|token| token.index > row.opened);
         match (row.circuit, word) {
             (Circuit::Closed, Word::Nothing) | (Circuit::Open { .. }, _) => return,
@@ -355,10 +365,6 @@ impl QueueManager {
             return;
         };
         if let Circuit::Probing { jobs, left, passed } = row.circuit {
-            #[cfg(feature = "planted-bugs")]
-            if self.is_planted(crate::planted::Bug::ProbesWithoutEnd) {
-                return;
-            }
             let left = left.checked_sub(1);
             let left = left.unwrap_or_else(|| panic!("{id} is one probe of {engine} too many"));
             let circuit = Circuit::Probing { jobs, left, passed };

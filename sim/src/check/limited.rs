@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use precentor_core::command::{AuditRecord, Command, Entry};
-use precentor_core::ids::{JobId, LogIndex, RequestId};
+use precentor_core::feature::FeatureLevel;
+use precentor_core::ids::{JobId, LogIndex, RequestId, Token};
 use precentor_core::job::{Account, Circuit, FailureClass, Limits, Rate, Scope};
 use precentor_core::time::Stamp;
 use precentor_core::view::View;
@@ -209,11 +210,13 @@ impl Limited {
                 self.resumed.insert(engine.clone(), record.index);
             }
             Command::Complete { job, .. } if self.completed.insert(*job) => {
-                return self.on_word(*job, false, record, view);
+                return self.on_word(*job, None, record, view);
             }
-            Command::Fail { job, class, .. } => {
+            Command::Fail {
+                job, token, class, ..
+            } => {
                 let failed = matches!(class, FailureClass::Retryable | FailureClass::Busy);
-                return self.on_word(*job, failed, record, view);
+                return self.on_word(*job, failed.then_some(*token), record, view);
             }
             _ => {}
         }
@@ -262,11 +265,11 @@ impl Limited {
         Ok(())
     }
 
-    /// An engine did a job, or failed.
+    /// An engine did a job, or failed one that was given out by a token.
     fn on_word(
         &mut self,
         job: JobId,
-        failed: bool,
+        failed: Option<Token>,
         record: &AuditRecord,
         view: &View<'_>,
     ) -> Verdict {
@@ -278,27 +281,40 @@ impl Limited {
         let Some(engine) = engine.last() else {
             return Ok(());
         };
-        let is_counted =
-            view.queue().level() >= precentor_core::feature::FeatureLevel::WORK_LIMITED;
-        if !is_counted || self.broken.contains_key(&engine) {
-            self.tallies.remove(&engine);
-            return Ok(());
-        }
-        let tally = self.tallies.entry(engine.clone()).or_default();
-        tally.note(record.t, job, failed);
-        if !tally.is_broken() {
-            return Ok(());
-        }
-        self.tallies.remove(&engine);
-        if view.applied().0 > record.index.0 + SEEN_WITHIN {
-            return Ok(());
-        }
+        let is_counted = view.queue().level() >= FeatureLevel::WORK_LIMITED;
+        let is_fresh = view.applied().0 <= record.index.0 + SEEN_WITHIN;
         let resumed = self
             .resumed
             .get(&engine)
             .is_some_and(|at| *at > record.index);
+        if let Some(broken) = self.broken.get(&engine) {
+            self.tallies.remove(&engine);
+            let is_probe = failed.is_some_and(|token| token.index > broken.since);
+            let mut now = view.queue().breakers();
+            let now = now.find(|breaker| breaker.engine == engine);
+            let opened = now.is_some_and(|breaker| breaker.trips > broken.trips);
+            return ensure(
+                !is_probe || !is_fresh || resumed || opened,
+                Checker::BrokenEngine,
+                || {
+                    format!(
+                        "engine {engine}, broken since {}, failed again at {}, and goes on being tried",
+                        broken.since, record.index
+                    )
+                },
+            );
+        }
+        if !is_counted {
+            return Ok(());
+        }
+        let tally = self.tallies.entry(engine.clone()).or_default();
+        tally.note(record.t, job, failed.is_some());
+        if !tally.is_broken() {
+            return Ok(());
+        }
+        self.tallies.remove(&engine);
         ensure(
-            resumed || view.queue().probes_left(&engine).is_some(),
+            !is_fresh || resumed || view.queue().probes_left(&engine).is_some(),
             Checker::BrokenEngine,
             || {
                 format!(

@@ -309,7 +309,6 @@ impl Checks {
         self.queue.on_turn(moment.place, view, &self.logs, marks)?;
         self.wanted.on_turn(view, &self.queue)?;
         self.operated.on_turn(view, &self.logs, marks)?;
-        self.limited.on_turn(view, marks)?;
         self.reads.on_turn(moment, view);
         self.levels.on_turn(moment.place, view)?;
         for action in actions {
@@ -357,6 +356,7 @@ impl Checks {
                 | Action::FindLacking { .. } => {}
             }
         }
+        self.limited.on_turn(view, marks)?;
         self.snapshots.on_turn(actions)?;
         self.snapshots
             .on_installed(moment.place, view, actions, &disks[moment.place])?;

@@ -147,7 +147,11 @@ fn a_tenant_that_is_made_to_weigh_more_need_not_wait_as_long_as_before() {
     };
     room.limit(Account::Tenant("red".into()), limits);
     let given = room.round(4);
-    assert_eq!(given.iter().filter(|job| **job > 40).count(), 2, "{given:?}");
+    assert_eq!(
+        given.iter().filter(|job| **job > 40).count(),
+        2,
+        "{given:?}"
+    );
 }
 
 #[test]

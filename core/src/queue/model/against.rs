@@ -7,87 +7,9 @@ use crate::feature::FeatureLevel;
 
 use super::super::QueueManager;
 use super::super::tests::{World, address, entry, needs, rules, spec, worker};
+use super::limited::limited_accounts;
+use super::steps::{SESSIONS, Step, scopes, steps, steps_of_an_outage};
 use super::*;
-
-/// Name, input, class, needs (name, required) and delay of an item.
-type Item = (usize, u8, Class, Vec<(usize, bool)>, u64);
-
-/// A random step. Numbers are reduced to what exists.
-#[derive(Clone, Debug)]
-enum Step {
-    Submit(Vec<Item>, usize),
-    Claim(usize, u64),
-    ClaimFirst(u64),
-    Complete(usize, usize),
-    Fail(usize, FailureClass),
-    Release(usize),
-    Expire(usize, usize),
-    Register(u64, u64),
-    Wait(u64),
-    Leave(Vec<usize>, usize),
-    Cancel(Vec<usize>),
-    Redrive(Vec<usize>, bool, usize),
-    Purge(Vec<usize>),
-    Reprioritise(Vec<usize>, Class),
-    Pause(usize),
-    Resume(usize),
-    Expel(u64),
-}
-
-/// What is paused at times. All jobs are of one tenant and engine.
-fn scopes() -> [Scope; 6] {
-    let origin = spec("a", 1);
-    [
-        Scope::Cluster,
-        Scope::Engine(origin.generator.engine),
-        Scope::Tenant(origin.tenant),
-        Scope::Engine("another".into()),
-        Scope::Worker(WorkerId(1)),
-        Scope::Worker(WorkerId(2)),
-    ]
-}
-
-/// The sessions that submit and leave, in the order of their entries.
-const SESSIONS: [u64; 3] = [3, 4, 5];
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let class = prop::sample::select(Class::ALL.to_vec());
-    let any_class = class.clone();
-    let edges = prop::collection::vec((0..4usize, any::<bool>()), 0..3);
-    let delay = prop_oneof![4 => Just(0u64), 1 => 1..2_000u64];
-    let item = (0..4usize, 1..4u8, class, edges, delay);
-    let failure = prop::sample::select(vec![
-        FailureClass::Retryable,
-        FailureClass::Permanent,
-        FailureClass::Busy,
-        FailureClass::WorkerLost,
-        FailureClass::Drained,
-    ]);
-    let step = prop_oneof![
-        6 => (prop::collection::vec(item, 1..4), 0..3usize)
-            .prop_map(|(items, session)| Step::Submit(items, session)),
-        1 => (any::<usize>(), 1..4u64).prop_map(|(job, worker)| Step::Claim(job, worker)),
-        5 => (1..4u64).prop_map(Step::ClaimFirst),
-        4 => (any::<usize>(), 0..4usize).prop_map(|(job, token)| Step::Complete(job, token)),
-        2 => (any::<usize>(), failure).prop_map(|(job, class)| Step::Fail(job, class)),
-        1 => any::<usize>().prop_map(Step::Release),
-        2 => (any::<usize>(), 0..3usize).prop_map(|(job, token)| Step::Expire(job, token)),
-        1 => (1..4u64, 1..4u64).prop_map(|(worker, life)| Step::Register(worker, life)),
-        2 => (0..3_000u64).prop_map(Step::Wait),
-        3 => (prop::collection::vec(any::<usize>(), 1..4), 0..3usize)
-            .prop_map(|(jobs, session)| Step::Leave(jobs, session)),
-        1 => prop::collection::vec(any::<usize>(), 1..3).prop_map(Step::Cancel),
-        3 => (prop::collection::vec(any::<usize>(), 1..5), any::<bool>(), 0..3usize)
-            .prop_map(|(jobs, dependents, session)| Step::Redrive(jobs, dependents, session)),
-        1 => prop::collection::vec(any::<usize>(), 1..3).prop_map(Step::Purge),
-        1 => (prop::collection::vec(any::<usize>(), 1..4), any_class)
-            .prop_map(|(jobs, class)| Step::Reprioritise(jobs, class)),
-        1 => (0..6usize).prop_map(Step::Pause),
-        2 => (0..6usize).prop_map(Step::Resume),
-        1 => (1..4u64).prop_map(Step::Expel),
-    ];
-    prop::collection::vec(step, 1..60)
-}
 
 /// The real queue and the model, side by side.
 struct Pair {
@@ -185,7 +107,9 @@ impl Pair {
                         matches!(
                             outcome,
                             Outcome::Rejected(
-                                Rejection::Cycle { .. } | Rejection::UnknownDependency { .. }
+                                Rejection::Cycle { .. }
+                                    | Rejection::UnknownDependency { .. }
+                                    | Rejection::TenantFull { .. }
                             )
                         ),
                         "the model refuses, the queue says {outcome:?}"
@@ -376,8 +300,20 @@ impl Pair {
                 let outcome = self.world.apply(Command::Resume {
                     scope: scope.clone(),
                 });
-                let before = !self.model.paused.remove(&scope);
+                let mut before = !self.model.paused.remove(&scope);
+                if scope == scopes()[1] {
+                    before &= !self.model.trust_engine();
+                }
                 assert_eq!(outcome, Outcome::Resumed { before });
+            }
+            Step::Limit(account, mut limits) => {
+                let account = limited_accounts()[account].clone();
+                if let Account::Tenant(_) = account {
+                    limits.queued_max = limits.running_max.map(|most| u64::from(2 * most));
+                }
+                let before = self.model.put_limits(&account, limits);
+                let outcome = self.world.apply(Command::PutLimits { account, limits });
+                assert_eq!(outcome, Outcome::LimitsPut { before });
             }
             Step::Expel(id) => {
                 let worker = WorkerId(id);
@@ -418,13 +354,15 @@ impl Pair {
             .chain([&Scope::Worker(WorkerId(by))])
             .any(|scope| self.model.paused.contains(scope));
         let fits = !held_back && self.model.incarnations.contains_key(&by) && held.count() < 2;
+        let has_room = self.model.has_room();
         let task = self.model.tasks.get_mut(&id).unwrap();
-        let may = task.stage == Stage::Ready && fits;
+        let may = task.stage == Stage::Ready && fits && has_room;
         assert_eq!(results[0].ok(), may.then_some(token), "{results:?}");
         if may {
             task.stage = Stage::Running(by, token);
             task.token = Some(token);
             self.tokens.push((id, token));
+            self.model.pay(token);
         }
     }
 
@@ -492,6 +430,15 @@ proptest! {
 
     #[test]
     fn the_queue_does_what_the_slow_model_does(steps in steps()) {
+        let mut pair = Pair::new();
+        for step in steps {
+            pair.take(step);
+            pair.compare();
+        }
+    }
+
+    #[test]
+    fn an_engine_that_is_down_is_let_alone_as_the_model_does(steps in steps_of_an_outage()) {
         let mut pair = Pair::new();
         for step in steps {
             pair.take(step);

@@ -3,7 +3,10 @@
 //! recurses. Where the two agree over random commands, the clever one is right.
 
 mod against;
+mod cancel;
+mod limited;
 mod operated;
+mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +16,9 @@ use crate::ids::*;
 use crate::job::*;
 use crate::time::Stamp;
 
-use super::tests::address;
+use super::tests::{address, spec};
+
+use self::limited::Limited;
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
@@ -77,6 +82,7 @@ struct Model {
     /// Jobs that may be redriven, and those that were.
     letters: BTreeMap<u64, Option<u64>>,
     paused: BTreeSet<Scope>,
+    limited: Limited,
 }
 
 impl Model {
@@ -141,6 +147,10 @@ impl Model {
     fn end(&mut self, id: u64, state: JobState, tell: Option<Result<(), u64>>) {
         if state.is_dead_letter() {
             self.letters.insert(id, None);
+        }
+        if self.running(id) {
+            let made = matches!(state, JobState::Done { .. });
+            self.hear(id, made.then_some(false));
         }
         let task = self.tasks.get_mut(&id).unwrap();
         task.stage = Stage::Over(state);
@@ -259,6 +269,9 @@ impl Model {
                     return Err(());
                 }
             }
+        }
+        if !self.may_queue(items) {
+            return Err(());
         }
         let base = self.accepted;
         self.accepted += items.len() as u64;
@@ -439,10 +452,19 @@ impl Model {
     /// An attempt ends; `at` is when the queue says it goes on.
     fn end_attempt(&mut self, id: u64, class: FailureClass, at: Option<Stamp>) {
         let name = self.tasks[&id].name;
+        let counts = self.hear(
+            id,
+            match class {
+                FailureClass::Retryable | FailureClass::Busy => Some(true),
+                FailureClass::Permanent => Some(false),
+                FailureClass::WorkerLost | FailureClass::Drained => None,
+            },
+        );
         let task = self.tasks.get_mut(&id).unwrap();
         task.stage = Stage::Ready;
         let mut dead = None;
         match class {
+            FailureClass::Retryable if !counts => {}
             FailureClass::Permanent => {
                 task.failures += 1;
                 dead = Some(DeadReason::Permanent {
@@ -486,88 +508,6 @@ impl Model {
         }
     }
 
-    /// The unfinished job that answers for another by now.
-    fn answerer(&self, told: u64) -> Option<u64> {
-        match self.tasks.get(&told)?.stage {
-            Stage::Over(JobState::Superseded { by }) => self.answerer(by.0),
-            Stage::Over(_) => None,
-            _ => Some(told),
-        }
-    }
-
-    fn leave(&mut self, told: u64, session: u64) -> Cancellation {
-        if !self.tasks.contains_key(&told) {
-            return Cancellation::Unknown;
-        }
-        let Some(id) = self.answerer(told) else {
-            return Cancellation::Over;
-        };
-        let Some(count) = self.waits.remove(&(told, session)) else {
-            return Cancellation::NotWaitedFor;
-        };
-        self.tasks.get_mut(&id).unwrap().waiters -= count;
-        match self.is_wanted(id) {
-            true => Cancellation::Left,
-            false => self.cancel(id),
-        }
-    }
-
-    fn cancel(&mut self, id: u64) -> Cancellation {
-        let Some(task) = self.tasks.get(&id) else {
-            return Cancellation::Unknown;
-        };
-        let name = task.name;
-        let stops = match task.stage {
-            Stage::Over(_) => return Cancellation::Over,
-            Stage::Running(worker, _) => Some(WorkerId(worker)),
-            _ => None,
-        };
-        let heir = self.parked(name).filter(|parked| {
-            let needs = &self.tasks[parked].needs;
-            let targets = needs.iter().filter_map(|(_, target)| *target).collect();
-            *parked != id && !self.circular(id, &targets)
-        });
-        let has_dependents = self.has_dependents(id);
-        let class = self.tasks[&id].class;
-        self.end(id, JobState::Cancelled, None);
-        self.promote(name);
-        match heir.filter(|_| has_dependents) {
-            Some(heir) => {
-                for task in self.tasks.values_mut() {
-                    for (_, target) in &mut task.needs {
-                        *target = target.map(|target| if target == id { heir } else { target });
-                    }
-                }
-                self.raise(heir, class);
-            }
-            None => self.untold.push((id, Err(id))),
-        }
-        Cancellation::Ended { stops }
-    }
-
-    fn has_dependents(&self, id: u64) -> bool {
-        let mut tasks = self.tasks.values();
-        tasks.any(|task| task.needs.iter().any(|(_, target)| *target == Some(id)))
-    }
-
-    fn is_wanted(&self, id: u64) -> bool {
-        self.tasks[&id].waiters > 0 || self.has_dependents(id)
-    }
-
-    /// Dependents learn of what ended, and whatever nobody wants any more ends:
-    /// the rest of every command.
-    fn settle(&mut self) {
-        self.tell_all();
-        while let Some(id) = self.unwanted() {
-            self.cancel(id);
-        }
-    }
-
-    fn unwanted(&self) -> Option<u64> {
-        let mut ids = self.tasks.keys().copied();
-        ids.find(|id| !self.tasks[id].is_over() && !self.is_wanted(*id))
-    }
-
     fn held_by(&self, id: u64, token: Token) -> bool {
         let is = |task: &Task| matches!(task.stage, Stage::Running(_, held) if held == token);
         self.tasks.get(&id).is_some_and(is)
@@ -579,6 +519,7 @@ impl Model {
                 task.stage = Stage::Ready;
             }
         }
+        self.tick_limits();
     }
 }
 
