@@ -410,6 +410,9 @@ pub enum Admission {
     FromCache,
     /// An older input is running: this one is next.
     Parked,
+    /// The very same failed for good before: nothing is run, and the job is dead. Its
+    /// reason names the dead letter to redrive if it is to be tried all the same.
+    FailedBefore,
 }
 
 /// What a failed attempt means for its job.

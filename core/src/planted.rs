@@ -139,6 +139,8 @@ pub enum Bug {
     BreakerStaysClosed,
     /// A broken engine that fails again counts as working. Found by broken engines.
     FailedProbePasses,
+    /// A failure for good answers requests for other inputs. Found by known failures.
+    FailureOfAnotherInput,
 }
 
 impl Bug {
@@ -211,5 +213,6 @@ impl Bug {
         Bug::BucketNeverEmpty,
         Bug::BreakerStaysClosed,
         Bug::FailedProbePasses,
+        Bug::FailureOfAnotherInput,
     ];
 }

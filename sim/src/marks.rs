@@ -104,6 +104,7 @@ marks! {
     QueuePaused "a queue was paused",
     PausedRefused "a claim of a paused job was refused",
     WorkerExpelled "a worker was expelled",
+    KnownFailure "a request was answered by an earlier failure for good",
     AccountFull "as many jobs ran as may",
     LimitedRefused "a claim was refused because its account had no room",
     TenantFull "a tenant had as many unfinished jobs as it may",

@@ -475,18 +475,26 @@ fn words_of_answer(answer: &Answer) -> String {
             }
         }
         Answer::Pauses(pauses) => {
-            let pauses = pauses.iter();
-            let pauses = pauses.map(|pause| {
+            let pauses = pauses.iter().map(|pause| {
                 format!(
                     "{} is paused since {:?} by {}: {}",
                     pause.scope, pause.since, pause.by, pause.reason
                 )
             });
-            match pauses.len() {
-                0 => "nothing is paused".into(),
-                _ => pauses.collect::<Vec<_>>().join("; "),
-            }
+            one_or_more(pauses.collect(), "nothing is paused")
         }
+        Answer::Limits { accounts, breakers } => {
+            let accounts = accounts.iter().map(ToString::to_string);
+            let breakers = breakers.iter().map(ToString::to_string);
+            one_or_more(accounts.chain(breakers).collect(), "nothing is limited")
+        }
+    }
+}
+
+fn one_or_more(parts: Vec<String>, none: &str) -> String {
+    match parts.len() {
+        0 => none.to_owned(),
+        _ => parts.join("; "),
     }
 }
 

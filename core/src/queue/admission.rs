@@ -135,6 +135,7 @@ impl QueueManager {
         let slots = self.places.slots(place);
         let is_for = |id: JobId| self.jobs.expect(id).is_for(item.subject, &item.generator);
         self.hit(place, item.subject, &item.generator).is_some()
+            || self.failed_before(place, item).is_some()
             || slots.current.is_some_and(is_for)
             || slots.parked.is_some_and(is_for)
     }
@@ -166,6 +167,13 @@ impl QueueManager {
             return Submitted {
                 job: live,
                 how: Admission::Attached,
+            };
+        }
+        if let Some(reason) = self.failed_before(place, item) {
+            self.answer_with_failure(id, item, place, reason);
+            return Submitted {
+                job: id,
+                how: Admission::FailedBefore,
             };
         }
         let new = NewJob {
@@ -213,16 +221,28 @@ impl QueueManager {
                 self.finish(old, state, Some(Ended::Published));
             }
         }
+        let state = JobState::Done {
+            result,
+            from_cache: true,
+        };
+        self.be_born_finished(id, item, place, state);
+    }
+
+    /// A job that nobody has to run.
+    pub(super) fn be_born_finished(
+        &mut self,
+        id: JobId,
+        item: &JobSpec,
+        place: PlaceId,
+        state: JobState,
+    ) {
         self.places.hold(place);
         let finished = FinishedJob {
             number: self.head.finished.next(),
             place,
             subject: item.subject,
             class: item.class,
-            state: JobState::Done {
-                result,
-                from_cache: true,
-            },
+            state,
             waiters: 1,
             attempts: 0,
             failures: 0,

@@ -285,7 +285,7 @@ fn add_redriving(words: &mut String, result: &Redriving) {
             let how = match how {
                 Admission::Attached => "live already",
                 Admission::Parked => "behind an older input",
-                Admission::Created | Admission::FromCache => "new",
+                Admission::Created | Admission::FromCache | Admission::FailedBefore => "new",
             };
             add(words, format_args!("again as {job}, {how}"));
         }

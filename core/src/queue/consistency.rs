@@ -410,6 +410,10 @@ impl QueueManager {
         );
         ensure!(accounts.is_sound(), "the limits are not as indexed");
         ensure!(breakers.is_sound(), "the breakers are not as indexed");
+        ensure!(
+            self.find_hopeless() == self.hopeless,
+            "the dead letters that answer requests are not as indexed"
+        );
         let used = self.count_used();
         ensure!(
             used == accounts.used,

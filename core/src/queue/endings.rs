@@ -30,7 +30,8 @@ impl QueueManager {
         self.places.clear_slot(job.place, id);
         let is_superseded = matches!(state, JobState::Superseded { .. });
         let has_waits = !is_superseded && self.waits.first_of(id).is_some();
-        let has_edges = match self.note_letter(id, &job, &state) {
+        let is_letter = self.note_letter(id, &job, &state);
+        let has_edges = match is_letter {
             // A dead letter keeps its edges, but waits for nothing.
             true => job.open > 0,
             false => self.edges.of(id).next().is_some(),
@@ -59,6 +60,9 @@ impl QueueManager {
             last_error: job.last_error.clone(),
         };
         self.note_finished(id, finished);
+        if is_letter {
+            self.note_hopeless(id, job.place);
+        }
         job
     }
 

@@ -253,6 +253,7 @@ impl Image {
             Table::from_rows(tag::ATTEMPTS, self.operated.attempts),
         );
         queue.note_causes();
+        queue.hopeless = queue.find_hopeless();
         for (id, mut job) in self.jobs {
             // Equal origins are one again.
             job.origin = queue.jobs.origin(Arc::unwrap_or_clone(job.origin));

@@ -229,8 +229,13 @@ impl QueueManager {
         if self.letters.get(id).is_none() {
             return false;
         }
-        let finished = self.finished.get(id).map(|finished| &finished.state);
-        self.letters.remove(id, finished.and_then(cause));
+        let finished = self.finished.get(id);
+        let finished = finished.map(|finished| (finished.place, cause(&finished.state)));
+        self.letters
+            .remove(id, finished.and_then(|(_, cause)| cause));
+        if let Some((place, _)) = finished {
+            self.note_hopeless(id, place);
+        }
         self.letters.forget_attempts(id);
         self.drop_edges_of(id);
         true

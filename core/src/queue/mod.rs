@@ -63,6 +63,7 @@ use crate::time::Stamp;
 use self::accounts::Accounts;
 pub use self::audit::digest_of_record;
 use self::breakers::Breakers;
+use self::cache::Hopeless;
 use self::contexts::{PlaceId, Places};
 use self::dependencies::Edges;
 use self::finished::FinishedJobs;
@@ -158,6 +159,7 @@ pub struct QueueManager {
     sessions: Sessions,
     waits: Waits,
     letters: Letters,
+    hopeless: Hopeless,
     pauses: Pauses,
     accounts: Accounts,
     breakers: Breakers,
@@ -202,6 +204,7 @@ impl QueueManager {
             },
             waits: Waits::new(Table::new(tag::WAITS)),
             letters: Letters::new(Table::new(tag::LETTERS), Table::new(tag::ATTEMPTS)),
+            hopeless: Hopeless::default(),
             pauses: Pauses::new(Table::new(tag::PAUSES)),
             accounts: Accounts::new(Table::new(tag::LIMITS)),
             breakers: Breakers::new(Table::new(tag::BREAKERS)),

@@ -245,8 +245,13 @@ impl QueueManager {
         if self.is_planted(crate::planted::Bug::RedrivenTwice) {
             return;
         }
-        let finished = self.finished.get(id).map(|finished| &finished.state);
-        self.letters.note_redriven(id, by, finished.and_then(cause));
+        let finished = self.finished.get(id);
+        let finished = finished.map(|finished| (finished.place, cause(&finished.state)));
+        self.letters
+            .note_redriven(id, by, finished.and_then(|(_, cause)| cause));
+        if let Some((place, _)) = finished {
+            self.note_hopeless(id, place);
+        }
         self.drop_edges_of(id);
     }
 

@@ -88,7 +88,7 @@ impl QueueManager {
         }
         for Submitted { job, how } in submitted {
             // Whatever else is over by now gave way to another item of the batch.
-            if *how != Admission::FromCache {
+            if !matches!(how, Admission::FromCache | Admission::FailedBefore) {
                 self.waits.add(*job, session, 1);
             }
         }

@@ -203,7 +203,7 @@ impl History {
                     match item.how {
                         Admission::Attached => marks.hit(Mark::Attached),
                         Admission::Parked => marks.hit(Mark::Parked),
-                        Admission::Created | Admission::FromCache => {}
+                        Admission::Created | Admission::FromCache | Admission::FailedBefore => {}
                     }
                 }
             }

@@ -5,14 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use precentor_core::address::Address;
 use precentor_core::command::{AuditRecord, Command, Entry};
+use precentor_core::digest::Digest;
 use precentor_core::feature::FeatureLevel;
 use precentor_core::ids::{JobId, LogIndex, RequestId, Token};
-use precentor_core::job::{Account, Circuit, FailureClass, Limits, Rate, Scope};
+use precentor_core::job::{
+    Account, Circuit, DeadReason, FailureClass, JobSpec, JobState, Limits, Rate, Scope,
+};
 use precentor_core::time::Stamp;
 use precentor_core::view::View;
 
 use super::logs::Logs;
+use super::queue::Queue;
 use super::{Checker, Verdict, ensure};
 use crate::marks::{Mark, Marks};
 
@@ -145,6 +150,10 @@ pub struct Limited {
     tallies: BTreeMap<String, Tally>,
     broken: BTreeMap<String, Broken>,
     completed: BTreeSet<JobId>,
+    /// Addresses and inputs that failed for good when they were run.
+    failed: BTreeSet<(Address, Digest)>,
+    /// Items of the feed that were read for that.
+    failures_read: usize,
     /// Engines that an operator said to work, and where.
     resumed: BTreeMap<String, LogIndex>,
 }
@@ -156,6 +165,7 @@ impl Limited {
         record: &AuditRecord,
         view: &View<'_>,
         logs: &Logs,
+        queue: &Queue,
         marks: &mut Marks,
     ) -> Verdict {
         if record.index <= self.read {
@@ -172,6 +182,7 @@ impl Limited {
         if again || record.text.contains(": rejected: ") {
             return Ok(());
         }
+        self.note_failures(queue);
         self.on_entry(record, entry, view, marks)
     }
 
@@ -183,6 +194,7 @@ impl Limited {
         marks: &mut Marks,
     ) -> Verdict {
         match &entry.command {
+            Command::Submit { items } => return self.on_submit(items, record, marks),
             Command::PutLimits { account, limits } => self.on_limits(account, limits, record.t),
             Command::Claim { claims } => {
                 for claim in claims {
@@ -206,7 +218,10 @@ impl Limited {
             Command::Resume {
                 scope: Scope::Engine(engine),
             } => {
-                self.tallies.remove(engine);
+                // What failed is forgotten if it was broken, and nothing if not.
+                if let Some(tally) = self.tallies.get_mut(engine) {
+                    tally.ended.retain(|(_, _, failed)| !failed);
+                }
                 self.resumed.insert(engine.clone(), record.index);
             }
             Command::Complete { job, .. } if self.completed.insert(*job) => {
@@ -219,6 +234,42 @@ impl Limited {
                 return self.on_word(*job, failed.then_some(*token), record, view);
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// What failed for good, when it was run.
+    fn note_failures(&mut self, queue: &Queue) {
+        let feed = queue.feed();
+        for finished in &feed[self.failures_read..] {
+            let permanent = matches!(finished.state, JobState::Dead(DeadReason::Permanent { .. }));
+            if permanent && finished.attempts > 0 {
+                let failed = (finished.address.clone(), finished.subject);
+                self.failed.insert(failed);
+            }
+        }
+        self.failures_read = feed.len();
+    }
+
+    fn on_submit(&self, items: &[JobSpec], record: &AuditRecord, marks: &mut Marks) -> Verdict {
+        let (_, answers) = record.text.rsplit_once(": ").unwrap_or_default();
+        let words: Vec<&str> = answers.split(' ').collect();
+        for (item, answer) in items.iter().zip(words.chunks(2)) {
+            if answer.get(1) != Some(&"FailedBefore") {
+                continue;
+            }
+            let failed = (item.address.clone(), item.subject);
+            ensure(
+                self.failed.contains(&failed),
+                Checker::KnownFailures,
+                || {
+                    format!(
+                        "{} with input {} is said at {} to have failed before, and did not",
+                        item.address, item.subject, record.index
+                    )
+                },
+            )?;
+            marks.hit(Mark::KnownFailure);
         }
         Ok(())
     }
@@ -282,7 +333,11 @@ impl Limited {
             return Ok(());
         };
         let is_counted = view.queue().level() >= FeatureLevel::WORK_LIMITED;
-        let is_fresh = view.applied().0 <= record.index.0 + SEEN_WITHIN;
+        if view.applied().0 > record.index.0 + SEEN_WITHIN {
+            // It may have been broken and mended within the turn.
+            self.tallies.clear();
+            return Ok(());
+        }
         let resumed = self
             .resumed
             .get(&engine)
@@ -294,7 +349,7 @@ impl Limited {
             let now = now.find(|breaker| breaker.engine == engine);
             let opened = now.is_some_and(|breaker| breaker.trips > broken.trips);
             return ensure(
-                !is_probe || !is_fresh || resumed || opened,
+                !is_probe || resumed || opened,
                 Checker::BrokenEngine,
                 || {
                     format!(
@@ -314,7 +369,7 @@ impl Limited {
         }
         self.tallies.remove(&engine);
         ensure(
-            !is_fresh || resumed || view.queue().probes_left(&engine).is_some(),
+            resumed || view.queue().probes_left(&engine).is_some(),
             Checker::BrokenEngine,
             || {
                 format!(

@@ -75,6 +75,8 @@ pub enum Checker {
     PausedWork,
     /// Nobody gets more than it may.
     LimitedWork,
+    /// What is said to have failed for good before did.
+    KnownFailures,
     /// An engine that fails is let alone, and its failures count against no job.
     BrokenEngine,
     /// A worker that is expelled holds nothing.
@@ -333,7 +335,8 @@ impl Checks {
                 }
                 Action::Audit(record) => {
                     self.queue.on_audit(record)?;
-                    self.limited.on_audit(record, view, &self.logs, marks)?;
+                    self.limited
+                        .on_audit(record, view, &self.logs, &self.queue, marks)?;
                 }
                 Action::Halt(violation @ Violation::LevelBeyondProgram { .. }) => {
                     self.levels.on_halt(moment.place, violation, marks)?;

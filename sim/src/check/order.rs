@@ -8,6 +8,7 @@ use precentor_core::command::{Claim, Command};
 use precentor_core::entry::EntryKind;
 use precentor_core::ids::{JobId, LogIndex, Term};
 use precentor_core::job::{Account, Class};
+use precentor_core::queue::Opening;
 use precentor_core::status::RoleName;
 use precentor_core::view::View;
 use precentor_core::wire::command::decode;
@@ -67,6 +68,8 @@ struct Leadership {
     under_way: BTreeMap<JobId, LogIndex>,
     /// As of its last claim.
     weights: Weights,
+    /// Queues that opened up to then are looked at.
+    seen: Opening,
     /// How often the first queue was passed over for the second, since its own
     /// last turn, or since it has had jobs without a break.
     passed: BTreeMap<(Number, Number), u64>,
@@ -134,6 +137,8 @@ impl Order {
             leadership.passed.clear();
             leadership.weights = weights;
         }
+        self.note_opened(place, view);
+        let leadership = &self.leaderships[place];
         let mut left = Left::of(view);
         let under_way = leadership.under_way.keys();
         under_way.for_each(|job| left.take(view, *job));
@@ -147,6 +152,16 @@ impl Order {
             }
         }
         Ok(())
+    }
+
+    /// A queue that was empty since the last claim, however short, begins anew.
+    fn note_opened(&mut self, place: Place, view: &View<'_>) {
+        let leadership = &mut self.leaderships[place];
+        for (opening, key) in view.queue().opened_after(leadership.seen) {
+            leadership.seen = opening;
+            let number = number_of(&mut self.names, key.class, &key.tenant, &key.engine);
+            leadership.passed.retain(|(passed, _), _| *passed != number);
+        }
     }
 
     /// What can be given, queue by queue. A queue that has nothing starts anew.

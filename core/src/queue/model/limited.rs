@@ -137,10 +137,12 @@ impl Model {
             return true;
         };
         let live = self.tasks.values().filter(|task| !task.is_over()).count();
-        let is_new = |(_, name, input): &&(JobSpec, usize, u8)| {
+        let is_new = |(spec, name, input): &&(JobSpec, usize, u8)| {
             let shown = self.shown.get(name);
             let live = self.live(*name);
+            let needs_nothing = spec.dependencies.is_empty();
             !shown.is_some_and(|shown| shown.input == *input)
+                && self.hopeless(*name, *input, needs_nothing).is_none()
                 && live.iter().all(|id| self.tasks[id].input != *input)
         };
         (live + items.iter().filter(is_new).count()) as u64 <= most

@@ -346,8 +346,29 @@ impl Model {
             return answer(live, Admission::Attached);
         }
         let task = self.task(id, spec, name, input, needed.to_vec());
+        if let Some(dead) = self.hopeless(name, input, needed.is_empty()) {
+            let dead = JobId(dead);
+            let message = format!("no ({dead} failed so; redrive that one to try it again)");
+            let state = JobState::Dead(DeadReason::Permanent { message });
+            let stage = Stage::Over(state);
+            self.tasks.insert(id, Task { stage, ..task });
+            return answer(id, Admission::FailedBefore);
+        }
         let how = self.make(id, task);
         answer(id, how)
+    }
+
+    /// The dead letter that answers a request for an input, if one does.
+    fn hopeless(&self, name: usize, input: u8, needs_nothing: bool) -> Option<u64> {
+        let message = "no".into();
+        let stage = Stage::Over(JobState::Dead(DeadReason::Permanent { message }));
+        let open = self.letters.iter().filter(|(_, again)| again.is_none());
+        let same = |id: &u64| {
+            let task = &self.tasks[id];
+            let is_same = (task.name, task.input) == (name, input) && task.stage == stage;
+            is_same && task.wants.is_empty() && needs_nothing
+        };
+        open.map(|(id, _)| *id).filter(same).max()
     }
 
     /// A new job, for an input that no job is for.
