@@ -117,6 +117,10 @@ impl Tally {
         self.ended.push((slot, job, failed));
     }
 
+    fn forget_failures(&mut self) {
+        self.ended.retain(|(_, _, failed)| !failed);
+    }
+
     fn is_broken(&self) -> bool {
         let failed = self.ended.iter().filter(|(_, _, failed)| *failed);
         let jobs: BTreeSet<JobId> = failed.clone().map(|(_, job, _)| *job).collect();
@@ -220,7 +224,7 @@ impl Limited {
             } => {
                 // What failed is forgotten if it was broken, and nothing if not.
                 if let Some(tally) = self.tallies.get_mut(engine) {
-                    tally.ended.retain(|(_, _, failed)| !failed);
+                    tally.forget_failures();
                 }
                 self.resumed.insert(engine.clone(), record.index);
             }
@@ -335,7 +339,11 @@ impl Limited {
         let is_counted = view.queue().level() >= FeatureLevel::WORK_LIMITED;
         if view.applied().0 > record.index.0 + SEEN_WITHIN {
             // It may have been broken and mended within the turn.
-            self.tallies.clear();
+            self.tallies.values_mut().for_each(Tally::forget_failures);
+            if failed.is_none() {
+                let tally = self.tallies.entry(engine).or_default();
+                tally.note(record.t, job, false);
+            }
             return Ok(());
         }
         let resumed = self
