@@ -145,7 +145,8 @@ impl Model {
                 && self.hopeless(*name, *input, needs_nothing).is_none()
                 && live.iter().all(|id| self.tasks[id].input != *input)
         };
-        (live + items.iter().filter(is_new).count()) as u64 <= most
+        let new = items.iter().filter(is_new).count();
+        new == 0 || (live + new) as u64 <= most
     }
 
     /// An attempt at a running job is over. None: nothing was heard of the engine.
