@@ -500,27 +500,25 @@ impl QueueManager {
     }
 
     fn check_hashes(&self) -> Result<(), String> {
-        fn fresh<K: Ord + Copy + serde::Serialize, V: Clone + serde::Serialize>(
+        fn is_right<K: Ord + Copy + serde::Serialize, V: Clone + serde::Serialize>(
             table: &Table<K, V>,
-            tag: u64,
         ) -> bool {
-            Table::from_rows(tag, table.rows().clone()).hash() == table.hash()
+            table.hash_anew() == table.hash()
         }
-        use super::tag;
-        let right = fresh(&self.jobs.rows, tag::JOBS)
-            && fresh(&self.finished.rows, tag::FINISHED)
-            && fresh(&self.places.addresses, tag::ADDRESSES)
-            && fresh(&self.places.contexts, tag::CONTEXTS)
-            && fresh(&self.edges.rows, tag::EDGES)
-            && fresh(&self.edges.ended, tag::ENDED)
-            && fresh(&self.edges.dropped, tag::DROPPED)
-            && fresh(&self.sessions.sessions, tag::SESSIONS)
-            && fresh(&self.sessions.replies, tag::REPLIES)
-            && fresh(&self.workers, tag::WORKERS)
-            && fresh(&self.waits.rows, tag::WAITS)
-            && fresh(&self.letters.rows, tag::LETTERS)
-            && fresh(&self.letters.attempts, tag::ATTEMPTS)
-            && fresh(&self.pauses.rows, tag::PAUSES);
+        let right = is_right(&self.jobs.rows)
+            && is_right(&self.finished.rows)
+            && is_right(&self.places.addresses)
+            && is_right(&self.places.contexts)
+            && is_right(&self.edges.rows)
+            && is_right(&self.edges.ended)
+            && is_right(&self.edges.dropped)
+            && is_right(&self.sessions.sessions)
+            && is_right(&self.sessions.replies)
+            && is_right(&self.workers)
+            && is_right(&self.waits.rows)
+            && is_right(&self.letters.rows)
+            && is_right(&self.letters.attempts)
+            && is_right(&self.pauses.rows);
         ensure!(right, "a table's hash is not that of its rows");
         Ok(())
     }

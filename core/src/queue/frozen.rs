@@ -11,6 +11,7 @@ use std::ops::Bound;
 
 use serde::Serialize;
 
+use super::rows::Rows;
 use super::table::hash_of_bytes;
 
 /// What a row costs of a part's budget at the least: one that was added since
@@ -36,11 +37,11 @@ pub(super) struct Frozen<K, V> {
 }
 
 impl<K: Ord + Copy + Serialize, V: Clone + Serialize> Frozen<K, V> {
-    pub(super) fn new(rows: &BTreeMap<K, V>, hash: u128) -> Frozen<K, V> {
+    pub(super) fn new(rows: &Rows<K, V>, hash: u128) -> Frozen<K, V> {
         Frozen {
-            count: Some(rows.len() as u64),
+            count: Some(rows.len()),
             after: None,
-            last: rows.last_key_value().map(|(key, _)| *key),
+            last: rows.last().map(|(key, _)| *key),
             kept: BTreeMap::new(),
             hash,
             #[cfg(feature = "planted-bugs")]
@@ -69,7 +70,7 @@ impl<K: Ord + Copy + Serialize, V: Clone + Serialize> Frozen<K, V> {
     /// these were the last.
     pub(super) fn give_out(
         &mut self,
-        rows: &BTreeMap<K, V>,
+        rows: &Rows<K, V>,
         tag: u64,
         out: &mut Vec<u8>,
         budget: &mut u64,

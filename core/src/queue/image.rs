@@ -2,7 +2,6 @@
 //! in it; every index is made anew, and nothing of it is believed unseen: the
 //! bytes come from a disk or a peer.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +22,7 @@ use super::frozen::write;
 use super::jobs::{Job, Jobs, Phase};
 use super::letters::{AttemptRow, Letter, Letters, holds_letters};
 use super::pauses::{PauseRow, Pauses};
+use super::rows::Rows;
 use super::sessions::{Reply, Session, Sessions};
 use super::table::Table;
 use super::timers::Timer;
@@ -73,34 +73,34 @@ pub enum DecodeError {
 struct ImageRef<'a> {
     rules: &'a Rules,
     head: &'a Head,
-    jobs: &'a BTreeMap<JobId, Job>,
-    finished: &'a BTreeMap<JobId, FinishedJob>,
-    addresses: &'a BTreeMap<PlaceId, Arc<Address>>,
-    contexts: &'a BTreeMap<PlaceId, Context>,
-    edges: &'a BTreeMap<EdgeKey, Edge>,
-    ended: &'a BTreeMap<JobId, Ended>,
-    dropped: &'a BTreeMap<JobId, ()>,
-    sessions: &'a BTreeMap<SessionId, Session>,
-    replies: &'a BTreeMap<(SessionId, Sequence), Reply>,
-    workers: &'a BTreeMap<WorkerId, WorkerSpec>,
+    jobs: &'a Rows<JobId, Job>,
+    finished: &'a Rows<JobId, FinishedJob>,
+    addresses: &'a Rows<PlaceId, Arc<Address>>,
+    contexts: &'a Rows<PlaceId, Context>,
+    edges: &'a Rows<EdgeKey, Edge>,
+    ended: &'a Rows<JobId, Ended>,
+    dropped: &'a Rows<JobId, ()>,
+    sessions: &'a Rows<SessionId, Session>,
+    replies: &'a Rows<(SessionId, Sequence), Reply>,
+    workers: &'a Rows<WorkerId, WorkerSpec>,
 }
 
 #[derive(Deserialize)]
 struct Image {
     rules: Rules,
     head: Head,
-    jobs: BTreeMap<JobId, Job>,
-    finished: BTreeMap<JobId, FinishedJob>,
-    addresses: BTreeMap<PlaceId, Arc<Address>>,
-    contexts: BTreeMap<PlaceId, Context>,
-    edges: BTreeMap<EdgeKey, Edge>,
-    ended: BTreeMap<JobId, Ended>,
-    dropped: BTreeMap<JobId, ()>,
-    sessions: BTreeMap<SessionId, Session>,
-    replies: BTreeMap<(SessionId, Sequence), Reply>,
-    workers: BTreeMap<WorkerId, WorkerSpec>,
+    jobs: Rows<JobId, Job>,
+    finished: Rows<JobId, FinishedJob>,
+    addresses: Rows<PlaceId, Arc<Address>>,
+    contexts: Rows<PlaceId, Context>,
+    edges: Rows<EdgeKey, Edge>,
+    ended: Rows<JobId, Ended>,
+    dropped: Rows<JobId, ()>,
+    sessions: Rows<SessionId, Session>,
+    replies: Rows<(SessionId, Sequence), Reply>,
+    workers: Rows<WorkerId, WorkerSpec>,
     #[serde(skip)]
-    waits: BTreeMap<(JobId, SessionId), u32>,
+    waits: Rows<(JobId, SessionId), u32>,
     #[serde(skip)]
     operated: Operated,
     #[serde(skip)]
@@ -110,16 +110,16 @@ struct Image {
 /// What a state holds since queues are operated.
 #[derive(Deserialize, Default)]
 struct Operated {
-    letters: BTreeMap<JobId, Letter>,
-    attempts: BTreeMap<(JobId, u32), AttemptRow>,
-    pauses: BTreeMap<Digest, PauseRow>,
+    letters: Rows<JobId, Letter>,
+    attempts: Rows<(JobId, u32), AttemptRow>,
+    pauses: Rows<Digest, PauseRow>,
 }
 
 /// What a state holds since work is limited.
 #[derive(Deserialize, Default)]
 struct Limited {
-    limits: BTreeMap<Digest, LimitRow>,
-    breakers: BTreeMap<Digest, BreakerRow>,
+    limits: Rows<Digest, LimitRow>,
+    breakers: Rows<Digest, BreakerRow>,
 }
 
 impl QueueManager {
@@ -254,7 +254,7 @@ impl Image {
         );
         queue.note_causes();
         queue.hopeless = queue.find_hopeless();
-        for (id, mut job) in self.jobs {
+        for (id, mut job) in self.jobs.into_rows() {
             // Equal origins are one again.
             job.origin = queue.jobs.origin(Arc::unwrap_or_clone(job.origin));
             let slots = queue.places.slots_mut(job.place);
@@ -287,15 +287,13 @@ impl Image {
 
     /// Everything that is named must be there, or an index would panic.
     fn check_names(&self) -> Result<(), String> {
-        let place = |place: PlaceId, by: &dyn std::fmt::Display| match self
-            .addresses
-            .contains_key(&place)
-        {
-            true => Ok(()),
-            false => Err(format!("{place:?} is named by {by} and not there")),
-        };
+        let place =
+            |place: PlaceId, by: &dyn std::fmt::Display| match self.addresses.contains(&place) {
+                true => Ok(()),
+                false => Err(format!("{place:?} is named by {by} and not there")),
+            };
         let mut tokens = std::collections::BTreeSet::new();
-        for (id, job) in &self.jobs {
+        for (id, job) in self.jobs.iter() {
             place(job.place, id)?;
             if let Phase::Running(lease) = job.phase
                 && !tokens.insert((lease.worker, lease.token))
@@ -303,13 +301,13 @@ impl Image {
                 return Err(format!("{id} runs by a token of another"));
             }
         }
-        for (id, job) in &self.finished {
+        for (id, job) in self.finished.iter() {
             place(job.place, id)?;
         }
-        for (key, edge) in &self.edges {
+        for (key, edge) in self.edges.iter() {
             place(edge.place, &key.dependent)?;
         }
-        for (at, context) in &self.contexts {
+        for (at, context) in self.contexts.iter() {
             place(*at, &context.job)?;
         }
         Ok(())

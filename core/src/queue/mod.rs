@@ -36,6 +36,7 @@ mod pauses;
 mod reads;
 mod redrive;
 mod retry;
+mod rows;
 mod sessions;
 mod table;
 mod timers;

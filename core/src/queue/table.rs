@@ -6,18 +6,18 @@
 //! depend on the order of changes, and a change costs two row hashes. It finds
 //! replicas that differ by accident; it is no proof against a forger.
 
-use std::collections::BTreeMap;
 use std::ops::RangeBounds;
 
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 
 use super::frozen::Frozen;
+use super::rows::Rows;
 
 /// Rows by key, and the hash of all of them.
 #[derive(Clone, Debug)]
 pub(super) struct Table<K, V> {
-    rows: BTreeMap<K, V>,
+    rows: Rows<K, V>,
     hash: u128,
     /// Keeps equal rows of different tables apart.
     tag: u64,
@@ -28,23 +28,29 @@ pub(super) struct Table<K, V> {
 
 impl<K: Ord + Copy + Serialize, V: Clone + Serialize> Table<K, V> {
     pub(super) fn new(tag: u64) -> Table<K, V> {
-        Table::from_rows(tag, BTreeMap::new())
+        Table::from_rows(tag, Rows::new())
     }
 
     /// A table of rows that came from outside: the hash is computed anew.
-    pub(super) fn from_rows(tag: u64, rows: BTreeMap<K, V>) -> Table<K, V> {
-        let hash = rows.iter().fold(0u128, |sum, (key, row)| {
-            sum.wrapping_add(hash_of(tag, &(key, row)))
-        });
-        Table {
+    pub(super) fn from_rows(tag: u64, rows: Rows<K, V>) -> Table<K, V> {
+        let mut table = Table {
             rows,
-            hash,
+            hash: 0,
             tag,
             frozen: None,
-        }
+        };
+        table.hash = table.hash_anew();
+        table
     }
 
-    pub(super) fn rows(&self) -> &BTreeMap<K, V> {
+    /// The hash as it is computed from the rows alone.
+    pub(super) fn hash_anew(&self) -> u128 {
+        self.rows.iter().fold(0u128, |sum, (key, row)| {
+            sum.wrapping_add(hash_of(self.tag, &(key, row)))
+        })
+    }
+
+    pub(super) fn rows(&self) -> &Rows<K, V> {
         &self.rows
     }
 
@@ -53,7 +59,7 @@ impl<K: Ord + Copy + Serialize, V: Clone + Serialize> Table<K, V> {
     }
 
     pub(super) fn len(&self) -> u64 {
-        self.rows.len() as u64
+        self.rows.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -65,7 +71,7 @@ impl<K: Ord + Copy + Serialize, V: Clone + Serialize> Table<K, V> {
     }
 
     pub(super) fn contains(&self, key: &K) -> bool {
-        self.rows.contains_key(key)
+        self.rows.contains(key)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
@@ -80,7 +86,7 @@ impl<K: Ord + Copy + Serialize, V: Clone + Serialize> Table<K, V> {
     }
 
     pub(super) fn first(&self) -> Option<(&K, &V)> {
-        self.rows.first_key_value()
+        self.rows.first()
     }
 
     /// Puts a row in, in the place of an older one with its key.

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::super::table::{Imaged, Table};
@@ -38,8 +40,8 @@ proptest! {
         changes in changes(),
     ) {
         let expected = postcard::to_allocvec(&before).unwrap();
-        let mut table = Table::from_rows(TAG, before.clone());
-        let mut plain = Table::from_rows(TAG, before);
+        let mut table = Table::from_rows(TAG, before.clone().into_iter().collect());
+        let mut plain = Table::from_rows(TAG, before.into_iter().collect());
         table.freeze();
         let (mut out, mut done) = (Vec::new(), false);
         for change in changes {
@@ -100,7 +102,7 @@ fn only_rows_that_are_still_to_be_given_out_are_kept_aside() {
 
 #[test]
 fn a_part_ends_when_its_budget_is_used_up_even_if_there_was_nothing_to_give() {
-    let mut table = Table::from_rows(TAG, BTreeMap::from([(0u64, 0u64), (1_000, 0)]));
+    let mut table = Table::from_rows(TAG, [(0u64, 0u64), (1_000, 0)].into_iter().collect());
     table.freeze();
     for key in 1..1_000 {
         table.insert(key, key);
