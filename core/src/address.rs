@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -20,9 +21,10 @@ pub const SCHEME: &str = "ucxl://";
 
 /// A canonical address. Two addresses name the same place exactly if they are
 /// equal. A name is bytes, as on disk: what is not plain ASCII stands
-/// percent-encoded, so that an address is one line of ASCII for every tree.
+/// percent-encoded, so that an address is one line of ASCII for every tree. A copy
+/// shares the text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address(Box<str>);
+pub struct Address(Arc<str>);
 
 impl Address {
     /// Parses and normalises.

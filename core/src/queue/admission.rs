@@ -21,7 +21,7 @@ use super::QueueManager;
 use super::contexts::PlaceId;
 use super::dependencies::{Edge, EdgeKey, Ended, admission_order};
 use super::finished::FinishedJob;
-use super::jobs::{Job, Origin, Phase};
+use super::jobs::{FreshJob, Job, Origin};
 use super::waiters::Walk;
 
 /// When a client may try again that met a full queue, in milliseconds.
@@ -75,6 +75,9 @@ impl QueueManager {
 
     /// Everything that is required must be somewhere.
     fn check_dependencies(&self, items: &[JobSpec]) -> Result<(), Rejection> {
+        if items.iter().all(|item| item.dependencies.is_empty()) {
+            return Ok(());
+        }
         let batch: BTreeSet<_> = items.iter().map(|item| &item.address).collect();
         for (position, item) in (0u32..).zip(items) {
             for dependency in &item.dependencies {
@@ -178,11 +181,9 @@ impl QueueManager {
         }
         let new = NewJob {
             place,
-            origin: self.jobs.origin(Origin {
-                generator: item.generator.clone(),
-                tenant: item.tenant.as_str().into(),
-                asked_by: principal.clone(),
-            }),
+            origin: self
+                .jobs
+                .origin_of(&item.generator, &item.tenant, principal),
             kind: item.kind,
             class: item.class,
             subject: item.subject,
@@ -273,7 +274,7 @@ impl QueueManager {
             .filter(|edge| edge.line.is_some())
             .filter_map(|edge| self.places.slots(edge.place).newest())
             .collect();
-        let mut job = Job {
+        let mut job = Job::new(FreshJob {
             place,
             origin: new.origin,
             kind: new.kind,
@@ -283,17 +284,8 @@ impl QueueManager {
             not_before: new.not_before,
             open: u32::try_from(edges.iter().filter(|edge| edge.line.is_some()).count())
                 .expect("edges are limited"),
-            waiters: 1,
-            attempts: 0,
-            failures: 0,
-            crashes: 0,
-            last_token: None,
-            last_worker: None,
-            last_error: None,
             line: id,
-            more_lines: Vec::new(),
-            phase: Phase::Parked,
-        };
+        });
         let slots = self.places.slots(place);
         let takes_current = slots.current.is_some_and(|current| {
             !self.jobs.expect(current).is_running()
@@ -315,23 +307,25 @@ impl QueueManager {
         if let (true, Some(current)) = (takes_current, slots.current) {
             self.supersede(current, id).pass_to(id, &mut job);
         }
-        let slots = self.places.slots_mut(place);
-        let how = match slots.current {
-            None => {
-                slots.current = Some(id);
-                job.phase = job.phase_at_rest(self.head.now);
-                Admission::Created
+        let takes_turn = self.places.change_slots(place, |slots| {
+            slots.uses += 1;
+            match slots.current {
+                None => slots.current = Some(id),
+                Some(_) => slots.parked = Some(id),
             }
-            Some(_) => {
-                slots.parked = Some(id);
-                #[cfg(feature = "planted-bugs")]
-                if self.planted == Some(crate::planted::Bug::RunContextTwice) {
-                    job.phase = job.phase_at_rest(self.head.now);
-                }
-                Admission::Parked
-            }
+            slots.current == Some(id)
+        });
+        #[cfg(feature = "planted-bugs")]
+        let may_run = takes_turn || self.is_planted(crate::planted::Bug::RunContextTwice);
+        #[cfg(not(feature = "planted-bugs"))]
+        let may_run = takes_turn;
+        if may_run {
+            job.set_phase(job.phase_at_rest(self.head.now));
+        }
+        let how = match takes_turn {
+            true => Admission::Created,
+            false => Admission::Parked,
         };
-        self.places.hold(place);
         for (position, edge) in (0u32..).zip(edges) {
             self.places.hold(edge.place);
             let key = EdgeKey {

@@ -99,7 +99,7 @@ impl QueueManager {
             job: id, worker, ..
         } = *claim;
         let job = self.jobs.get(id).ok_or(ClaimRefusal::UnknownJob)?;
-        match job.phase {
+        match job.phase() {
             Phase::Ready => {}
             Phase::Parked => return Err(ClaimRefusal::ContextRunning),
             Phase::Waiting | Phase::Delayed { .. } | Phase::Running(_) => {
@@ -138,7 +138,7 @@ impl QueueManager {
             job.last_token
         );
         self.jobs.change(id, &mut self.timers, |job| {
-            job.phase = Phase::Running(lease);
+            job.set_phase(Phase::Running(lease));
             job.attempts += 1;
             job.last_token = Some(token);
             job.last_worker = Some(worker);
@@ -190,7 +190,7 @@ impl QueueManager {
         let is_last = job.last_token == Some(token);
         #[cfg(feature = "planted-bugs")]
         let is_last = is_last || self.is_planted(crate::planted::Bug::IgnoreToken);
-        let may_end = match job.phase {
+        let may_end = match job.phase() {
             // With the last token, a result may come late, as long as nobody else runs it.
             Phase::Running(_) | Phase::Ready | Phase::Delayed { .. } => true,
             Phase::Waiting | Phase::Parked => false,
@@ -335,12 +335,12 @@ impl QueueManager {
         // At rest first: a job that ends must not be running in any index.
         let (place, verdict) = self.jobs.change(id, &mut self.timers, |job| {
             let verdict = judge(level, &rules, id, job, class, message, retry_after_ms);
-            job.phase = match verdict {
+            job.set_phase(match verdict {
                 Verdict::Retry { delay_ms } if delay_ms > 0 => Phase::Delayed {
                     until: now.plus_ms(delay_ms),
                 },
                 Verdict::Retry { .. } | Verdict::Dead(_) => Phase::Ready,
-            };
+            });
             (job.place, verdict)
         });
         if let Some(by) = self.takes_over(id, &mut Walk::new()) {

@@ -130,7 +130,7 @@ impl QueueManager {
 
     /// Whoever runs a job that is to end must hear of it.
     fn note_stop(&mut self, id: JobId) -> Option<WorkerId> {
-        let stops = match self.jobs.expect(id).phase {
+        let stops = match self.jobs.expect(id).phase() {
             Phase::Running(lease) => Some(lease.worker),
             Phase::Waiting | Phase::Delayed { .. } | Phase::Ready | Phase::Parked => None,
         };

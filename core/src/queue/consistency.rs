@@ -144,7 +144,7 @@ impl QueueManager {
         order: &mut Order,
         leases: &mut u64,
     ) -> Result<(), String> {
-        match job.phase {
+        match job.phase() {
             Phase::Waiting => {
                 counts.waiting += 1;
                 ensure!(job.open > 0, "{id} waits for nothing");
@@ -176,11 +176,11 @@ impl QueueManager {
             }
             Phase::Parked => counts.parked += 1,
         }
-        let at_rest = matches!(job.phase, Phase::Waiting | Phase::Parked);
+        let at_rest = matches!(job.phase(), Phase::Waiting | Phase::Parked);
         ensure!(
             at_rest || job.open == 0,
             "{id} is {:?} with open dependencies",
-            job.phase
+            job.phase()
         );
         Ok(())
     }
@@ -194,7 +194,7 @@ impl QueueManager {
                 "{id} is in no slot of its place"
             );
             ensure!(
-                job.phase != Phase::Parked || (own.parked == Some(*id) && own.current.is_some()),
+                job.phase() != Phase::Parked || (own.parked == Some(*id) && own.current.is_some()),
                 "{id} is parked behind nothing"
             );
             #[cfg(feature = "planted-bugs")]
@@ -202,9 +202,9 @@ impl QueueManager {
             #[cfg(not(feature = "planted-bugs"))]
             let may_run_twice = false;
             ensure!(
-                may_run_twice || job.phase == Phase::Parked || own.current == Some(*id),
+                may_run_twice || job.phase() == Phase::Parked || own.current == Some(*id),
                 "{id} is {:?} and not the current job of its place",
-                job.phase
+                job.phase()
             );
             slots.entry(job.place).or_default().uses += 1;
         }
@@ -213,7 +213,8 @@ impl QueueManager {
         for place in finished.chain(edges) {
             slots.entry(place).or_default().uses += 1;
         }
-        for (place, address) in self.places.addresses.iter() {
+        for (place, known) in self.places.addresses.iter() {
+            let address = &known.address;
             ensure!(*place < self.head.next_place, "{place:?} was never given");
             ensure!(
                 self.places.find(address) == Some(*place),
@@ -282,7 +283,7 @@ impl QueueManager {
         let mut open: BTreeMap<JobId, u64> = BTreeMap::new();
         for (id, job) in self.jobs.rows.iter() {
             let behind = self.places.slots(job.place).current;
-            let behind = behind.filter(|_| job.phase == Phase::Parked);
+            let behind = behind.filter(|_| job.phase() == Phase::Parked);
             let awaited = self.awaited_by(*id);
             let awaited = awaited.into_iter().chain(behind);
             for target in awaited {

@@ -1,10 +1,9 @@
 //! What is known of an address: the published context, which never moves back,
 //! and the jobs that are to replace it. Knows digests of results, never bodies.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::address::Address;
 use crate::context::ContextKind;
@@ -13,6 +12,7 @@ use crate::ids::JobId;
 use crate::job::ContextView;
 
 use super::jobs::Origin;
+use super::rows::Rows;
 use super::table::Table;
 
 /// An address by a short number: edges and jobs by the thousand name it.
@@ -51,33 +51,86 @@ impl Slots {
     }
 }
 
+/// An address, and what is derived for it from other rows: only the address is
+/// replicated.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) address: Address,
+    slots: PackedSlots,
+}
+
+/// As [`Slots`], in fewer bytes.
+#[derive(Clone, Copy, Debug)]
+struct PackedSlots {
+    current: JobId,
+    parked: JobId,
+    uses: u64,
+}
+
+/// Is in no slot: no job has this number.
+const NO_JOB: JobId = JobId(u64::MAX);
+
+impl PackedSlots {
+    fn of(slots: Slots) -> PackedSlots {
+        PackedSlots {
+            current: slots.current.unwrap_or(NO_JOB),
+            parked: slots.parked.unwrap_or(NO_JOB),
+            uses: slots.uses,
+        }
+    }
+
+    fn slots(self) -> Slots {
+        let job = |slot| (slot != NO_JOB).then_some(slot);
+        Slots {
+            current: job(self.current),
+            parked: job(self.parked),
+            uses: self.uses,
+        }
+    }
+}
+
+impl Place {
+    fn new(address: Address) -> Place {
+        Place {
+            address,
+            slots: PackedSlots::of(Slots::default()),
+        }
+    }
+}
+
+impl Serialize for Place {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.address.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Place, D::Error> {
+        Address::deserialize(deserializer).map(Place::new)
+    }
+}
+
 /// All places.
 #[derive(Clone, Debug)]
 pub(super) struct Places {
-    pub(super) addresses: Table<PlaceId, Arc<Address>>,
+    pub(super) addresses: Table<PlaceId, Place>,
     pub(super) contexts: Table<PlaceId, Context>,
-    by_address: BTreeMap<Arc<Address>, PlaceId>,
-    slots: BTreeMap<PlaceId, Slots>,
+    by_address: Rows<Address, PlaceId>,
 }
 
 impl Places {
     pub(super) fn new(
-        addresses: Table<PlaceId, Arc<Address>>,
+        addresses: Table<PlaceId, Place>,
         contexts: Table<PlaceId, Context>,
     ) -> Places {
         let by_address = addresses
             .iter()
-            .map(|(place, address)| (Arc::clone(address), *place))
-            .collect();
-        let slots = addresses
-            .iter()
-            .map(|(place, _)| (*place, Slots::default()))
+            .map(|(id, place)| (place.address.clone(), *id))
             .collect();
         Places {
             addresses,
             contexts,
             by_address,
-            slots,
         }
     }
 
@@ -91,18 +144,20 @@ impl Places {
         if let Some(place) = self.find(address) {
             return (place, false);
         }
-        let address = Arc::new(address.clone());
-        self.by_address.insert(Arc::clone(&address), next);
-        self.slots.insert(next, Slots::default());
-        let old = self.addresses.insert(next, address);
+        self.by_address.insert(address.clone(), next);
+        let old = self.addresses.insert(next, Place::new(address.clone()));
         assert!(old.is_none(), "place {next:?} was given away before");
         (next, true)
     }
 
-    pub(super) fn address(&self, place: PlaceId) -> &Arc<Address> {
+    fn place(&self, place: PlaceId) -> &Place {
         self.addresses
             .get(&place)
             .unwrap_or_else(|| panic!("{place:?} is named and not known"))
+    }
+
+    pub(super) fn address(&self, place: PlaceId) -> &Address {
+        &self.place(place).address
     }
 
     pub(super) fn context(&self, place: PlaceId) -> Option<&Context> {
@@ -110,28 +165,37 @@ impl Places {
     }
 
     pub(super) fn slots(&self, place: PlaceId) -> Slots {
-        *self
-            .slots
-            .get(&place)
-            .unwrap_or_else(|| panic!("{place:?} is named and not known"))
+        self.place(place).slots.slots()
     }
 
-    pub(super) fn slots_mut(&mut self, place: PlaceId) -> &mut Slots {
-        self.slots
-            .get_mut(&place)
+    /// Changes the slots of a place.
+    pub(super) fn change_slots<R>(
+        &mut self,
+        place: PlaceId,
+        change: impl FnOnce(&mut Slots) -> R,
+    ) -> R {
+        let derived = &mut self
+            .addresses
+            .derived_mut(&place)
             .unwrap_or_else(|| panic!("{place:?} is named and not known"))
+            .slots;
+        let mut slots = derived.slots();
+        let answer = change(&mut slots);
+        *derived = PackedSlots::of(slots);
+        answer
     }
 
     pub(super) fn hold(&mut self, place: PlaceId) {
-        self.slots_mut(place).uses += 1;
+        self.change_slots(place, |slots| slots.uses += 1);
     }
 
     /// One use less; a place that nobody uses and nothing is published at is
     /// forgotten.
     pub(super) fn release(&mut self, place: PlaceId) {
-        let slots = self.slots_mut(place);
-        let uses = slots.uses.checked_sub(1);
-        slots.uses = uses.unwrap_or_else(|| panic!("{place:?} is released once too often"));
+        self.change_slots(place, |slots| {
+            let uses = slots.uses.checked_sub(1);
+            slots.uses = uses.unwrap_or_else(|| panic!("{place:?} is released once too often"));
+        });
         self.forget_if_unused(place);
     }
 
@@ -139,21 +203,21 @@ impl Places {
         if self.slots(place).uses > 0 || self.contexts.contains(&place) {
             return;
         }
-        self.slots.remove(&place);
-        let address = self.addresses.remove(&place);
-        let address = address.expect("a place with slots has an address");
-        self.by_address.remove(&*address);
+        let known = self.addresses.remove(&place);
+        let known = known.expect("its slots were just looked at");
+        self.by_address.remove(&known.address);
     }
 
     pub(super) fn clear_slot(&mut self, place: PlaceId, job: JobId) {
-        let slots = self.slots_mut(place);
-        if slots.current == Some(job) {
-            slots.current = None;
-        } else if slots.parked == Some(job) {
-            slots.parked = None;
-        } else {
-            panic!("{job} is in no slot of {place:?}: {slots:?}");
-        }
+        self.change_slots(place, |slots| {
+            if slots.current == Some(job) {
+                slots.current = None;
+            } else if slots.parked == Some(job) {
+                slots.parked = None;
+            } else {
+                panic!("{job} is in no slot of {place:?}: {slots:?}");
+            }
+        });
     }
 
     /// Publishes, unless a newer input was published before (QUEUE C3).
@@ -169,7 +233,7 @@ impl Places {
     pub(super) fn view(&self, place: PlaceId) -> Option<ContextView> {
         let context = self.context(place)?;
         Some(ContextView {
-            address: (**self.address(place)).clone(),
+            address: self.address(place).clone(),
             subject: context.subject,
             generator: context.origin.generator.clone(),
             result: context.result,
@@ -183,11 +247,11 @@ impl Places {
     pub(super) fn after(&self, after: Option<&Address>) -> impl Iterator<Item = PlaceId> {
         use std::ops::Bound;
         let from = match after {
-            Some(address) => Bound::Excluded(address),
+            Some(address) => Bound::Excluded(address.clone()),
             None => Bound::Unbounded,
         };
         self.by_address
-            .range::<Address, _>((from, Bound::Unbounded))
+            .range((from, Bound::Unbounded))
             .map(|(_, place)| *place)
     }
 }

@@ -110,12 +110,14 @@ impl Edges {
 
     /// How many edges a job has: they are numbered from 0 on, and none goes before all do.
     pub(super) fn count_of(&self, dependent: JobId) -> u32 {
-        let key = |position| EdgeKey {
+        let last = self.rows.at_or_before(&EdgeKey {
             dependent,
-            position,
-        };
-        let last = self.rows.range(key(0)..=key(u32::MAX)).next_back();
-        last.map_or(0, |(key, _)| key.position + 1)
+            position: u32::MAX,
+        });
+        match last {
+            Some((key, _)) if key.dependent == dependent => key.position + 1,
+            _ => 0,
+        }
     }
 
     /// The open edges that wait for a line.
@@ -142,11 +144,22 @@ impl Edges {
     }
 }
 
+/// Is no node there twice?
+fn are_distinct<N: Copy + Ord>(items: &[(N, Vec<N>)]) -> bool {
+    let mut nodes: Vec<N> = items.iter().map(|(node, _)| *node).collect();
+    // A walk over a tree comes in order, or nearly so: that is quick to sort.
+    nodes.sort();
+    nodes.is_sorted_by(|one, other| one < other)
+}
+
 /// The order in which the items of a batch can be admitted, dependencies first, or
 /// the nodes of a cycle. An item is its node and the nodes that it needs; those that
 /// are not in the batch do not count. Items of one node keep their order and stand
 /// together (Kahn, 1962).
 pub(super) fn admission_order<N: Copy + Ord>(items: &[(N, Vec<N>)]) -> Result<Vec<u32>, Vec<N>> {
+    if items.iter().all(|(_, needed)| needed.is_empty()) && are_distinct(items) {
+        return Ok((0u32..).zip(items).map(|(position, _)| position).collect());
+    }
     let mut nodes: BTreeMap<N, Vec<u32>> = BTreeMap::new();
     for (position, (node, _)) in (0u32..).zip(items) {
         nodes.entry(*node).or_default().push(position);

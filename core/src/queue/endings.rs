@@ -6,7 +6,7 @@ use crate::job::{JobState, Policy};
 use crate::limits::{CASCADE_PER_ENTRY_MAX, DEPENDENCIES_MAX};
 
 use super::QueueManager;
-use super::contexts::PlaceId;
+use super::contexts::{PlaceId, Slots};
 use super::dependencies::{EdgeKey, Ended};
 use super::finished::FinishedJob;
 use super::jobs::{Job, Phase};
@@ -90,18 +90,21 @@ impl QueueManager {
 
     /// Gives the turn to the parked job of a place whose current job ended.
     pub(super) fn promote(&mut self, place: PlaceId) {
-        let slots = self.places.slots_mut(place);
-        if slots.current.is_some() {
-            return;
-        }
-        let Some(next) = slots.parked.take() else {
+        let Slots {
+            current: None,
+            parked: Some(next),
+            ..
+        } = self.places.slots(place)
+        else {
             return;
         };
-        slots.current = Some(next);
+        self.places.change_slots(place, |slots| {
+            (slots.current, slots.parked) = (Some(next), None);
+        });
         let now = self.head.now;
         self.jobs.change(next, &mut self.timers, |job| {
-            if job.phase == Phase::Parked {
-                job.phase = job.phase_at_rest(now);
+            if job.phase() == Phase::Parked {
+                job.set_phase(job.phase_at_rest(now));
             }
         });
     }
@@ -151,8 +154,8 @@ impl QueueManager {
                 self.jobs.change(id, &mut self.timers, |job| {
                     let open = job.open.checked_sub(1);
                     job.open = open.unwrap_or_else(|| panic!("{id} has an open edge too many"));
-                    if job.phase == Phase::Waiting {
-                        job.phase = job.phase_at_rest(now);
+                    if job.phase() == Phase::Waiting {
+                        job.set_phase(job.phase_at_rest(now));
                     }
                 });
             }

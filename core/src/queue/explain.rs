@@ -43,7 +43,7 @@ impl QueueManager {
             engine: engine.into(),
         };
         let mut holds = Vec::new();
-        match job.phase {
+        match job.phase() {
             Phase::Running(lease) => {
                 let attempt = self.letters.attempts_of(id).last();
                 return vec![Hold::Running {
@@ -88,7 +88,7 @@ impl QueueManager {
         }
         if workers == 0 {
             holds.push(Hold::NoWorker);
-        } else if job.phase == Phase::Ready {
+        } else if job.phase() == Phase::Ready {
             let others = self.ready_in(&key).take_while(|other| *other != id);
             let ahead = others.take(LOOKED_AT_MAX).count();
             holds.push(Hold::Turn {
@@ -109,7 +109,7 @@ impl QueueManager {
         let open = edges.filter_map(|(_, edge)| {
             let job = self.answers_for(edge.place, edge.line?)?;
             Some(OpenDependency {
-                address: (**self.places.address(edge.place)).clone(),
+                address: self.places.address(edge.place).clone(),
                 job,
                 state: self.jobs.get(job)?.state(),
             })

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::address::Address;
 use crate::config::Rules;
 use crate::digest::{Digest, StateHash};
 use crate::feature::FeatureLevel;
@@ -15,7 +14,7 @@ use crate::job::WorkerSpec;
 
 use super::accounts::{Accounts, LimitRow, holds_limits};
 use super::breakers::{BreakerRow, Breakers};
-use super::contexts::{Context, PlaceId, Places};
+use super::contexts::{Context, Place, PlaceId, Places};
 use super::dependencies::{Edge, EdgeKey, Edges, Ended};
 use super::finished::{FinishedJob, FinishedJobs};
 use super::frozen::write;
@@ -75,7 +74,7 @@ struct ImageRef<'a> {
     head: &'a Head,
     jobs: &'a Rows<JobId, Job>,
     finished: &'a Rows<JobId, FinishedJob>,
-    addresses: &'a Rows<PlaceId, Arc<Address>>,
+    addresses: &'a Rows<PlaceId, Place>,
     contexts: &'a Rows<PlaceId, Context>,
     edges: &'a Rows<EdgeKey, Edge>,
     ended: &'a Rows<JobId, Ended>,
@@ -91,7 +90,7 @@ struct Image {
     head: Head,
     jobs: Rows<JobId, Job>,
     finished: Rows<JobId, FinishedJob>,
-    addresses: Rows<PlaceId, Arc<Address>>,
+    addresses: Rows<PlaceId, Place>,
     contexts: Rows<PlaceId, Context>,
     edges: Rows<EdgeKey, Edge>,
     ended: Rows<JobId, Ended>,
@@ -257,15 +256,20 @@ impl Image {
         for (id, mut job) in self.jobs.into_rows() {
             // Equal origins are one again.
             job.origin = queue.jobs.origin(Arc::unwrap_or_clone(job.origin));
-            let slots = queue.places.slots_mut(job.place);
-            let slot = match job.phase {
-                Phase::Parked => &mut slots.parked,
-                Phase::Waiting | Phase::Delayed { .. } | Phase::Ready | Phase::Running(_) => {
-                    &mut slots.current
-                }
-            };
-            if let Some(other) = slot.replace(id) {
-                return Err(format!("{other} and {id} are both the {:?} one", job.phase));
+            let other = queue.places.change_slots(job.place, |slots| {
+                let slot = match job.phase() {
+                    Phase::Parked => &mut slots.parked,
+                    Phase::Waiting | Phase::Delayed { .. } | Phase::Ready | Phase::Running(_) => {
+                        &mut slots.current
+                    }
+                };
+                slot.replace(id)
+            });
+            if let Some(other) = other {
+                return Err(format!(
+                    "{other} and {id} are both the {:?} one",
+                    job.phase()
+                ));
             }
             queue.places.hold(job.place);
             queue.jobs.insert(id, job, &mut queue.timers);
@@ -295,7 +299,7 @@ impl Image {
         let mut tokens = std::collections::BTreeSet::new();
         for (id, job) in self.jobs.iter() {
             place(job.place, id)?;
-            if let Phase::Running(lease) = job.phase
+            if let Phase::Running(lease) = job.phase()
                 && !tokens.insert((lease.worker, lease.token))
             {
                 return Err(format!("{id} runs by a token of another"));

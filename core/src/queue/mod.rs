@@ -484,7 +484,7 @@ impl QueueManager {
             let cost = match timer {
                 Timer::Job(id) => {
                     self.jobs.change(id, &mut self.timers, |job| {
-                        job.phase = jobs::Phase::Ready;
+                        job.set_phase(jobs::Phase::Ready);
                     });
                     1
                 }

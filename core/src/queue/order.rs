@@ -4,13 +4,14 @@
 //!
 //! A shape is what a worker must offer: for now the engine alone.
 
-use std::collections::{BTreeMap, BTreeSet, btree_set};
-use std::iter::Copied;
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::ids::JobId;
 use crate::job::Class;
+
+use super::rows::{Keys, Rows};
 
 /// Which queue (QUEUE F1). Ordered from the most urgent class; of two queues
 /// with equal claims the lower one goes first.
@@ -31,7 +32,16 @@ pub struct Opening(u64);
 
 /// The ready jobs of a queue, first accepted first. A job that is tried again
 /// has the place that it had (QUEUE F3).
-pub type ReadyJobs<'a> = Copied<btree_set::Iter<'a, JobId>>;
+#[derive(Clone, Default, Debug)]
+pub struct ReadyJobs<'a>(Keys<'a, JobId, ()>);
+
+impl Iterator for ReadyJobs<'_> {
+    type Item = JobId;
+
+    fn next(&mut self) -> Option<JobId> {
+        self.0.next().copied()
+    }
+}
 
 /// The queues of a class, by tenant and engine.
 type Tenants = BTreeMap<Box<str>, BTreeMap<Box<str>, Queue>>;
@@ -39,7 +49,7 @@ type Tenants = BTreeMap<Box<str>, BTreeMap<Box<str>, Queue>>;
 #[derive(Clone, Debug)]
 struct Queue {
     opening: Opening,
-    jobs: BTreeSet<JobId>,
+    jobs: Rows<JobId, ()>,
 }
 
 /// The queues that are not empty.
@@ -58,13 +68,16 @@ impl Order {
             .get_mut(tenant)
             .and_then(|engines| engines.get_mut(engine));
         if let Some(queue) = queue {
-            assert!(queue.jobs.insert(job), "{job} was in the order already");
+            assert!(
+                queue.jobs.insert(job, ()).is_none(),
+                "{job} was in the order already"
+            );
             return;
         }
         self.last.0 += 1;
         let queue = Queue {
             opening: self.last,
-            jobs: BTreeSet::from([job]),
+            jobs: [(job, ())].into_iter().collect(),
         };
         let engines = tenants.entry(tenant.into()).or_default();
         engines.insert(engine.into(), queue);
@@ -82,7 +95,10 @@ impl Order {
         let engines = engines.unwrap_or_else(|| panic!("{job} is ready, and its tenant has none"));
         let queue = engines.get_mut(engine);
         let queue = queue.unwrap_or_else(|| panic!("{job} is ready, and its queue is empty"));
-        assert!(queue.jobs.remove(&job), "{job} is ready and not in order");
+        assert!(
+            queue.jobs.remove(&job).is_some(),
+            "{job} is ready and not in order"
+        );
         if queue.jobs.is_empty() {
             self.opened.remove(&queue.opening);
             engines.remove(engine);
@@ -97,7 +113,7 @@ impl Order {
         let queue = self.classes[key.class as usize]
             .get(&key.tenant)
             .and_then(|engines| engines.get(&key.engine));
-        queue.map_or_else(Default::default, |queue| queue.jobs.iter().copied())
+        ReadyJobs(queue.map_or_else(Keys::default, |queue| queue.jobs.keys()))
     }
 
     /// The queues that got their first job after another one did.
@@ -119,7 +135,7 @@ impl Order {
     /// All ready jobs, queue by queue.
     pub(super) fn jobs(&self) -> impl Iterator<Item = JobId> {
         self.queues()
-            .flat_map(|(_, _, _, queue)| queue.jobs.iter().copied())
+            .flat_map(|(_, _, _, queue)| queue.jobs.keys().copied())
     }
 
     fn queues(&self) -> impl Iterator<Item = (Class, &str, &str, &Queue)> {

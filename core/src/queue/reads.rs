@@ -41,7 +41,7 @@ impl Unfinished<'_> {
             class: job.class,
             tenant: &job.origin.tenant,
             engine: &job.origin.generator.engine,
-            ready: job.phase == Phase::Ready,
+            ready: job.phase() == Phase::Ready,
             crashes: job.crashes,
         }
     }
@@ -134,7 +134,7 @@ impl QueueManager {
         if let Some(job) = self.jobs.get(id) {
             return Some(JobView {
                 job: id,
-                address: (**self.places.address(job.place)).clone(),
+                address: self.places.address(job.place).clone(),
                 subject: job.subject,
                 class: job.class,
                 state: job.state(),
@@ -149,7 +149,7 @@ impl QueueManager {
         let job = self.finished.get(id)?;
         Some(JobView {
             job: id,
-            address: (**self.places.address(job.place)).clone(),
+            address: self.places.address(job.place).clone(),
             subject: job.subject,
             class: job.class,
             state: job.state.clone(),
@@ -184,7 +184,7 @@ impl QueueManager {
             .map(|(id, job)| Finished {
                 number: job.number,
                 job: id,
-                address: (**self.places.address(job.place)).clone(),
+                address: self.places.address(job.place).clone(),
                 subject: job.subject,
                 state: job.state.clone(),
                 attempts: job.attempts,
@@ -319,11 +319,11 @@ impl QueueManager {
     #[must_use]
     pub fn assignment(&self, id: JobId) -> Option<Assignment> {
         let job = self.jobs.get(id)?;
-        let Phase::Running(lease) = job.phase else {
+        let Phase::Running(lease) = job.phase() else {
             return None;
         };
         let dependencies = self.edges.of(id).map(|(_, edge)| DependencyResult {
-            address: (**self.places.address(edge.place)).clone(),
+            address: self.places.address(edge.place).clone(),
             result: self
                 .places
                 .context(edge.place)
@@ -333,7 +333,7 @@ impl QueueManager {
             job: id,
             token: lease.token,
             attempt: job.attempts,
-            address: (**self.places.address(job.place)).clone(),
+            address: self.places.address(job.place).clone(),
             kind: job.kind,
             subject: job.subject,
             generator: job.origin.generator.clone(),

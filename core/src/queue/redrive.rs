@@ -45,7 +45,7 @@ impl QueueManager {
         let order = admission_order(&nodes).map_err(|path| {
             let path = path.into_iter().map(|place| self.places.address(place));
             Rejection::Cycle {
-                path: path.map(|address| (**address).clone()).collect(),
+                path: path.cloned().collect(),
             }
         })?;
         self.check_room_for(plan.chosen.len() as u64, plan.edges)?;
@@ -210,7 +210,7 @@ impl QueueManager {
         };
         if let Some((place, _)) = needed.iter().find(lacks) {
             return Redriving::Needs {
-                address: (**self.places.address(*place)).clone(),
+                address: self.places.address(*place).clone(),
             };
         }
         let job = self.head.accepted.next();

@@ -36,13 +36,13 @@ pub(super) fn judge(
     if let Some(message) = message {
         job.last_error = Some(message.into());
     }
-    let last_error = || job.last_error.as_deref().unwrap_or_default().to_owned();
+    let last_error = |job: &Job| job.last_error.as_deref().unwrap_or_default().to_owned();
     let retry_after_ms = retry_after_ms.unwrap_or(0).min(RETRY_AFTER_MS_MAX);
     match class {
         FailureClass::Permanent => {
             job.failures += 1;
             Verdict::Dead(DeadReason::Permanent {
-                message: last_error(),
+                message: last_error(job),
             })
         }
         FailureClass::Retryable => {
@@ -50,7 +50,7 @@ pub(super) fn judge(
             if u64::from(job.failures) >= rules.failures_max {
                 return Verdict::Dead(DeadReason::Failures {
                     count: job.failures,
-                    message: last_error(),
+                    message: last_error(job),
                 });
             }
             let delay_ms = backoff_ms(rules, id, job, job.failures).max(retry_after_ms);

@@ -2,51 +2,52 @@
 //! rows stand in leaves that are full when they were filled in order, where a
 //! `BTreeMap` leaves its nodes half empty. Knows nothing of what the rows mean.
 //!
-//! No step costs more than a leaf: a full one is cut, a sparse one is joined to
+//! No step costs more than a few nodes: a full one is cut, a sparse one is joined to
 //! a neighbour, and the others are not touched. There is nothing to rebuild.
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::iter;
 use std::marker::PhantomData;
 use std::ops::{Bound, RangeBounds};
+use std::slice;
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Rows of a full leaf. More make the directory smaller, and what is moved when
-/// a row goes from the middle larger.
-const LEAF_ROWS_MAX: usize = 32;
-/// A leaf with fewer looks for a neighbour to be one with.
-const LEAF_ROWS_MIN: usize = LEAF_ROWS_MAX / 4;
-/// Two leaves become one if it has no more rows: room is left, so that the next
-/// rows do not cut it again.
-const JOINED_ROWS_MAX: usize = LEAF_ROWS_MAX * 3 / 4;
+/// What a node holds at the most: rows a leaf, leaves a branch. More make what is
+/// moved when one goes from the middle larger, fewer make more nodes.
+const NODE_MAX: usize = 32;
+/// A node with fewer looks for a neighbour to be one with.
+const NODE_MIN: usize = NODE_MAX / 4;
+/// Two nodes become one if it has no more: room is left, so that what comes next
+/// does not cut it again.
+const JOINED_MAX: usize = NODE_MAX * 3 / 4;
 
-const _: () = assert!(
-    LEAF_ROWS_MIN < LEAF_ROWS_MAX / 2,
-    "the halves of a leaf that is cut are not joined at once"
-);
-
-/// Rows by key.
+/// Rows by key: a B+ tree of three storeys. The root has a branch for each thousand
+/// rows; it is a list, and of ten million rows no longer than what is moved at once.
 #[derive(Clone)]
 pub(super) struct Rows<K, V> {
-    /// Each by a key that is not above its first one, and above those of the leaf
-    /// before. No leaf is empty.
-    leaves: BTreeMap<K, Leaf<K, V>>,
+    root: Node<K, Branch<K, V>>,
     count: u64,
 }
 
-/// Some rows, in order.
-#[derive(Clone)]
-struct Leaf<K, V> {
+type Branch<K, V> = Node<K, Leaf<K, V>>;
+type Leaf<K, V> = Node<K, V>;
+
+/// Items in the order of their keys. A leaf's items are rows, each by its key. Those
+/// of the others are nodes, each by a key that is not above its first one, and above
+/// all of the node before; none of these is empty. A branch and its first leaf are
+/// found by one key.
+#[derive(Clone, Debug)]
+struct Node<K, T> {
     keys: Vec<K>,
-    rows: Vec<V>,
+    items: Vec<T>,
 }
 
 impl<K, V> Rows<K, V> {
     pub(super) fn new() -> Rows<K, V> {
         Rows {
-            leaves: BTreeMap::new(),
+            root: Node::new(),
             count: 0,
         }
     }
@@ -59,221 +60,317 @@ impl<K, V> Rows<K, V> {
         self.count == 0
     }
 
-    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
-        let leaves = self.leaves.values();
-        leaves.flat_map(|leaf| leaf.keys.iter().zip(&leaf.rows))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        let leaves = self.root.items.iter().flat_map(|branch| &branch.items);
+        leaves.flat_map(|leaf| leaf.keys.iter().zip(&leaf.items))
+    }
+
+    pub(super) fn keys(&self) -> Keys<'_, K, V> {
+        Keys {
+            leaf: [].iter(),
+            branch: [].iter(),
+            root: self.root.items.iter(),
+        }
     }
 
     /// All rows, in order.
-    pub(super) fn into_rows(self) -> impl DoubleEndedIterator<Item = (K, V)> {
-        let leaves = self.leaves.into_values();
-        leaves.flat_map(|leaf| leaf.keys.into_iter().zip(leaf.rows))
+    pub(super) fn into_rows(self) -> impl Iterator<Item = (K, V)> {
+        let leaves = self.root.items.into_iter().flat_map(|branch| branch.items);
+        leaves.flat_map(|leaf| leaf.keys.into_iter().zip(leaf.items))
     }
 
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
-        self.leaves.values_mut().flat_map(|leaf| &mut leaf.rows)
+        let branches = self.root.items.iter_mut();
+        let leaves = branches.flat_map(|branch| &mut branch.items);
+        leaves.flat_map(|leaf| &mut leaf.items)
+    }
+
+    pub(super) fn first(&self) -> Option<(&K, &V)> {
+        let leaf = self.root.items.first()?.items.first()?;
+        leaf.keys.first().zip(leaf.items.first())
+    }
+
+    pub(super) fn last(&self) -> Option<(&K, &V)> {
+        let leaf = self.root.items.last()?.items.last()?;
+        leaf.keys.last().zip(leaf.items.last())
     }
 }
 
 impl<K: Ord + Clone, V> Rows<K, V> {
     pub(super) fn get(&self, key: &K) -> Option<&V> {
-        let (_, leaf) = self.leaves.range(..=key).next_back()?;
+        let leaf = self.root.floor(key)?.floor(key)?;
         let at = leaf.keys.binary_search(key).ok()?;
-        Some(&leaf.rows[at])
+        Some(&leaf.items[at])
     }
 
     pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        let (_, leaf) = self.leaves.range_mut(..=key).next_back()?;
+        let leaf = self.root.floor_mut(key)?.floor_mut(key)?;
         let at = leaf.keys.binary_search(key).ok()?;
-        Some(&mut leaf.rows[at])
+        Some(&mut leaf.items[at])
     }
 
     pub(super) fn contains(&self, key: &K) -> bool {
         self.get(key).is_some()
     }
 
+    /// The row with this key, or the last one before it.
+    pub(super) fn at_or_before(&self, key: &K) -> Option<(&K, &V)> {
+        let (mut branch, mut leaf) = self.place_of(key)?;
+        loop {
+            let node = &self.root.items[branch].items[leaf];
+            match node.keys.partition_point(|known| known <= key) {
+                // A leaf is found by a key that may be gone.
+                0 if leaf > 0 => leaf -= 1,
+                0 => {
+                    branch = branch.checked_sub(1)?;
+                    leaf = self.root.items[branch].items.len() - 1;
+                }
+                after => return Some((&node.keys[after - 1], &node.items[after - 1])),
+            }
+        }
+    }
+
     /// Puts a row in, in the place of an older one with its key.
     pub(super) fn insert(&mut self, key: K, row: V) -> Option<V> {
-        let Some((_, leaf)) = self.leaves.range_mut(..=&key).next_back() else {
+        let Some((at_branch, at_leaf)) = self.place_of(&key) else {
             self.insert_first(key, row);
             return None;
         };
+        let branch = &mut self.root.items[at_branch];
+        let leaf = &mut branch.items[at_leaf];
         let at = match leaf.keys.binary_search(&key) {
-            Ok(at) => return Some(std::mem::replace(&mut leaf.rows[at], row)),
+            Ok(at) => return Some(std::mem::replace(&mut leaf.items[at], row)),
             Err(at) => at,
         };
         self.count += 1;
-        if leaf.keys.len() < LEAF_ROWS_MAX {
-            leaf.insert(at, key, row);
-            return None;
+        if let Some((key, leaf)) = leaf.insert_or_cut(at, key, row)
+            && let Some((key, branch)) = branch.insert_or_cut(at_leaf + 1, key, leaf)
+        {
+            self.root.insert(at_branch + 1, key, branch);
         }
-        let mut next = leaf.split_off(match at {
-            // Keys come in order: this leaf stays full, and the next one begins.
-            LEAF_ROWS_MAX => at,
-            _ => LEAF_ROWS_MAX / 2,
-        });
-        match at.checked_sub(leaf.keys.len()) {
-            Some(at) => next.insert(at, key, row),
-            None => leaf.insert(at, key, row),
-        }
-        self.leaves.insert(next.keys[0].clone(), next);
         None
     }
 
-    /// Puts a row in whose key is below all that a leaf is found by.
+    /// Puts a row in that has no place yet: its key is below all, or there are none.
     fn insert_first(&mut self, key: K, row: V) {
-        self.count += 1;
-        let first = self.leaves.pop_first();
-        let mut leaf = match first {
-            Some((_, leaf)) if leaf.keys.len() < LEAF_ROWS_MAX => leaf,
-            other => {
-                self.leaves.extend(other);
-                Leaf::new()
-            }
-        };
-        leaf.insert(0, key.clone(), row);
-        self.leaves.insert(key, leaf);
+        if self.root.keys.is_empty() {
+            self.root.insert(0, key.clone(), Node::new());
+            self.root.items[0].insert(0, key.clone(), Node::new());
+        } else {
+            self.root.keys[0] = key.clone();
+            self.root.items[0].keys[0] = key.clone();
+        }
+        self.insert(key, row);
     }
 
     pub(super) fn remove(&mut self, key: &K) -> Option<V> {
-        let (_, leaf) = self.leaves.range_mut(..=key).next_back()?;
+        let (at_branch, at_leaf) = self.place_of(key)?;
+        let branch = &mut self.root.items[at_branch];
+        let leaf = &mut branch.items[at_leaf];
         let at = leaf.keys.binary_search(key).ok()?;
-        leaf.keys.remove(at);
-        let row = leaf.rows.remove(at);
+        let (_, row) = leaf.remove(at);
         self.count -= 1;
-        if leaf.keys.len() < LEAF_ROWS_MIN {
-            self.join(key);
+        if leaf.keys.len() < NODE_MIN {
+            branch.join(at_leaf);
+            // What its first leaf was found by is found in the branch still.
+            if let Some(first) = branch.keys.first_mut() {
+                first.clone_from(&self.root.keys[at_branch]);
+            }
+            if branch.keys.len() < NODE_MIN {
+                self.root.join(at_branch);
+            }
         }
         Some(row)
     }
 
-    /// Joins the leaf where a key would be to the next one, or the one before to
-    /// it, if that makes one with room left.
-    fn join(&mut self, key: &K) {
-        let mut before = self.leaves.range(..=key).rev();
-        let (at, leaf) = before.next().expect("a row was taken from it");
-        let (at, count) = (at.clone(), leaf.keys.len());
-        let previous = before.next();
-        if count == 0 {
-            self.leaves.remove(&at);
-            return;
-        }
-        let fits = |other: &Leaf<K, V>| count + other.keys.len() <= JOINED_ROWS_MAX;
-        let after = (Bound::Excluded(&at), Bound::Unbounded);
-        let next = self.leaves.range(after).next();
-        let pair = match (next, previous) {
-            (Some((next, other)), _) if fits(other) => Some((at.clone(), next.clone())),
-            (_, Some((previous, other))) if fits(other) => Some((previous.clone(), at.clone())),
-            _ => None,
+    /// In which branch, and which leaf of it, a key is or would be; none if it is
+    /// below all that is found.
+    fn place_of(&self, key: &K) -> Option<(usize, usize)> {
+        let branch = self.root.floor_at(key)?;
+        let leaf = self.root.items[branch].floor_at(key)?;
+        Some((branch, leaf))
+    }
+
+    pub(super) fn range(&self, range: impl RangeBounds<K>) -> Range<'_, K, V> {
+        let (start, end) = (range.start_bound(), range.end_bound().cloned());
+        let mut rows = Range {
+            leaf: [].iter().zip(&[]),
+            branch: [].iter(),
+            root: self.root.items.iter(),
+            end,
         };
-        match pair {
-            Some((left, right)) => {
-                let right = self.leaves.remove(&right);
-                let right = right.expect("it was just seen");
-                let left = self.leaves.get_mut(&left);
-                left.expect("it was just seen").append(right);
-            }
-            None => {
-                let leaf = self.leaves.get_mut(&at);
-                leaf.expect("it was just seen").shrink();
-            }
-        }
-    }
-
-    pub(super) fn range(
-        &self,
-        range: impl RangeBounds<K>,
-    ) -> impl DoubleEndedIterator<Item = (&K, &V)> {
-        let start = range.start_bound().cloned();
-        let end = range.end_bound().cloned();
-        // The leaf where the range begins may be found by a key below it.
-        let from = match &start {
-            Bound::Included(key) | Bound::Excluded(key) => {
-                let leaf = self.leaves.range(..=key).next_back();
-                leaf.map_or(Bound::Unbounded, |(at, _)| Bound::Included(at))
-            }
-            Bound::Unbounded => Bound::Unbounded,
+        let (Bound::Included(key) | Bound::Excluded(key)) = start else {
+            return rows;
         };
-        let leaves = self.leaves.range::<K, _>((from, upper(from, end.as_ref())));
-        leaves.flat_map(move |(_, leaf)| leaf.between(&start, &end))
-    }
-
-    pub(super) fn first(&self) -> Option<(&K, &V)> {
-        let (_, leaf) = self.leaves.first_key_value()?;
-        Some((&leaf.keys[0], &leaf.rows[0]))
-    }
-
-    pub(super) fn last(&self) -> Option<(&K, &V)> {
-        let (_, leaf) = self.leaves.last_key_value()?;
-        leaf.keys.last().zip(leaf.rows.last())
-    }
-}
-
-/// The upper bound, or the lower one where that is above it: such a range is
-/// empty, and a `BTreeMap` takes none.
-fn upper<'a, K: Ord>(from: Bound<&'a K>, end: Bound<&'a K>) -> Bound<&'a K> {
-    match (from, end) {
-        (Bound::Included(from), Bound::Included(end) | Bound::Excluded(end)) if end <= from => {
-            Bound::Included(from)
-        }
-        _ => end,
-    }
-}
-
-impl<K: Ord, V> Leaf<K, V> {
-    fn new() -> Leaf<K, V> {
-        Leaf {
-            keys: Vec::new(),
-            rows: Vec::new(),
-        }
-    }
-
-    fn insert(&mut self, at: usize, key: K, row: V) {
-        self.keys.insert(at, key);
-        self.rows.insert(at, row);
-    }
-
-    fn split_off(&mut self, at: usize) -> Leaf<K, V> {
-        Leaf {
-            keys: self.keys.split_off(at),
-            rows: self.rows.split_off(at),
-        }
-    }
-
-    fn append(&mut self, mut other: Leaf<K, V>) {
-        self.keys.append(&mut other.keys);
-        self.rows.append(&mut other.rows);
-    }
-
-    fn shrink(&mut self) {
-        self.keys.shrink_to(LEAF_ROWS_MIN);
-        self.rows.shrink_to(LEAF_ROWS_MIN);
-    }
-
-    fn between(
-        &self,
-        start: &Bound<K>,
-        end: &Bound<K>,
-    ) -> impl DoubleEndedIterator<Item = (&K, &V)> + use<'_, K, V> {
-        let keys = &self.keys;
+        let Some((branch, leaf)) = self.place_of(key) else {
+            return rows;
+        };
+        let leaves = &self.root.items[branch].items;
+        let known = &leaves[leaf].keys;
         let from = match start {
-            Bound::Included(start) => keys.partition_point(|key| key < start),
-            Bound::Excluded(start) => keys.partition_point(|key| key <= start),
+            Bound::Excluded(key) => known.partition_point(|known| known <= key),
+            Bound::Included(key) => known.partition_point(|known| known < key),
             Bound::Unbounded => 0,
         };
-        let to = match end {
-            Bound::Included(end) => keys.partition_point(|key| key <= end),
-            Bound::Excluded(end) => keys.partition_point(|key| key < end),
-            Bound::Unbounded => keys.len(),
-        };
-        let to = to.max(from);
-        keys[from..to].iter().zip(&self.rows[from..to])
+        rows.leaf = known[from..].iter().zip(&leaves[leaf].items[from..]);
+        rows.branch = leaves[leaf + 1..].iter();
+        rows.root = self.root.items[branch + 1..].iter();
+        rows
     }
 }
 
-impl<K, V> Default for Rows<K, V> {
-    fn default() -> Rows<K, V> {
-        Rows::new()
+impl<K, T> Node<K, T> {
+    const fn new() -> Node<K, T> {
+        Node {
+            keys: Vec::new(),
+            items: Vec::new(),
+        }
+    }
+
+    fn insert(&mut self, at: usize, key: K, item: T) {
+        self.keys.insert(at, key);
+        self.items.insert(at, item);
+    }
+
+    fn remove(&mut self, at: usize) -> (K, T) {
+        (self.keys.remove(at), self.items.remove(at))
+    }
+}
+
+impl<K: Ord + Clone, T> Node<K, T> {
+    /// Where the last item is whose key is not above another.
+    fn floor_at(&self, key: &K) -> Option<usize> {
+        self.keys
+            .partition_point(|known| known <= key)
+            .checked_sub(1)
+    }
+
+    fn floor(&self, key: &K) -> Option<&T> {
+        Some(&self.items[self.floor_at(key)?])
+    }
+
+    fn floor_mut(&mut self, key: &K) -> Option<&mut T> {
+        let at = self.floor_at(key)?;
+        Some(&mut self.items[at])
+    }
+
+    /// Puts an item in. If there is no room, the node is cut there, so that it is full
+    /// where keys come in order, in whatever part of the tree; the rest is returned.
+    fn insert_or_cut(&mut self, at: usize, key: K, item: T) -> Option<(K, Node<K, T>)> {
+        if self.keys.len() < NODE_MAX {
+            self.insert(at, key, item);
+            return None;
+        }
+        let cut = at.max(NODE_MIN);
+        let mut rest = Node {
+            keys: self.keys.split_off(cut),
+            items: self.items.split_off(cut),
+        };
+        match at {
+            NODE_MAX => rest.insert(0, key, item),
+            _ => self.insert(at, key, item),
+        }
+        Some((rest.keys[0].clone(), rest))
+    }
+}
+
+impl<K: Ord + Clone, T> Node<K, Node<K, T>> {
+    /// Joins an item to the next one, or the one before to it, if that makes one with
+    /// room left; an empty one goes.
+    fn join(&mut self, at: usize) {
+        let count = |at: usize| self.items.get(at).map_or(NODE_MAX, |item| item.keys.len());
+        let own = count(at);
+        let left = match at.checked_sub(1) {
+            _ if own == 0 => {
+                self.remove(at);
+                return;
+            }
+            _ if own + count(at + 1) <= JOINED_MAX => at,
+            Some(before) if own + count(before) <= JOINED_MAX => before,
+            _ => {
+                self.items[at].keys.shrink_to(2 * NODE_MIN);
+                self.items[at].items.shrink_to(2 * NODE_MIN);
+                return;
+            }
+        };
+        let (_, mut right) = self.remove(left + 1);
+        self.items[left].keys.append(&mut right.keys);
+        self.items[left].items.append(&mut right.items);
+    }
+}
+
+/// Rows of a range, in order.
+#[derive(Debug)]
+pub(super) struct Range<'a, K, V> {
+    leaf: iter::Zip<slice::Iter<'a, K>, slice::Iter<'a, V>>,
+    branch: slice::Iter<'a, Leaf<K, V>>,
+    root: slice::Iter<'a, Branch<K, V>>,
+    end: Bound<K>,
+}
+
+impl<'a, K: Ord, V> Iterator for Range<'a, K, V> {
+    type Item = (&'a K, &'a V);
+
+    fn next(&mut self) -> Option<(&'a K, &'a V)> {
+        loop {
+            if let Some((key, row)) = self.leaf.next() {
+                let is_inside = match &self.end {
+                    Bound::Included(end) => key <= end,
+                    Bound::Excluded(end) => key < end,
+                    Bound::Unbounded => true,
+                };
+                return is_inside.then_some((key, row));
+            }
+            match self.branch.next() {
+                Some(leaf) => self.leaf = leaf.keys.iter().zip(&leaf.items),
+                None => self.branch = self.root.next()?.items.iter(),
+            }
+        }
+    }
+}
+
+/// The keys, in order.
+#[derive(Debug)]
+pub(super) struct Keys<'a, K, V> {
+    leaf: slice::Iter<'a, K>,
+    branch: slice::Iter<'a, Leaf<K, V>>,
+    root: slice::Iter<'a, Branch<K, V>>,
+}
+
+impl<'a, K, V> Iterator for Keys<'a, K, V> {
+    type Item = &'a K;
+
+    fn next(&mut self) -> Option<&'a K> {
+        loop {
+            if let Some(key) = self.leaf.next() {
+                return Some(key);
+            }
+            match self.branch.next() {
+                Some(leaf) => self.leaf = leaf.keys.iter(),
+                None => self.branch = self.root.next()?.items.iter(),
+            }
+        }
+    }
+}
+
+impl<K, V> Clone for Keys<'_, K, V> {
+    fn clone(&self) -> Self {
+        Keys {
+            leaf: self.leaf.clone(),
+            branch: self.branch.clone(),
+            root: self.root.clone(),
+        }
+    }
+}
+
+/// None.
+impl<K, V> Default for Keys<'_, K, V> {
+    fn default() -> Self {
+        Keys {
+            leaf: [].iter(),
+            branch: [].iter(),
+            root: [].iter(),
+        }
     }
 }
 
@@ -287,6 +384,12 @@ impl<K: PartialEq, V: PartialEq> PartialEq for Rows<K, V> {
 impl<K: fmt::Debug, V: fmt::Debug> fmt::Debug for Rows<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl<K, V> Default for Rows<K, V> {
+    fn default() -> Rows<K, V> {
+        Rows::new()
     }
 }
 

@@ -78,11 +78,13 @@ impl<K: Ord + Copy + Serialize, V: Clone + Serialize> Table<K, V> {
         self.rows.iter()
     }
 
-    pub(super) fn range(
-        &self,
-        range: impl RangeBounds<K>,
-    ) -> impl DoubleEndedIterator<Item = (&K, &V)> {
+    pub(super) fn range(&self, range: impl RangeBounds<K>) -> impl Iterator<Item = (&K, &V)> {
         self.rows.range(range)
+    }
+
+    /// The row with this key, or the last one before it.
+    pub(super) fn at_or_before(&self, key: &K) -> Option<(&K, &V)> {
+        self.rows.at_or_before(key)
     }
 
     pub(super) fn first(&self) -> Option<(&K, &V)> {
@@ -109,6 +111,12 @@ impl<K: Ord + Copy + Serialize, V: Clone + Serialize> Table<K, V> {
         }
         self.hash = self.hash.wrapping_sub(hash_of(self.tag, &(key, &row)));
         Some(row)
+    }
+
+    /// A row of which nothing is changed that goes into its wire bytes: what is
+    /// derived from other rows is no part of the hash, nor of an image.
+    pub(super) fn derived_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.rows.get_mut(key)
     }
 
     /// Changes a row in place; none if there is none.
@@ -178,7 +186,7 @@ impl<K: Ord + Copy + Serialize, V: Clone + Serialize> Imaged for Table<K, V> {
 
 /// The hash of one value: its wire bytes are streamed, never stored.
 pub(super) fn hash_of<T: Serialize + ?Sized>(tag: u64, value: &T) -> u128 {
-    postcard::serialize_with_flavor::<T, _, u128>(value, StateHasher(SipHasher::new(tag, 0)))
+    postcard::serialize_with_flavor::<T, _, u128>(value, StateHasher::new(tag))
         .expect("a hasher takes any bytes, and our own types serialise")
 }
 
@@ -189,23 +197,59 @@ pub(super) fn hash_of_bytes(tag: u64, bytes: &[u8]) -> u128 {
     hasher.finish()
 }
 
-struct StateHasher(SipHasher<1, 3>);
+/// Bytes that are gathered before they are hashed: most rows are no longer.
+const GATHERED_BYTES: usize = 192;
+
+struct StateHasher {
+    hasher: SipHasher<1, 3>,
+    gathered: [u8; GATHERED_BYTES],
+    count: usize,
+}
+
+impl StateHasher {
+    fn new(tag: u64) -> StateHasher {
+        StateHasher {
+            hasher: SipHasher::new(tag, 0),
+            gathered: [0; GATHERED_BYTES],
+            count: 0,
+        }
+    }
+
+    fn flush(&mut self) {
+        self.hasher.extend(&self.gathered[..self.count]);
+        self.count = 0;
+    }
+}
 
 impl Flavor for StateHasher {
     type Output = u128;
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
+        if self.count == GATHERED_BYTES {
+            self.flush();
+        }
+        self.gathered[self.count] = byte;
+        self.count += 1;
         Ok(())
     }
 
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend(bytes);
+        if bytes.len() > GATHERED_BYTES - self.count {
+            self.flush();
+        }
+        match self.gathered[self.count..].get_mut(..bytes.len()) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                self.count += bytes.len();
+            }
+            None => self.hasher.extend(bytes),
+        }
         Ok(())
     }
 
-    fn finalize(self) -> postcard::Result<u128> {
-        Ok(self.0.finish())
+    fn finalize(mut self) -> postcard::Result<u128> {
+        self.flush();
+        Ok(self.hasher.finish())
     }
 }
 
@@ -341,6 +385,15 @@ mod tests {
             hasher.extend(&bytes[..cut]);
             hasher.extend(&bytes[cut..]);
             assert_eq!(hasher.finish(), whole, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn the_hash_of_a_value_is_that_of_its_bytes_however_long() {
+        for length in [0, 1, 100, 189, 190, 191, 192, 193, 500] {
+            let value = (300u64, vec![7u8; length], "x".repeat(length), 9u32);
+            let bytes = postcard::to_allocvec(&value).unwrap();
+            assert_eq!(hash_of(5, &value), hash_of_bytes(5, &bytes), "{length}");
         }
     }
 

@@ -11,18 +11,19 @@ enum Step {
     /// Many, in order, as new jobs come.
     Append(u64),
     Remove(u64),
-    /// The oldest go, as jobs that are done do.
-    RemoveFirst(u64),
+    /// All from one key on, below another.
+    RemoveAll(u64, u64),
     Change(u64, u64),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let key = 0..400u64;
+    let key = 0..4_000u64;
     let step = prop_oneof![
         4 => (key.clone(), any::<u64>()).prop_map(|(key, row)| Step::Insert(key, row)),
-        2 => (1..100u64).prop_map(Step::Append),
+        2 => (1..1_000u64).prop_map(Step::Append),
         4 => key.clone().prop_map(Step::Remove),
-        1 => (1..60u64).prop_map(Step::RemoveFirst),
+        2 => (key.clone(), 1..1_500u64).prop_map(|(key, count)| Step::RemoveAll(key, key + count)),
+        1 => (1..1_500u64).prop_map(|count| Step::RemoveAll(0, count)),
         1 => (key, any::<u64>()).prop_map(|(key, row)| Step::Change(key, row)),
     ];
     prop::collection::vec(step, 0..150)
@@ -30,23 +31,46 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 fn bound() -> impl Strategy<Value = Bound<u64>> {
     prop_oneof![
-        3 => (0..500u64).prop_map(Bound::Included),
-        3 => (0..500u64).prop_map(Bound::Excluded),
+        3 => (0..5_000u64).prop_map(Bound::Included),
+        3 => (0..5_000u64).prop_map(Bound::Excluded),
         1 => Just(Bound::Unbounded),
     ]
 }
 
-/// No leaf is empty or too full, and each is found by what is in it.
+/// No node is empty or too full, and each is found by what is in it.
 fn check(rows: &Rows<u64, u64>) {
-    let mut last = None;
-    for (at, leaf) in &rows.leaves {
-        assert!((1..=LEAF_ROWS_MAX).contains(&leaf.keys.len()));
-        assert_eq!(leaf.keys.len(), leaf.rows.len());
-        assert!(*at <= leaf.keys[0], "{at} is above {:?}", leaf.keys);
-        assert!(last.is_none_or(|last| last < *at), "{last:?} is in another");
-        assert!(leaf.keys.is_sorted_by(|one, other| one < other));
-        last = leaf.keys.last().copied();
+    let leaf = |leaf: &Leaf<u64, u64>| leaf.keys.clone();
+    let branch = |branch: &Branch<u64, u64>| check_node(branch, leaf);
+    check_node(&rows.root, branch);
+    for (at, branch) in rows.root.keys.iter().zip(&rows.root.items) {
+        assert_eq!(*at, branch.keys[0], "a branch is found by another key");
     }
+}
+
+/// Says which rows are in it.
+fn check_node<T>(
+    node: &Node<u64, Node<u64, T>>,
+    rows: impl Fn(&Node<u64, T>) -> Vec<u64>,
+) -> Vec<u64> {
+    assert_eq!(node.keys.len(), node.items.len());
+    let mut all: Vec<u64> = Vec::new();
+    for (at, item) in node.keys.iter().zip(&node.items) {
+        assert!((1..=NODE_MAX).contains(&item.keys.len()));
+        let found = rows(item);
+        assert!(*at <= found[0], "{at} is above {found:?}");
+        assert!(
+            all.last().is_none_or(|last| last < at),
+            "{at} is below {all:?}"
+        );
+        all.extend(found);
+    }
+    assert!(all.is_sorted_by(|one, other| one < other));
+    all
+}
+
+fn leaves(rows: &Rows<u64, u64>) -> Vec<&Leaf<u64, u64>> {
+    let leaves = rows.root.items.iter().flat_map(|branch| &branch.items);
+    leaves.collect()
 }
 
 proptest! {
@@ -74,12 +98,9 @@ proptest! {
                 Step::Remove(key) => {
                     prop_assert_eq!(rows.remove(&key), map.remove(&key));
                 }
-                Step::RemoveFirst(count) => {
-                    for _ in 0..count {
-                        let first = map.pop_first();
-                        if let Some((key, row)) = first {
-                            prop_assert_eq!(rows.remove(&key), Some(row));
-                        }
+                Step::RemoveAll(from, to) => {
+                    for key in from..to {
+                        prop_assert_eq!(rows.remove(&key), map.remove(&key));
                     }
                 }
                 Step::Change(key, new) => {
@@ -96,17 +117,17 @@ proptest! {
             prop_assert_eq!(rows.last(), map.last_key_value());
         }
         prop_assert!(rows.iter().eq(map.iter()));
-        prop_assert!(rows.iter().rev().eq(map.iter().rev()));
-        for key in 0..500 {
+        prop_assert!(rows.keys().eq(map.keys()));
+        for key in 0..5_000 {
             prop_assert_eq!(rows.get(&key), map.get(&key));
             prop_assert_eq!(rows.contains(&key), map.contains_key(&key));
+            prop_assert_eq!(rows.at_or_before(&key), map.range(..=key).next_back());
         }
         for (start, end) in ranges {
             // An empty range is one, where a BTreeMap would panic.
             let inside = |key: &u64| (start, end).contains(key);
             let expected = || map.iter().filter(|(key, _)| inside(key));
             prop_assert!(rows.range((start, end)).eq(expected()));
-            prop_assert!(rows.range((start, end)).rev().eq(expected().rev()));
         }
         let bytes = postcard::to_allocvec(&rows).unwrap();
         prop_assert_eq!(&bytes, &postcard::to_allocvec(&map).unwrap());
@@ -120,7 +141,41 @@ proptest! {
 #[test]
 fn rows_that_come_in_order_fill_their_leaves() {
     let rows: Rows<u64, u64> = (0..1_000).map(|key| (key, key)).collect();
-    assert_eq!(rows.leaves.len(), 1_000usize.div_ceil(LEAF_ROWS_MAX));
+    assert_eq!(leaves(&rows).len(), 1_000usize.div_ceil(NODE_MAX));
+}
+
+#[test]
+fn rows_that_come_in_order_between_others_fill_their_leaves() {
+    let mut rows: Rows<u64, u64> = (0..100).map(|key| (10_000 * key, key)).collect();
+    for folder in 0..100 {
+        for file in 1..=640 {
+            rows.insert(10_000 * folder + file, file);
+        }
+    }
+    check(&rows);
+    let least = 64_100usize.div_ceil(NODE_MAX);
+    let found = leaves(&rows).len();
+    assert!(
+        found <= least + least / 8,
+        "{found} leaves, where {least} would do"
+    );
+}
+
+#[test]
+fn a_row_is_found_that_came_where_a_leaf_was() {
+    let mut rows: Rows<u64, u64> = (0..4_000).map(|key| (key, key)).collect();
+    // The first leaf of the second branch.
+    let first = (NODE_MAX * NODE_MAX) as u64;
+    for key in first..first + NODE_MAX as u64 {
+        rows.remove(&key);
+    }
+    check(&rows);
+    rows.insert(first + 3, 7);
+    check(&rows);
+    assert_eq!(rows.get(&(first + 3)), Some(&7));
+    assert_eq!(rows.range(first..).next(), Some((&(first + 3), &7)));
+    assert_eq!(rows.at_or_before(&(first + 4)), Some((&(first + 3), &7)));
+    assert_eq!(rows.remove(&(first + 3)), Some(7));
 }
 
 #[test]
@@ -130,8 +185,8 @@ fn few_rows_of_many_stand_in_few_leaves() {
         rows.remove(&key);
     }
     assert_eq!(rows.len(), 640);
-    assert!(rows.leaves.len() <= 640 / LEAF_ROWS_MIN * 2);
-    let room: usize = rows.leaves.values().map(|leaf| leaf.rows.capacity()).sum();
+    assert!(leaves(&rows).len() <= 640 / NODE_MIN * 2);
+    let room: usize = leaves(&rows).iter().map(|leaf| leaf.items.capacity()).sum();
     assert!(room <= 4 * 640, "there is room for {room}");
 }
 

@@ -28,7 +28,7 @@ use crate::principal::Principal;
 use crate::time::Stamp;
 
 use super::contexts::PlaceId;
-use super::jobs::{Job, Origin, Phase};
+use super::jobs::{FreshJob, Job, Origin, Phase};
 use super::{Applied, QueueManager};
 
 pub(in crate::queue) fn rules() -> Rules {
@@ -44,7 +44,7 @@ pub(in crate::queue) fn generator() -> Generator {
 }
 
 pub(in crate::queue) fn a_job() -> Job {
-    Job {
+    let mut job = Job::new(FreshJob {
         place: PlaceId(1),
         origin: Arc::new(Origin {
             generator: generator(),
@@ -57,17 +57,11 @@ pub(in crate::queue) fn a_job() -> Job {
         accepted: JobId(1),
         not_before: Stamp(0),
         open: 0,
-        waiters: 1,
-        attempts: 1,
-        failures: 0,
-        crashes: 0,
-        last_token: None,
-        last_worker: None,
-        last_error: None,
         line: JobId(1),
-        more_lines: Vec::new(),
-        phase: Phase::Ready,
-    }
+    });
+    job.set_phase(Phase::Ready);
+    job.attempts = 1;
+    job
 }
 
 pub(in crate::queue) fn address(name: &str) -> Address {
