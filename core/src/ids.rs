@@ -21,7 +21,7 @@ macro_rules! id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!($prefix, "{}"), self.0)
+                write_number(f, $prefix, self.0)
             }
         }
 
@@ -31,6 +31,23 @@ macro_rules! id {
             }
         }
     };
+}
+
+/// The most digits of a number.
+const DIGITS_MAX: usize = 20;
+
+/// Writes a prefix and a number: every entry's record names some, by the thousand.
+fn write_number(f: &mut fmt::Formatter<'_>, prefix: &str, number: u64) -> fmt::Result {
+    let mut digits = [b'0'; DIGITS_MAX];
+    let (mut at, mut left) = (DIGITS_MAX, number);
+    while at == DIGITS_MAX || left > 0 {
+        at -= 1;
+        digits[at] += (left % 10) as u8;
+        left /= 10;
+    }
+    let digits = str::from_utf8(&digits[at..]).expect("digits are ASCII");
+    f.write_str(prefix)?;
+    f.write_str(digits)
 }
 
 id!(/// A voter of the cluster. Given by the operator, from 1.

@@ -2,6 +2,7 @@
 //! before by digest. The state keeps only the chain's head.
 
 use std::fmt::Write;
+use std::sync::LazyLock;
 
 use crate::command::{
     Admission, AfterFailure, AuditRecord, Cancellation, ClaimRule, Command, Entry, Outcome,
@@ -18,6 +19,10 @@ use super::attempts::cut;
 
 const AUDIT_DOMAIN: &str = "precentor 2026 audit record";
 const COMMAND_DOMAIN: &str = "precentor 2026 request";
+
+/// What the digests begin with: their domains are digested once.
+static RECORDS: LazyLock<DigestBuilder> = LazyLock::new(|| DigestBuilder::new(AUDIT_DOMAIN));
+static COMMANDS: LazyLock<DigestBuilder> = LazyLock::new(|| DigestBuilder::new(COMMAND_DOMAIN));
 
 impl QueueManager {
     /// Adds a link to the chain.
@@ -53,7 +58,7 @@ pub fn digest_of_record(record: &AuditRecord) -> Digest {
     for (slot, value) in numbers.chunks_exact_mut(8).zip(values) {
         slot.copy_from_slice(&value.to_le_bytes());
     }
-    let mut builder = DigestBuilder::new(AUDIT_DOMAIN);
+    let mut builder = RECORDS.clone();
     builder.part(&numbers);
     builder.part(record.principal.0.as_bytes());
     builder.part(record.text.as_bytes());
@@ -64,7 +69,9 @@ pub fn digest_of_record(record: &AuditRecord) -> Digest {
 /// Tells one request's content from another's.
 pub(super) fn digest_of_command(command: &Command) -> Digest {
     let bytes = postcard::to_allocvec(command).expect("our own types serialise");
-    Digest::of_parts(COMMAND_DOMAIN, &[&bytes])
+    let mut builder = COMMANDS.clone();
+    builder.part(&bytes);
+    builder.finish()
 }
 
 /// What was asked, in words.
@@ -145,7 +152,13 @@ pub(super) fn words(asked: &str, entry: &Entry, outcome: &Outcome) -> String {
         Outcome::Submitted(items) => {
             words.push(':');
             for item in items {
-                add(&mut words, format_args!(" {} {:?}", item.job, item.how));
+                add(&mut words, format_args!(" {} ", item.job));
+                words.push_str(match item.how {
+                    Admission::FromCache => "FromCache",
+                    Admission::Attached => "Attached",
+                    Admission::Parked => "Parked",
+                    Admission::Created => "Created",
+                });
             }
         }
         Outcome::Registered | Outcome::LevelRaised => words.push_str(": done"),
