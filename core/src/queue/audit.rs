@@ -68,7 +68,13 @@ pub fn digest_of_record(record: &AuditRecord) -> Digest {
 
 /// Tells one request's content from another's.
 pub(super) fn digest_of_command(command: &Command) -> Digest {
-    let bytes = postcard::to_allocvec(command).expect("our own types serialise");
+    // Room for a large one at once, for it is not to grow step by step.
+    let items = match command {
+        Command::Submit { items } => items.len(),
+        _ => 0,
+    };
+    let room = Vec::with_capacity(256 + 192 * items);
+    let bytes = postcard::to_extend(command, room).expect("our own types serialise");
     let mut builder = COMMANDS.clone();
     builder.part(&bytes);
     builder.finish()

@@ -1,6 +1,7 @@
 //! What is known of an address: the published context, which never moves back,
 //! and the jobs that are to replace it. Knows digests of results, never bodies.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -59,12 +60,12 @@ pub(super) struct Place {
     slots: PackedSlots,
 }
 
-/// As [`Slots`], in fewer bytes.
+/// As [`Slots`], in fewer bytes: who is parked stands elsewhere, for few are.
 #[derive(Clone, Copy, Debug)]
 struct PackedSlots {
     current: JobId,
-    parked: JobId,
-    uses: u64,
+    uses: u32,
+    has_parked: bool,
 }
 
 /// Is in no slot: no job has this number.
@@ -74,17 +75,8 @@ impl PackedSlots {
     fn of(slots: Slots) -> PackedSlots {
         PackedSlots {
             current: slots.current.unwrap_or(NO_JOB),
-            parked: slots.parked.unwrap_or(NO_JOB),
-            uses: slots.uses,
-        }
-    }
-
-    fn slots(self) -> Slots {
-        let job = |slot| (slot != NO_JOB).then_some(slot);
-        Slots {
-            current: job(self.current),
-            parked: job(self.parked),
-            uses: self.uses,
+            uses: u32::try_from(slots.uses).expect("rows that name a place are fewer"),
+            has_parked: slots.parked.is_some(),
         }
     }
 }
@@ -116,6 +108,7 @@ pub(super) struct Places {
     pub(super) addresses: Table<PlaceId, Place>,
     pub(super) contexts: Table<PlaceId, Context>,
     by_address: Rows<Address, PlaceId>,
+    parked: BTreeMap<PlaceId, JobId>,
 }
 
 impl Places {
@@ -131,6 +124,7 @@ impl Places {
             addresses,
             contexts,
             by_address,
+            parked: BTreeMap::new(),
         }
     }
 
@@ -165,7 +159,18 @@ impl Places {
     }
 
     pub(super) fn slots(&self, place: PlaceId) -> Slots {
-        self.place(place).slots.slots()
+        self.unpacked(place, self.place(place).slots)
+    }
+
+    fn unpacked(&self, place: PlaceId, packed: PackedSlots) -> Slots {
+        Slots {
+            current: (packed.current != NO_JOB).then_some(packed.current),
+            parked: match packed.has_parked {
+                true => self.parked.get(&place).copied(),
+                false => None,
+            },
+            uses: packed.uses.into(),
+        }
     }
 
     /// Changes the slots of a place.
@@ -174,14 +179,17 @@ impl Places {
         place: PlaceId,
         change: impl FnOnce(&mut Slots) -> R,
     ) -> R {
-        let derived = &mut self
-            .addresses
-            .derived_mut(&place)
-            .unwrap_or_else(|| panic!("{place:?} is named and not known"))
-            .slots;
-        let mut slots = derived.slots();
+        let before = self.slots(place);
+        let mut slots = before;
         let answer = change(&mut slots);
-        *derived = PackedSlots::of(slots);
+        if slots.parked != before.parked {
+            match slots.parked {
+                Some(job) => drop(self.parked.insert(place, job)),
+                None => drop(self.parked.remove(&place)),
+            }
+        }
+        let known = self.addresses.derived_mut(&place);
+        known.expect("it was there a line ago").slots = PackedSlots::of(slots);
         answer
     }
 

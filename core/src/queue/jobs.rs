@@ -69,8 +69,6 @@ pub(super) struct Job {
     /// named after its first job.
     pub(super) line: JobId,
     history: Option<Box<History>>,
-    /// Dependencies that are not resolved.
-    pub(super) open: u32,
     /// Requests that wait for it.
     pub(super) waiters: u32,
     pub(super) kind: ContextKind,
@@ -79,14 +77,17 @@ pub(super) struct Job {
 }
 
 const _: () = assert!(
-    size_of::<Job>() <= 96,
+    size_of::<Job>() <= 88,
     "a queued job is to take 250 bytes with all its indexes"
 );
 
-/// What a job has that was tried, is delayed, or took another's place. Read and
-/// written as if it stood in the job: who has none has what it begins with.
+/// What a job has that has dependencies, was tried, is delayed, or took another's
+/// place. Read and written as if it stood in the job: who has none has what it
+/// begins with.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct History {
+    /// Dependencies that are not resolved.
+    pub(super) open: u32,
     /// Claims so far.
     pub(super) attempts: u32,
     pub(super) failures: u32,
@@ -104,6 +105,7 @@ pub(super) struct History {
 
 /// The history of a job that has none.
 static NO_HISTORY: History = History {
+    open: 0,
     attempts: 0,
     failures: 0,
     crashes: 0,
@@ -157,7 +159,7 @@ pub(super) struct FreshJob {
 impl Job {
     /// A job that one request waits for: it is parked until it has its turn.
     pub(super) fn new(fresh: FreshJob) -> Job {
-        Job {
+        let mut job = Job {
             place: fresh.place,
             origin: fresh.origin,
             subject: fresh.subject,
@@ -165,12 +167,15 @@ impl Job {
             not_before: fresh.not_before,
             line: fresh.line,
             history: None,
-            open: fresh.open,
             waiters: 1,
             kind: fresh.kind,
             class: fresh.class,
             standing: Standing::Parked,
+        };
+        if fresh.open > 0 {
+            job.open = fresh.open;
         }
+        job
     }
 
     /// Where it stands.

@@ -186,7 +186,8 @@ impl<K: Ord + Copy + Serialize, V: Clone + Serialize> Imaged for Table<K, V> {
 
 /// The hash of one value: its wire bytes are streamed, never stored.
 pub(super) fn hash_of<T: Serialize + ?Sized>(tag: u64, value: &T) -> u128 {
-    postcard::serialize_with_flavor::<T, _, u128>(value, StateHasher::new(tag))
+    let mut hasher = StateHasher::new(tag);
+    postcard::serialize_with_flavor::<T, _, u128>(value, Gather(&mut hasher))
         .expect("a hasher takes any bytes, and our own types serialise")
 }
 
@@ -221,35 +222,41 @@ impl StateHasher {
     }
 }
 
-impl Flavor for StateHasher {
+/// By reference: what is gathered is not to be moved about.
+struct Gather<'a>(&'a mut StateHasher);
+
+impl Flavor for Gather<'_> {
     type Output = u128;
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        if self.count == GATHERED_BYTES {
-            self.flush();
+        let Gather(hasher) = self;
+        if hasher.count == GATHERED_BYTES {
+            hasher.flush();
         }
-        self.gathered[self.count] = byte;
-        self.count += 1;
+        hasher.gathered[hasher.count] = byte;
+        hasher.count += 1;
         Ok(())
     }
 
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        if bytes.len() > GATHERED_BYTES - self.count {
-            self.flush();
+        let Gather(hasher) = self;
+        if bytes.len() > GATHERED_BYTES - hasher.count {
+            hasher.flush();
         }
-        match self.gathered[self.count..].get_mut(..bytes.len()) {
+        match hasher.gathered[hasher.count..].get_mut(..bytes.len()) {
             Some(room) => {
                 room.copy_from_slice(bytes);
-                self.count += bytes.len();
+                hasher.count += bytes.len();
             }
-            None => self.hasher.extend(bytes),
+            None => hasher.hasher.extend(bytes),
         }
         Ok(())
     }
 
-    fn finalize(mut self) -> postcard::Result<u128> {
-        self.flush();
-        Ok(self.hasher.finish())
+    fn finalize(self) -> postcard::Result<u128> {
+        let Gather(hasher) = self;
+        hasher.flush();
+        Ok(hasher.hasher.finish())
     }
 }
 
@@ -328,7 +335,7 @@ impl<const C: u32, const D: u32> SipHasher<C, D> {
         }
     }
 
-    fn finish(mut self) -> u128 {
+    fn finish(&mut self) -> u128 {
         let last = self.tail | (self.count << 56);
         self.word(last);
         self.v[2] ^= 0xee;

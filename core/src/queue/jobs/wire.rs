@@ -76,11 +76,12 @@ impl<'de> Deserialize<'de> for Job {
             subject: wire.subject,
             accepted: wire.accepted,
             not_before: wire.not_before,
-            open: wire.open,
+            open: 0,
             line: wire.line,
         });
         job.waiters = wire.waiters;
         let mut history = NO_HISTORY.clone();
+        history.open = wire.open;
         history.attempts = wire.attempts;
         history.failures = wire.failures;
         history.crashes = wire.crashes;
@@ -137,6 +138,7 @@ mod tests {
             token,
         };
         job.set_phase(Phase::Running(lease));
+        job.open = 4;
         job.attempts = 3;
         job.failures = 2;
         job.crashes = 1;
