@@ -163,6 +163,7 @@ pub(super) fn words(asked: &str, entry: &Entry, outcome: &Outcome) -> String {
                     Admission::FromCache => "FromCache",
                     Admission::Attached => "Attached",
                     Admission::Parked => "Parked",
+                    Admission::FailedBefore => "FailedBefore",
                     Admission::Created => "Created",
                 });
             }
