@@ -312,6 +312,10 @@ impl Membership {
             } => next.replace(old, new, incarnation)?,
         }
         next.check()?;
+        // What follows of itself must be possible too: nobody is there to refuse it.
+        if next.to_promote().is_some() {
+            next.with_promotion_begun().check()?;
+        }
         Ok(next)
     }
 

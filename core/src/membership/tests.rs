@@ -264,3 +264,26 @@ fn only_members_survive_and_all_of_them_vote() {
     assert_eq!(left.to_string(), "n1 n4");
     assert!(left.is_voter(NodeId(4)) && !left.is_joint());
 }
+
+#[test]
+fn a_change_is_refused_if_what_follows_of_it_is_not_possible() {
+    let seven = founding(7);
+    let add = |promote| Change::AddLearner {
+        node: node(8),
+        incarnation: A,
+        promote,
+    };
+    let refused = seven.after(add(true));
+    assert!(
+        matches!(refused, Err(ChangeError::TooMany { found: 8, .. })),
+        "{refused:?}"
+    );
+    assert!(seven.after(add(false)).is_ok());
+    let replace = Change::Replace {
+        old: node(7),
+        new: node(8),
+        incarnation: A,
+    };
+    let replaced = seven.after(replace).expect("one comes and one goes");
+    assert_eq!(replaced.with_promotion_begun().check(), Ok(()));
+}
