@@ -1,24 +1,29 @@
 //! `HealthMonitor`: who was heard when, and how this node's own loop and disk
 //! are doing. Turns silences and delays into verdicts. Knows nothing of terms,
 //! leaders or messages, and believes only its own clock.
+//!
+//! A verdict is advice: for people, and for whom a leader would rather hand over
+//! to. No vote, commit or election timeout depends on one, so a wrong one costs no
+//! safety and no leader. A silence says something only of who owes a word: a leader
+//! hears from all, a follower from its leader alone, and what passed while this node
+//! itself stood still is nobody's silence.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::ids::NodeId;
-use crate::status::{Condition, Health};
+use crate::pulse::{Pulse, Rhythm, Suspicion};
+use crate::status::{Condition, Health, OwnStatus, PeerStatus, Verdict};
 use crate::time::{Span, Time};
 
-/// What a silence means.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Verdict {
-    /// Heard lately.
-    Healthy,
-    /// Heard lately, and not well by its own word.
-    Slow,
-    /// Silent for longer than it should be.
-    Suspect,
-    /// Not connected, or never heard.
-    Down,
+/// Who owes this node a word from time to time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Owing {
+    /// Nobody: there is no leader.
+    Nobody,
+    /// The leader that it follows.
+    One(NodeId),
+    /// All: it leads, and they answer.
+    All,
 }
 
 /// What is known of one peer.
@@ -28,7 +33,9 @@ struct Peer {
     /// When that began, or ended.
     since: Time,
     heard: Option<Time>,
-    health: Health,
+    /// How well it is by its own word, if it has told this leader.
+    health: Option<Health>,
+    pulse: Pulse,
 }
 
 /// What is late, and what is too late.
@@ -44,6 +51,8 @@ pub struct Thresholds {
     pub stalls: u64,
     /// That window.
     pub window: Span,
+    /// What is expected of a peer that owes a word.
+    pub rhythm: Rhythm,
 }
 
 /// Who was heard when, and how this node is.
@@ -51,6 +60,9 @@ pub struct Thresholds {
 pub struct HealthMonitor {
     thresholds: Thresholds,
     peers: BTreeMap<NodeId, Peer>,
+    owing: Owing,
+    /// When that began.
+    owed_since: Time,
     last_turn: Time,
     /// When turns were late, of late.
     stalls: VecDeque<Time>,
@@ -71,6 +83,8 @@ impl HealthMonitor {
         HealthMonitor {
             thresholds,
             peers: BTreeMap::new(),
+            owing: Owing::Nobody,
+            owed_since: now,
             last_turn: now,
             stalls: VecDeque::new(),
             resumed: now,
@@ -83,16 +97,40 @@ impl HealthMonitor {
         let peer = self.peers.entry(peer).or_default();
         peer.connected = connected;
         peer.since = now;
+        // It may be another process by now.
+        peer.health = None;
+    }
+
+    /// Others owe this node a word from now on, if they do. What was heard before
+    /// counts no more: neither their silence nor what they said of themselves.
+    pub fn on_owing(&mut self, owing: Owing, now: Time) {
+        if self.owing == owing {
+            return;
+        }
+        self.owing = owing;
+        self.owed_since = now;
+        for peer in self.peers.values_mut() {
+            peer.health = None;
+        }
     }
 
     /// A peer said something.
-    pub fn on_heard(&mut self, peer: NodeId, now: Time) {
-        self.peers.entry(peer).or_default().heard = Some(now);
+    pub fn on_heard(&mut self, node: NodeId, now: Time) {
+        let (rhythm, owes) = (self.thresholds.rhythm, self.owes(node));
+        let here_since = self.owed_since.max(self.resumed);
+        let peer = self.peers.entry(node).or_default();
+        // A gap is one of a single connection, in which this node was there to hear.
+        if let Some(before) = peer.heard.replace(now)
+            && owes
+            && before >= here_since.max(peer.since)
+        {
+            peer.pulse.on_gap(now.since(before), &rhythm);
+        }
     }
 
     /// A peer said how well it is.
     pub fn on_told(&mut self, peer: NodeId, health: Health) {
-        self.peers.entry(peer).or_default().health = health;
+        self.peers.entry(peer).or_default().health = Some(health);
     }
 
     /// A turn begins. Returns by how much it is later than `due`, when the host
@@ -163,24 +201,85 @@ impl HealthMonitor {
         peers.filter_map(move |(node, peer)| is_reached(peer).then_some(*node))
     }
 
-    /// Is a peer well, if a silence of `patience` is too long?
+    /// When this node last took a turn.
     #[must_use]
-    pub fn verdict(&self, peer: NodeId, now: Time, patience: Span) -> Verdict {
-        match self.peers.get(&peer) {
-            Some(Peer {
-                heard: Some(heard),
-                health,
-                ..
-            }) if now.since(*heard) <= patience => match health {
-                Health::Well => Verdict::Healthy,
-                Health::Strained | Health::Slow | Health::Stuck => Verdict::Slow,
-            },
-            Some(Peer {
-                connected: true,
-                heard: Some(_),
-                ..
-            }) => Verdict::Suspect,
-            Some(_) | None => Verdict::Down,
+    pub fn last_turn(&self) -> Time {
+        self.last_turn
+    }
+
+    /// How strange a peer's silence is; none if it owes no word.
+    #[must_use]
+    pub fn suspicion(&self, node: NodeId, now: Time) -> Option<Suspicion> {
+        let peer = self.peers.get(&node).filter(|_| self.owes(node))?;
+        let last = peer.heard.map_or(peer.since, |heard| heard.max(peer.since));
+        let silence = now.since(last.max(self.owed_since).max(self.resumed));
+        Some(peer.pulse.suspicion(silence, &self.thresholds.rhythm))
+    }
+
+    /// How a peer seems.
+    #[must_use]
+    pub fn verdict(&self, node: NodeId, now: Time) -> Verdict {
+        let Some(peer) = self.peers.get(&node) else {
+            return Verdict::Down;
+        };
+        // Its first words may be here before the news of its connection.
+        let is_there = peer.connected || peer.heard.is_some_and(|heard| heard > peer.since);
+        let suspicion = self.suspicion(node, now).unwrap_or_default();
+        if !is_there || suspicion >= Suspicion::GONE {
+            Verdict::Down
+        } else if suspicion >= Suspicion::STRANGE {
+            Verdict::Suspect
+        } else {
+            match peer.health {
+                None | Some(Health::Well) => Verdict::Healthy,
+                Some(Health::Strained | Health::Slow | Health::Stuck) => Verdict::Slow,
+            }
+        }
+    }
+
+    /// The peers whose silence is strange: who can choose takes others first.
+    #[must_use]
+    pub fn doubted(&self, now: Time) -> Vec<NodeId> {
+        let is_doubted = |node: &NodeId| match self.verdict(*node, now) {
+            Verdict::Healthy | Verdict::Slow => false,
+            Verdict::Suspect | Verdict::Down => true,
+        };
+        self.peers.keys().copied().filter(is_doubted).collect()
+    }
+
+    /// What is known of a peer, for people.
+    #[must_use]
+    pub fn peer(&self, node: NodeId, now: Time) -> PeerStatus {
+        let peer = self.peers.get(&node).copied().unwrap_or_default();
+        PeerStatus {
+            node,
+            verdict: self.verdict(node, now),
+            suspicion: self.suspicion(node, now),
+            heard_ms: peer.heard.map(|heard| now.since(heard).as_ms()),
+            connected: peer.connected,
+            health: peer.health,
+        }
+    }
+
+    /// How this node is, for people: see [`HealthMonitor::own`].
+    #[must_use]
+    pub fn own_status(&self, now: Time, writing: Option<Time>, backlogged: bool) -> OwnStatus {
+        OwnStatus {
+            health: self.own(now, writing, backlogged).health,
+            write_latency_us: self.write_latency.0,
+            write_waits_us: writing.map_or(0, |since| now.since(since).0),
+            late_turns: self.stalls.len() as u64,
+            late_turns_max: self.thresholds.stalls,
+            window_ms: self.thresholds.window.as_ms(),
+            backlogged,
+        }
+    }
+
+    fn owes(&self, node: NodeId) -> bool {
+        match self.owing {
+            Owing::Nobody => false,
+            Owing::One(leader) => leader == node,
+            Owing::All => true,
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod digest;
 pub mod feature;
 pub mod ids;
 pub mod limits;
+pub mod pulse;
 pub mod random;
 pub mod time;
 

@@ -1,10 +1,15 @@
-//! How a node is, for people and programs.
+//! How a node is, for people and programs. Of no use to a rule: it is a glance at
+//! one moment. Fields are added at the end, and no two programs exchange it in
+//! bytes without names; whoever makes them do so gives it a version.
+
+mod words;
 
 use serde::{Deserialize, Serialize};
 
 use crate::feature::FeatureLevel;
-use crate::ids::{LogIndex, NodeId, Term, WorkerId};
+use crate::ids::{JobId, LogIndex, NodeId, Term, WorkerId};
 use crate::membership::Membership;
+use crate::pulse::Suspicion;
 use crate::time::Stamp;
 
 /// A node's part in consensus.
@@ -34,6 +39,58 @@ pub enum Health {
     Slow,
     /// Its disk has not answered for so long that it must be taken for dead.
     Stuck,
+}
+
+/// How a peer or a worker seems. Less is better.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Nothing is known against it.
+    Healthy,
+    /// It is there, and not well by its own word.
+    Slow,
+    /// Silent for longer than its regularity explains.
+    Suspect,
+    /// Not connected, or silent for so long that it is taken for gone.
+    Down,
+}
+
+/// A peer, as a node sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// Who.
+    pub node: NodeId,
+    /// How it seems.
+    pub verdict: Verdict,
+    /// How strange its silence is, if it owes this node a word: all owe one to the
+    /// leader, and only the leader to its followers.
+    pub suspicion: Option<Suspicion>,
+    /// How long ago it said anything.
+    pub heard_ms: Option<u64>,
+    /// A connection to it is open.
+    pub connected: bool,
+    /// How well it is by its own word, which only the leader is told.
+    pub health: Option<Health>,
+}
+
+/// What a node knows of its own disk and loop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OwnStatus {
+    /// How well it is.
+    pub health: Health,
+    /// How long a write takes, smoothed.
+    pub write_latency_us: u64,
+    /// How long the oldest write has been waiting for the disk's answer; 0 if none is.
+    pub write_waits_us: u64,
+    /// Turns that came late by over a heartbeat, of late; counted up to the number
+    /// at which a leader gives way.
+    pub late_turns: u64,
+    /// That number.
+    pub late_turns_max: u64,
+    /// How long a late turn is remembered.
+    pub window_ms: u64,
+    /// There is more to apply than a turn can do.
+    pub backlogged: bool,
 }
 
 /// A node's judgement on itself.
@@ -116,6 +173,47 @@ pub struct WorkerStatus {
     pub slots: u32,
     /// Jobs it holds.
     pub running: u32,
+    /// It is paused: it gets no more jobs.
+    #[serde(default)]
+    pub paused: bool,
+    /// How it seems to the leader; none at other nodes.
+    #[serde(default)]
+    pub health: Option<WorkerHealth>,
+}
+
+/// How a worker seems to the leader that it asks for work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WorkerHealth {
+    /// Suspect after a missed poll, down when its deadline has passed.
+    pub verdict: Verdict,
+    /// How strange its silence is; none while its poll is held here.
+    pub suspicion: Option<Suspicion>,
+    /// How long ago it asked this leader; none if it did not, or is forgotten.
+    pub heard_ms: Option<u64>,
+}
+
+/// What the cluster did of itself to go on, as far as a node has seen it since its start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct RecoveryStatus {
+    /// Leases that were taken back from silent workers.
+    pub leases_reclaimed: u64,
+    /// The last of them.
+    pub last_reclaimed: Option<Reclaimed>,
+    /// Learners that became voters without an order.
+    pub promotions: u64,
+    /// The last of them, and the entry with which that began.
+    pub last_promoted: Option<(NodeId, LogIndex)>,
+}
+
+/// A lease that was taken back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Reclaimed {
+    /// From whom.
+    pub worker: WorkerId,
+    /// Of which job.
+    pub job: JobId,
+    /// When, in the cluster's time.
+    pub t: Stamp,
 }
 
 /// How a node is.
@@ -154,4 +252,10 @@ pub struct Status {
     pub queue: QueueCounts,
     /// The workers.
     pub workers: Vec<WorkerStatus>,
+    /// Its own disk and loop.
+    pub own: OwnStatus,
+    /// The other members, as it sees them.
+    pub peers: Vec<PeerStatus>,
+    /// What the cluster did of itself to go on.
+    pub recovery: RecoveryStatus,
 }

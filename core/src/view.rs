@@ -1,7 +1,6 @@
 //! A node as an observer sees it: reads only.
 
 use crate::entry::{ChainHash, LogEntry};
-use crate::health::Verdict;
 use crate::ids::{LogIndex, NodeId, Term};
 use crate::log::TermAt;
 use crate::manager::ContextManager;
@@ -9,7 +8,7 @@ use crate::marks::Marks;
 use crate::membership::Membership;
 use crate::message::{LogPosition, StateHashAt};
 use crate::queue::QueueManager;
-use crate::status::{PhaseName, RoleName, Status};
+use crate::status::{PhaseName, RoleName, Status, Verdict};
 use crate::time::{Span, Time};
 
 /// A node, to be looked at.
@@ -119,10 +118,10 @@ impl<'a> View<'a> {
         self.0.cluster().matched()
     }
 
-    /// How a peer seems, if a silence of `patience` is too long.
+    /// How a peer seems.
     #[must_use]
-    pub fn verdict(self, peer: NodeId, now: Time, patience: Span) -> Verdict {
-        self.0.health().verdict(peer, now, patience)
+    pub fn verdict(self, peer: NodeId, now: Time) -> Verdict {
+        self.0.health().verdict(peer, now)
     }
 
     /// Up to which index its damaged log must be repaired before it votes.
@@ -164,7 +163,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Everything that people ask for.
+    /// Everything that people ask for, as of its last turn.
     #[must_use]
     pub fn status(self) -> Status {
         self.0.status()

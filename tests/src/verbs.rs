@@ -22,7 +22,7 @@
 //! together n1 read job j1 + read job j2             requests that arrive at once
 //! join n4 [life 2]   lives known   erase n3           no member yet; before `nodes`; its disk is lost
 //! member n1 learner n4 | voter n4 | promote n4 | remove n3 | replace n3 n4 [life 2]
-//! members | status | log | queue | leases | promises | patience [n1]      same
+//! members | status | health | log | queue | leases | promises | patience [n1]      same
 //! show heartbeats|audit|answers|everything           quietly COMMAND
 //! ```
 
@@ -37,6 +37,7 @@ use precentor_core::event::{Event, Order};
 use precentor_core::feature::FeatureLevel;
 use precentor_core::ids::{LogIndex, NodeId, Sequence, Term};
 use precentor_core::principal::Principal;
+use precentor_core::status::Status;
 use precentor_core::time::Stamp;
 use precentor_core::wire;
 
@@ -189,7 +190,8 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
         "open" | "session" | "submit" | "leave" | "cancel" | "redrive" | "purge"
         | "reprioritise" | "pause" | "resume" | "expel" | "register" | "poll" | "complete"
         | "fail" | "release" | "propose" | "ask" | "read" | "member" => return client(world, line),
-        "members" | "status" | "log" | "queue" | "promises" | "same" | "leases" | "patience" => {
+        "members" | "status" | "health" | "log" | "queue" | "promises" | "same" | "leases"
+        | "patience" => {
             return report(world, line);
         }
         other => bail!("{other:?} is no verb"),
@@ -414,6 +416,7 @@ fn about(world: &mut World, verb: &str, node: NodeId) -> Result<Vec<String>> {
                 view.applied()
             )]
         }
+        "health" => words_of_health(node, &view.status()),
         "log" => (view.window_first().0..=view.last().index.0)
             .filter_map(|index| view.entry_at(LogIndex(index)))
             .map(|entry| {
@@ -434,6 +437,17 @@ fn about(world: &mut World, verb: &str, node: NodeId) -> Result<Vec<String>> {
             .collect(),
         other => return Err(anyhow!("{other:?} is no verb")),
     })
+}
+
+/// Itself, its peers, the workers, and what the cluster did of itself.
+fn words_of_health(node: NodeId, status: &Status) -> Vec<String> {
+    let mut lines = vec![format!("{node} is {}", status.own)];
+    let peers = status.peers.iter();
+    lines.extend(peers.map(|peer| format!("{node} sees {peer}")));
+    let workers = status.workers.iter();
+    lines.extend(workers.map(|worker| format!("{node} sees {worker}")));
+    lines.push(format!("{node} saw {}", status.recovery));
+    lines
 }
 
 fn promises(world: &mut World, node: NodeId) -> Result<Vec<String>> {

@@ -7,6 +7,7 @@
 //! every lease a full term (QUEUE L3). It reads the queue and never changes
 //! it: its proposals go through the log, and the queue checks them again.
 
+mod attendance;
 mod placement;
 mod room;
 mod stride;
@@ -20,10 +21,13 @@ use crate::command::{Claim, Command, ExpiredLease};
 use crate::config::Knobs;
 use crate::ids::{Term, Ticket, Token, WorkerId, WorkerIncarnation};
 use crate::limits::{CLAIMS_PER_ENTRY_MAX, EXPIRIES_PER_ENTRY_MAX, WORKER_SLOTS_MAX};
+use crate::pulse::Rhythm;
 use crate::queue::QueueManager;
 use crate::request::{Poll, Work};
+use crate::status::WorkerHealth;
 use crate::time::{Span, Time};
 
+use self::attendance::Attendance;
 use self::placement::{Candidate, Placement};
 use self::room::Room;
 use self::stride::{Stride, UnderWay};
@@ -36,6 +40,7 @@ const CLAIM_ENTRIES_PER_TURN_MAX: u64 = 16;
 struct Worker {
     /// When its leases end, if it is not heard before.
     deadline: Time,
+    attendance: Attendance,
     /// The poll that waits for work.
     waiting: Option<Waiting>,
     /// The number of its last claim.
@@ -61,6 +66,8 @@ pub struct GenerationCoordinator {
     lease: Span,
     poll: Span,
     reattach: Span,
+    /// How often a worker should ask.
+    rhythm: Rhythm,
     term: Term,
     workers: BTreeMap<WorkerId, Worker>,
     deadlines: BTreeSet<(Time, WorkerId)>,
@@ -88,6 +95,10 @@ impl GenerationCoordinator {
             lease: Span::from_ms(knobs.lease_ms),
             poll: Span::from_ms(knobs.worker_poll_ms),
             reattach: Span::from_ms(knobs.reattach_ms),
+            rhythm: Rhythm::new(
+                Span::from_ms(knobs.worker_poll_ms),
+                Span::from_ms(knobs.lease_ms),
+            ),
             term: Term(0),
             workers: BTreeMap::new(),
             deadlines: BTreeSet::new(),
@@ -132,7 +143,7 @@ impl GenerationCoordinator {
         };
         for (worker, _, _) in queue.leases() {
             if self.missing.insert(worker) {
-                self.note(worker, deadline);
+                self.note(worker, now, deadline);
             }
         }
     }
@@ -171,10 +182,12 @@ impl GenerationCoordinator {
             };
             return vec![(ticket, work)];
         }
-        if let Some(older) = self.take_waiting(id) {
-            answers.push((older.ticket, self.no_work()));
-        }
-        self.note(id, now + self.lease);
+        let older = self.take_waiting(id);
+        let was_held = older.is_some();
+        answers.extend(older.map(|older| (older.ticket, self.no_work())));
+        self.note(id, now, now + self.lease);
+        let worker = self.workers.get_mut(&id).expect("it was just noted");
+        worker.attendance.on_poll(now, was_held, &self.rhythm);
         self.missing.remove(&id);
         let waiting = Waiting {
             ticket,
@@ -256,6 +269,7 @@ impl GenerationCoordinator {
             if let Some(work) = self.news(id, waiting, queue) {
                 answers.push((waiting.ticket, work));
                 self.take_waiting(id);
+                self.await_word(id, now);
             }
         }
         while let Some((until, id)) = self.holds.first().copied() {
@@ -264,6 +278,7 @@ impl GenerationCoordinator {
             }
             let waiting = self.take_waiting(id).expect("a hold is for a waiting poll");
             answers.push((waiting.ticket, self.no_work()));
+            self.await_word(id, now);
         }
         answers
     }
@@ -278,7 +293,22 @@ impl GenerationCoordinator {
             .map(|(_, id)| *id)
             .collect();
         for id in late {
-            self.note(id, deadline);
+            self.note(id, now, deadline);
+        }
+        for worker in self.workers.values_mut() {
+            worker.attendance.on_its_turn(now);
+        }
+    }
+
+    /// How a registered worker seems, if this node leads.
+    #[must_use]
+    pub fn health(&self, id: WorkerId, now: Time) -> WorkerHealth {
+        match self.workers.get(&id) {
+            None => Attendance::UNKNOWN,
+            Some(worker) => {
+                let held = worker.waiting.is_some();
+                worker.attendance.health(now, held, &self.rhythm)
+            }
         }
     }
 
@@ -321,8 +351,11 @@ impl GenerationCoordinator {
             }
             if self.workers[&id].waiting.is_some() {
                 // A poll is held for less than a lease: this loop was late, not the worker.
-                self.note(id, now + self.lease);
+                self.note(id, now, now + self.lease);
                 continue;
+            }
+            if let Some(worker) = self.workers.get_mut(&id) {
+                worker.attendance.on_lapsed();
             }
             self.missing.remove(&id);
             let held = queue.leases_of(id);
@@ -333,7 +366,7 @@ impl GenerationCoordinator {
                 self.deadlines.remove(&(deadline, id));
             } else {
                 // Asked again if the proposal is lost; a second time does no harm.
-                self.note(id, now + self.poll);
+                self.note(id, now, now + self.poll);
             }
         }
         (!leases.is_empty()).then_some(Command::Expire { leases })
@@ -490,9 +523,10 @@ impl GenerationCoordinator {
     }
 
     /// Sets a worker's deadline, and remembers the worker.
-    fn note(&mut self, id: WorkerId, deadline: Time) {
+    fn note(&mut self, id: WorkerId, now: Time, deadline: Time) {
         let worker = self.workers.entry(id).or_insert(Worker {
             deadline,
+            attendance: Attendance::new(now),
             waiting: None,
             last_claim: 0,
             under_way: 0,
@@ -500,6 +534,13 @@ impl GenerationCoordinator {
         self.deadlines.remove(&(worker.deadline, id));
         worker.deadline = deadline;
         self.deadlines.insert((deadline, id));
+    }
+
+    /// A worker's question is answered.
+    fn await_word(&mut self, id: WorkerId, now: Time) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.attendance.on_its_turn(now);
+        }
     }
 
     fn take_waiting(&mut self, id: WorkerId) -> Option<Waiting> {

@@ -1,49 +1,126 @@
 use super::*;
 
-const PATIENCE: Span = Span::from_ms(100);
 const PEER: NodeId = NodeId(2);
-const THRESHOLDS: Thresholds = Thresholds {
-    beat: Span::from_ms(30),
-    timeout: Span::from_ms(150),
-    stuck: Span::from_ms(600),
-    stalls: 4,
-    window: Span::from_ms(2_000),
-};
+const OTHER: NodeId = NodeId(3);
+
+fn thresholds() -> Thresholds {
+    Thresholds {
+        beat: Span::from_ms(30),
+        timeout: Span::from_ms(150),
+        stuck: Span::from_ms(600),
+        stalls: 4,
+        window: Span::from_ms(2_000),
+        rhythm: Rhythm::new(Span::from_ms(30), Span::from_ms(1_000)),
+    }
+}
 
 fn ms(ms: u64) -> Time {
     Time(ms * 1_000)
 }
 
 fn monitor() -> HealthMonitor {
-    HealthMonitor::new(THRESHOLDS, ms(0))
+    HealthMonitor::new(thresholds(), ms(0))
+}
+
+/// A leader that hears its peer each 30 ms, up to `until`.
+fn leader_that_hears(until: u64) -> HealthMonitor {
+    let mut health = monitor();
+    health.on_owing(Owing::All, ms(0));
+    health.on_connection(PEER, true, ms(0));
+    for at in (0..=until).step_by(30) {
+        health.on_turn(ms(at), ms(at));
+        health.on_heard(PEER, ms(at));
+    }
+    health
 }
 
 #[test]
-fn silence_makes_a_connected_peer_suspect_and_a_lost_one_down() {
-    let mut health = monitor();
-    assert_eq!(health.verdict(PEER, ms(0), PATIENCE), Verdict::Down);
-    health.on_connection(PEER, true, Time(0));
-    health.on_heard(PEER, ms(0));
-    assert_eq!(health.verdict(PEER, ms(100), PATIENCE), Verdict::Healthy);
-    assert_eq!(
-        health.verdict(PEER, Time(100_001), PATIENCE),
-        Verdict::Suspect
-    );
-    health.on_connection(PEER, false, Time(0));
-    assert_eq!(health.verdict(PEER, Time(100_001), PATIENCE), Verdict::Down);
+fn silence_makes_a_connected_peer_suspect_then_down_and_a_lost_one_down_at_once() {
+    let mut health = leader_that_hears(900);
+    assert_eq!(health.verdict(OTHER, ms(900)), Verdict::Down, "never met");
+    let verdict_after =
+        |health: &HealthMonitor, silence: u64| health.verdict(PEER, ms(900 + silence));
+    assert_eq!(verdict_after(&health, 60), Verdict::Healthy);
+    assert_eq!(verdict_after(&health, 100), Verdict::Suspect);
+    assert_eq!(verdict_after(&health, 500), Verdict::Down);
+    assert_eq!(health.doubted(ms(960)), []);
+    assert_eq!(health.doubted(ms(1_000)), [PEER]);
+    health.on_connection(PEER, false, ms(910));
+    assert_eq!(verdict_after(&health, 11), Verdict::Down);
+    health.on_heard(PEER, ms(920));
+    assert_eq!(verdict_after(&health, 21), Verdict::Healthy, "it is back");
+}
+
+#[test]
+fn who_owes_no_word_may_be_silent() {
+    let mut health = leader_that_hears(900);
+    health.on_connection(OTHER, true, ms(0));
+    health.on_owing(Owing::One(PEER), ms(900));
+    assert_eq!(health.verdict(OTHER, ms(900_000)), Verdict::Healthy);
+    assert_eq!(health.suspicion(OTHER, ms(900_000)), None);
+    assert_eq!(health.verdict(PEER, ms(900_000)), Verdict::Down);
+    // Nor is what it did not owe a silence, once it does.
+    health.on_owing(Owing::All, ms(900_000));
+    assert_eq!(health.verdict(OTHER, ms(900_050)), Verdict::Healthy);
+    assert_eq!(health.verdict(OTHER, ms(900_100)), Verdict::Suspect);
+    health.on_owing(Owing::Nobody, ms(900_100));
+    assert_eq!(health.verdict(PEER, ms(999_999)), Verdict::Healthy);
+}
+
+#[test]
+fn who_speaks_less_often_is_believed_to_do_so() {
+    let mut health = leader_that_hears(900);
+    assert_eq!(health.verdict(PEER, ms(1_100)), Verdict::Suspect);
+    for at in (1_100..6_000).step_by(200) {
+        health.on_turn(ms(at), ms(at));
+        health.on_heard(PEER, ms(at));
+    }
+    assert_eq!(health.verdict(PEER, ms(6_100)), Verdict::Healthy);
+}
+
+#[test]
+fn what_passed_while_this_node_stood_still_is_nobodys_silence() {
+    let mut health = leader_that_hears(900);
+    health.on_turn(ms(9_000), ms(930));
+    assert_eq!(health.verdict(PEER, ms(9_000)), Verdict::Healthy);
+    let before = health.suspicion(PEER, ms(9_050));
+    health.on_heard(PEER, ms(9_000));
+    assert_eq!(health.suspicion(PEER, ms(9_050)), before, "no gap of its");
+    assert_eq!(health.verdict(PEER, ms(9_100)), Verdict::Suspect);
 }
 
 #[test]
 fn a_peer_that_says_that_it_is_not_well_is_slow_while_it_is_heard() {
-    let mut health = monitor();
-    health.on_connection(PEER, true, Time(0));
-    health.on_heard(PEER, ms(0));
+    let mut health = leader_that_hears(900);
     health.on_told(PEER, Health::Slow);
-    assert_eq!(health.verdict(PEER, ms(50), PATIENCE), Verdict::Slow);
-    assert_eq!(health.verdict(PEER, ms(101), PATIENCE), Verdict::Suspect);
-    health.on_heard(PEER, ms(110));
+    assert_eq!(health.verdict(PEER, ms(950)), Verdict::Slow);
+    assert_eq!(health.verdict(PEER, ms(1_010)), Verdict::Suspect);
+    health.on_heard(PEER, ms(1_020));
     health.on_told(PEER, Health::Well);
-    assert_eq!(health.verdict(PEER, ms(120), PATIENCE), Verdict::Healthy);
+    assert_eq!(health.verdict(PEER, ms(1_030)), Verdict::Healthy);
+    health.on_told(PEER, Health::Stuck);
+    assert_eq!(health.peer(PEER, ms(1_030)).health, Some(Health::Stuck));
+    health.on_connection(PEER, true, ms(1_031));
+    assert_eq!(health.peer(PEER, ms(1_031)).health, None, "another process");
+}
+
+#[test]
+fn the_figures_behind_a_verdict_on_this_node_are_shown() {
+    let mut health = monitor();
+    health.on_turn(ms(100), ms(60));
+    (0..100).for_each(|n| health.on_written(ms(100 + n), ms(108 + n)));
+    let own = health.own_status(ms(300), Some(ms(250)), false);
+    let expected = OwnStatus {
+        health: Health::Strained,
+        write_latency_us: own.write_latency_us,
+        write_waits_us: 50_000,
+        late_turns: 1,
+        late_turns_max: 4,
+        window_ms: 2_000,
+        backlogged: false,
+    };
+    assert_eq!(own, expected);
+    assert!((7_000..=8_000).contains(&own.write_latency_us), "{own:?}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Committed entries become state, and state becomes answers.
 
+use super::recoveries::last_to_reclaim;
 use super::{ContextManager, Epoch, cx};
 use crate::action::{Action, Violation};
 use crate::command::{Command, Outcome};
@@ -99,6 +100,7 @@ impl ContextManager {
         if self.failover.is_leading() {
             self.generation.on_settled(&entry.command);
         }
+        let reclaimed = last_to_reclaim(&entry.command, &self.queue);
         let applied = self.queue.apply(index, logged.term, entry);
         self.applied = index;
         if !applied.stopped.is_empty() {
@@ -113,8 +115,10 @@ impl ContextManager {
             self.outbox.act(Action::PutBlob { digest, body });
         }
         self.outbox.act(Action::Audit(Box::new(applied.audit)));
-        if matches!(applied.outcome, Outcome::Expired { count } if count > 0) {
+        if let Outcome::Expired { count: count @ 1.. } = applied.outcome {
             self.marks.hit(Mark::LeaseExpired);
+            let t = self.queue.now();
+            self.recoveries.on_reclaimed(count, reclaimed, t);
         }
         if self.tick == Some(index) {
             self.tick = None;

@@ -9,6 +9,8 @@ mod levels;
 mod members;
 mod reads;
 mod recover;
+mod recoveries;
+mod report;
 mod serve;
 mod snapshots;
 mod unsafe_recovery;
@@ -25,7 +27,7 @@ use crate::cx::Cx;
 use crate::event::{Event, Now, Order};
 use crate::failover::FailoverManager;
 use crate::generation::GenerationCoordinator;
-use crate::health::{HealthMonitor, Thresholds};
+use crate::health::{HealthMonitor, Owing, Thresholds};
 use crate::ids::{LogIndex, Sequence, Ticket};
 use crate::log::{Log, LogStart};
 use crate::marks::{Mark, Marks};
@@ -33,8 +35,8 @@ use crate::membership::Membership;
 use crate::message::{Body, StateHashAt};
 use crate::outbox::Outbox;
 use crate::principal::Principal;
+use crate::pulse::Rhythm;
 use crate::queue::QueueManager;
-
 use crate::random::Random;
 use crate::request::Reply;
 use crate::time::{Span, Stamp, Time};
@@ -46,6 +48,7 @@ use install::Installing;
 use levels::Levels;
 use reads::Reads;
 pub use recover::{Kept, RecoverError, Recovered};
+use recoveries::Recoveries;
 use snapshots::Snapshots;
 use unsafe_recovery::Recovering;
 
@@ -101,6 +104,7 @@ pub(crate) struct ContextManager {
     tick: Option<LogIndex>,
     feeds: Feeds,
     reads: Reads,
+    recoveries: Recoveries,
     snapshots: Snapshots,
     /// A leader's snapshot that waits for its bodies.
     installing: Option<Installing>,
@@ -202,6 +206,7 @@ impl ContextManager {
             feeds: Feeds::default(),
             installing: None,
             reads: Reads::default(),
+            recoveries: Recoveries::default(),
             snapshots: Snapshots::new(snapshot.map(|snapshot| snapshot.meta)),
             hashes: VecDeque::new(),
             halted: None,
@@ -286,6 +291,12 @@ impl ContextManager {
         // Before a leader whose own removal is committed leaves: that is known.
         self.answer_change(now);
         self.take_changes(now);
+        let owing = match self.cluster.leader(self.config.node) {
+            None => Owing::Nobody,
+            Some(leader) if leader == self.config.node => Owing::All,
+            Some(leader) => Owing::One(leader),
+        };
+        self.health.on_owing(owing, now.time);
         self.apply_committed(now);
         self.answer_reads(now);
         self.answer_hand_over(now);
@@ -461,6 +472,14 @@ fn thresholds(config: &Config) -> Thresholds {
         stuck: Span::from_ms(knobs.abdicate_after_ms),
         stalls: knobs.abdicate_stalls,
         window: Span::from_ms(knobs.abdicate_window_ms),
+        rhythm: Rhythm::new(
+            Span::from_ms(knobs.heartbeat_ms),
+            Span::from_ms(
+                knobs
+                    .election_timeout_ms_ceiling
+                    .max(knobs.election_timeout_ms_max),
+            ),
+        ),
     }
 }
 

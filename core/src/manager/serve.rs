@@ -11,7 +11,6 @@ use crate::limits::{ENTRY_BYTES_MAX, NAME_BYTES_MAX};
 use crate::marks::Mark;
 use crate::principal::Principal;
 use crate::request::{Refusal, Reply, Request};
-use crate::status::{Status, WorkerStatus};
 use crate::time::Span;
 use crate::wire;
 
@@ -213,32 +212,6 @@ impl ContextManager {
                 retry_after_ms: RETRY_AFTER.as_ms(),
             },
         );
-    }
-
-    pub(crate) fn status(&self) -> Status {
-        let workers = self.queue.workers().map(|spec| WorkerStatus {
-            worker: spec.worker,
-            slots: spec.slots,
-            running: u32::try_from(self.queue.leases_count(spec.worker)).unwrap_or(u32::MAX),
-        });
-        Status {
-            node: self.config.node,
-            role: self.cluster.role(),
-            phase: self.failover.phase(self.cluster.is_yielding()),
-            term: self.cluster.term(),
-            leader: self.cluster.leader(self.config.node),
-            last: self.log.last().index,
-            commit: self.cluster.commit(),
-            applied: self.applied,
-            level: self.queue.level(),
-            supports: self.config.supports,
-            t: self.queue.now(),
-            membership: (**self.log.membership()).clone(),
-            removed: self.cluster.is_removed(self.log.membership_index()),
-            repairing: self.cluster.repairing(),
-            queue: self.queue.counts(),
-            workers: workers.collect(),
-        }
     }
 }
 
