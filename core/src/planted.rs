@@ -141,6 +141,8 @@ pub enum Bug {
     FailedProbePasses,
     /// A failure for good answers requests for other inputs. Found by known failures.
     FailureOfAnotherInput,
+    /// A leader that stood still takes that for its workers' silence. Found by leaders that stood still.
+    StallBlamesWorkers,
 }
 
 impl Bug {
@@ -214,5 +216,6 @@ impl Bug {
         Bug::BreakerStaysClosed,
         Bug::FailedProbePasses,
         Bug::FailureOfAnotherInput,
+        Bug::StallBlamesWorkers,
     ];
 }

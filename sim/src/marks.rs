@@ -112,6 +112,7 @@ marks! {
     BrokenRefused "a claim was refused because its engine was held for broken",
     EngineProbed "a broken engine was tried",
     EngineMended "a broken engine was found to work",
+    StoodStill "a leader came back from standing still and led on",
 }
 
 /// How often each mark was reached, in the order of [`Mark::ALL`].

@@ -50,6 +50,7 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
         Bug::RunContextTwice => &[Checker::OneRunningPerContext, Checker::SnapshotIsState],
         Bug::DivergeOnNode => &[Checker::EqualState],
         Bug::ExpireAtTakeover => &[Checker::Reattach],
+        Bug::StallBlamesWorkers => &[Checker::StoodStill],
         Bug::AnswerBeforeCommit => &[Checker::AcceptedIsCommitted],
         Bug::YieldingLeaderAppends | Bug::HandOverToLaggard => &[Checker::HandOver],
         Bug::SickLeaderStays => &[Checker::SickLeader],

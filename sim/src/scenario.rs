@@ -181,6 +181,9 @@ pub struct NemesisOptions {
     pub hang_us: u64,
     /// The longest such while.
     pub hang_us_max: u64,
+    /// The leader stands still for a moment: over two heartbeats, and too short to be
+    /// missed.
+    pub doze_us: u64,
     /// Turns that end with a crash between two actions, per million.
     pub mid_turn_ppm: u32,
     /// The longest a node stays down.
@@ -375,6 +378,7 @@ impl Scenario {
         let hang_us = hangs.between(500_000, 3_000_000);
         nemesis.hang_us = if hangs.chance(150_000) { hang_us } else { 0 };
         nemesis.hang_us_max = hangs.between(300_000, 2_500_000);
+        nemesis.doze_us = u64::from(some(&mut part(46), 120_000, 200_000, 800_000));
         let mut scenario = Scenario {
             nodes,
             operator: None,

@@ -133,6 +133,7 @@ domains! {
     Expel fault "worker expelled",
     Limit fault "accounts limited for a while",
     EngineOutage fault "job failed for its engine was down",
+    Doze fault "leader stood still for a moment",
 }
 
 /// One fault that happened: the `nth` decision of a lane went the unusual way.

@@ -298,6 +298,15 @@ impl GenerationCoordinator {
         for worker in self.workers.values_mut() {
             worker.attendance.on_its_turn(now);
         }
+        // Whoever is still awaited could not be heard either.
+        if !self.missing.is_empty() {
+            self.reattach_until = self.reattach_until.max(now + self.reattach);
+        }
+        assert!(
+            self.deadlines.first().is_none_or(|(at, _)| *at >= deadline),
+            "after a standstill every lease has its full term: {:?} is before {deadline:?}",
+            self.deadlines.first()
+        );
     }
 
     /// How a registered worker seems, if this node leads.

@@ -375,6 +375,14 @@ fn the_leader_s_own_standstill_is_not_the_workers_silence() {
     assert_eq!(room.propose(), []);
     room.wait_ms(15_000);
     assert!(matches!(room.propose()[..], [Command::Expire { .. }]));
+    // Nor are those late whom a new leader still expects back.
+    let mut room = Room::new();
+    room.run_one();
+    room.take_over();
+    room.wait_ms(60_000);
+    room.coordinator.on_stalled(room.now);
+    assert!(room.coordinator.is_reattaching(room.now));
+    assert_eq!(room.propose(), []);
     // Whose poll is held is not silent, however late the loop is.
     let mut room = Room::new();
     let token = room.run_one();

@@ -1,6 +1,8 @@
 //! Does a live worker keep what it holds? A new leader owes every lease a
 //! reattach window, and a worker that named a token to it a full lease from
-//! then on (QUEUE L3). Judged by the leader's own clock.
+//! then on (QUEUE L3). One that stood still owes every lease a full one from when
+//! it is back: its own silence is not its workers' (L8). Judged by the leader's own
+//! clock.
 
 use std::collections::BTreeMap;
 
@@ -36,6 +38,12 @@ pub struct Leases {
     lease_us: u64,
     reattach_us: u64,
     polls: BTreeMap<WorkerId, Vec<Polled>>,
+    /// So long without a turn, and a leader stood still.
+    still_us: u64,
+    /// Each node's last turn, and which term it led then.
+    last_turns: BTreeMap<Place, (Time, Option<Term>)>,
+    /// When a leader came back from standing still, and led on.
+    resumed: BTreeMap<(Place, Term), Vec<Time>>,
     /// When each leader was first seen to lead.
     led_since: BTreeMap<(Place, Term), Time>,
     /// The latest life of each worker, and where it registered.
@@ -48,6 +56,10 @@ impl Leases {
         Leases {
             lease_us: knobs.lease_ms * 900,
             reattach_us: knobs.reattach_ms.min(knobs.lease_ms) * 900,
+            // It is to wake for each heartbeat: of what is longer by one it must know.
+            still_us: knobs.heartbeat_ms * 2_000,
+            last_turns: BTreeMap::new(),
+            resumed: BTreeMap::new(),
             polls: BTreeMap::new(),
             led_since: BTreeMap::new(),
             lives: BTreeMap::new(),
@@ -57,6 +69,21 @@ impl Leases {
     pub(super) fn on_recovered(&mut self, place: Place) {
         for polls in self.polls.values_mut() {
             polls.retain(|poll| poll.place != place);
+        }
+        self.last_turns.remove(&place);
+        self.resumed.retain(|(resumed, _), _| *resumed != place);
+    }
+
+    pub(super) fn on_turn(&mut self, moment: Moment, view: &View<'_>, marks: &mut Marks) {
+        let (place, now) = (moment.place, moment.now.time);
+        let leads = (view.role() == RoleName::Leader).then(|| view.term());
+        let before = self.last_turns.insert(place, (now, leads));
+        if let Some((last, led)) = before
+            && let Some(term) = leads.filter(|_| led == leads)
+            && now.since(last).0 > self.still_us
+        {
+            marks.hit(Mark::StoodStill);
+            self.resumed.entry((place, term)).or_default().push(now);
         }
     }
 
@@ -169,6 +196,23 @@ impl Leases {
             return Ok(());
         }
         let (place, term, at) = (expiry.place, expiry.entry.term, expiry.at);
+        let resumed = self.resumed.get(&(place, term)).and_then(|resumed| {
+            let before = |resumed: &&Time| **resumed <= at;
+            resumed.iter().rev().find(before)
+        });
+        if let Some(resumed) = resumed {
+            ensure(
+                at.since(*resumed).0 >= self.lease_us,
+                Checker::StoodStill,
+                || {
+                    format!(
+                        "{token} of {worker} expires at {index}, {:?} after n{} came back from standing still",
+                        at.since(*resumed),
+                        place + 1
+                    )
+                },
+            )?;
+        }
         let named = self.polls.get(&worker).and_then(|polls| {
             polls.iter().rev().find(|p| {
                 p.place == place && p.term == term && p.at <= at && p.held.contains(&token)

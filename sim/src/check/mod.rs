@@ -65,6 +65,9 @@ pub enum Checker {
     PointerForward,
     /// A live worker keeps its lease through a change of leader.
     Reattach,
+    /// A leader that stood still takes nothing from its workers before they had the
+    /// time of a lease to be heard.
+    StoodStill,
     /// A queue that could be served is not passed over more often than its share says.
     WaitBound,
     /// Within a queue, what was accepted first goes first.
@@ -283,6 +286,7 @@ impl Checks {
         let disk = &disks[moment.place];
         self.recovery.on_turn(moment.place, actions, marks)?;
         self.elections.check_timer(moment, view, disk)?;
+        self.leases.on_turn(moment, view, marks);
         self.elections.on_turn(moment, view, &self.logs, marks)?;
         for action in actions {
             if let Action::Write(write) = action {

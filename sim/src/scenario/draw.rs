@@ -92,6 +92,7 @@ pub(super) fn nemesis(roll: &mut Roll, nodes: usize) -> NemesisOptions {
         snapshot_us: every(300_000, 200_000, 2_000_000),
         hang_us: 0,
         hang_us_max: 0,
+        doze_us: 0,
         mid_turn_ppm: some(roll, 500_000, 50, 2_000),
         down_us_max: *roll.pick(&[50_000, 500_000, 3_000_000]),
         partition_us_max: *roll.pick(&[300_000, 1_000_000, 4_000_000]),

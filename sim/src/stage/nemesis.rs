@@ -22,6 +22,7 @@ pub(super) enum Kind {
     HandOver,
     Snapshot,
     Hang,
+    Doze,
 }
 
 /// Walls that go up or down.
@@ -36,7 +37,7 @@ pub(super) struct Walls {
     era: u32,
 }
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     Kind::Crash,
     Kind::PowerCut,
     Kind::Pause,
@@ -45,6 +46,7 @@ const KINDS: [Kind; 8] = [
     Kind::HandOver,
     Kind::Snapshot,
     Kind::Hang,
+    Kind::Doze,
 ];
 
 /// How many jobs had ended when one did last.
@@ -79,6 +81,7 @@ impl Stage {
             Kind::HandOver => nemesis.hand_over_us,
             Kind::Snapshot => nemesis.snapshot_us,
             Kind::Hang => nemesis.hang_us,
+            Kind::Doze => nemesis.doze_us,
         };
         if mean_us > 0 {
             let wait_us = self
@@ -120,11 +123,15 @@ impl Stage {
                 if let Some(mut roll) = self.tape.fault(Domain::Pause, 0, certain) {
                     let leader = self.leader().filter(|_| roll.chance(500_000));
                     let place = leader.unwrap_or(roll.below(count as u64) as usize);
-                    let until_us = self.now_us + roll.between(5_000, nemesis.pause_us_max);
-                    let machine = &mut self.machines[place];
-                    machine.paused_until_us = machine.paused_until_us.max(until_us);
-                    let life = machine.life;
-                    self.agenda.put(until_us, Happening::Resume { place, life });
+                    self.pause(place, roll.between(5_000, nemesis.pause_us_max));
+                }
+            }
+            Kind::Doze => {
+                if let Some(mut roll) = self.tape.fault(Domain::Doze, 0, certain)
+                    && let Some(place) = self.leader()
+                {
+                    // Over two heartbeats, and not so long that it is missed.
+                    self.pause(place, roll.between(65_000, 140_000));
                 }
             }
             Kind::Partition => self.wall_up(),
@@ -179,6 +186,15 @@ impl Stage {
             self.machines[place].clock.set_wall_offset_ms(offset_ms);
         }
         Ok(())
+    }
+
+    /// A node stands still for a while.
+    fn pause(&mut self, place: Place, for_us: u64) {
+        let until_us = self.now_us + for_us;
+        let machine = &mut self.machines[place];
+        machine.paused_until_us = machine.paused_until_us.max(until_us);
+        let life = machine.life;
+        self.agenda.put(until_us, Happening::Resume { place, life });
     }
 
     fn wall_up(&mut self) {
