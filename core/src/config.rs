@@ -114,6 +114,8 @@ knobs! {
     abdicate_stalls: 5, 2, 1_000, "A leader whose loop was late by over a heartbeat so often within the window hands over.";
     abdicate_window_ms: 2_000, 100, 600_000, "The window in which late turns of a loop are counted.";
     promotion_lag_entries_max: 1_000, 0, 1_000_000, "A learner that lacks at most so many entries may get its vote.";
+    voters_target: 0, 0, limits::VOTERS_MAX, "So many voters are wanted: while fewer are heard, the leader promotes learners that have caught up, one in place of a silent voter if need be. 0: only on order.";
+    voter_silence_ms: 30_000, 10, 86_400_000, "A voter that was silent for so long may be replaced by a learner, where voters are wanted.";
     lease_ms: 15_000, 100, 3_600_000, "How long a silent worker keeps its jobs.";
     worker_poll_ms: 1_000, 10, 60_000, "How long a worker's poll is held when there is no work: also its heartbeat.";
     reattach_ms: 2_000, 0, 600_000, "How long a new leader waits for known workers before it gives out jobs.";
@@ -161,6 +163,7 @@ impl Knobs {
             ("heartbeat_ms", "election_timeout_ms_min"),
             ("election_timeout_ms_min", "election_timeout_ms_max"),
             ("worker_poll_ms", "lease_ms"),
+            ("heartbeat_ms", "voter_silence_ms"),
         ];
         for (less, more) in order {
             let value = |name| self.get(name).expect("a knob of the table has a value");

@@ -99,6 +99,7 @@ marks! {
     LevelRaised: "the cluster's feature level was raised",
     WorkerStopped: "a job was cancelled while a worker ran it",
     AppliedBehind: "a turn left committed entries to the next",
+    PromotedUnasked: "a leader promoted a learner that nobody had ordered it to promote",
 }
 
 /// How often each mark was hit.

@@ -381,6 +381,25 @@ impl Membership {
         next
     }
 
+    /// Learners get their votes, and a voter goes on as a learner, in one step that
+    /// nobody ordered.
+    #[must_use]
+    pub fn with_promoted(&self, learners: &[NodeId], instead_of: Option<NodeId>) -> Membership {
+        let mut next = self.clone();
+        for learner in learners {
+            next.promote(*learner, None);
+        }
+        if let Some(voter) = instead_of.and_then(|voter| next.get_mut(voter)) {
+            let learner = |incarnation| Learner {
+                incarnation,
+                promotion: None,
+            };
+            let then = voter.incarnation.map(learner);
+            voter.seat = Seat::Outgoing { then };
+        }
+        next
+    }
+
     /// The joint phase ends: only the new voters are left.
     #[must_use]
     pub fn with_joint_left(&self) -> Membership {

@@ -143,6 +143,12 @@ pub enum Bug {
     FailureOfAnotherInput,
     /// A leader that stood still takes that for its workers' silence. Found by leaders that stood still.
     StallBlamesWorkers,
+    /// A learner that lacks much is promoted unasked. Found by unasked promotions.
+    PromotesLaggard,
+    /// A learner is promoted unasked although that makes the voters even. Found by unasked promotions.
+    PromotesToEven,
+    /// A voter that is heard is replaced unasked. Found by unasked promotions.
+    ReplacesHeardVoter,
 }
 
 impl Bug {
@@ -217,5 +223,8 @@ impl Bug {
         Bug::FailedProbePasses,
         Bug::FailureOfAnotherInput,
         Bug::StallBlamesWorkers,
+        Bug::PromotesLaggard,
+        Bug::PromotesToEven,
+        Bug::ReplacesHeardVoter,
     ];
 }

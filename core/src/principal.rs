@@ -14,6 +14,18 @@ impl Principal {
     pub fn cluster() -> Principal {
         Principal("cluster".into())
     }
+
+    /// The cluster itself, where the entry alone would not say why it was made.
+    #[must_use]
+    pub fn cluster_because(reason: &str) -> Principal {
+        Principal(format!("cluster: {reason}"))
+    }
+
+    /// That reason, if this is the cluster with one.
+    #[must_use]
+    pub fn cluster_reason(&self) -> Option<&str> {
+        self.0.strip_prefix("cluster: ")
+    }
 }
 
 impl fmt::Display for Principal {

@@ -112,6 +112,8 @@ marks! {
     BrokenRefused "a claim was refused because its engine was held for broken",
     EngineProbed "a broken engine was tried",
     EngineMended "a broken engine was found to work",
+    PromotedUnasked "a learner was promoted without an order",
+    ReplacedUnasked "a silent voter was replaced by a learner without an order",
     StoodStill "a leader came back from standing still and led on",
 }
 

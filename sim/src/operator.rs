@@ -187,7 +187,8 @@ impl Operator {
         } else if !situation.is_healed && desk.now_us >= self.next_us {
             let mut roll = desk.tape.roll(Domain::Operator, 0);
             self.next_us = desk.now_us + roll.exponential(self.options.order_us);
-            let wish = wish(situation, &mut roll);
+            let wish =
+                wish(situation, &mut roll).filter(|wish| !self.may_be_late(*wish, situation));
             if let Some(change) = wish
                 && let Some(mut roll) = desk.tape.fault(Domain::ChangeOrder, 0, 1_000_000)
             {
@@ -196,6 +197,14 @@ impl Operator {
             }
         }
         self.send(desk);
+    }
+
+    /// Where learners are promoted unasked, a learner that is to be removed may be a
+    /// voter when the order comes, and one voter too many would go.
+    fn may_be_late(&self, wish: Change, situation: &Situation) -> bool {
+        let removes_learner =
+            matches!(wish, Change::Remove { node } if is_learner(&situation.committed, node));
+        self.options.voters_target > 0 && removes_learner
     }
 
     fn give(&mut self, change: Change) {
@@ -263,7 +272,7 @@ impl Operator {
             let members = situation.committed.nodes();
             members.filter(|node| is_learner(after, *node) && *node != subject(first))
         };
-        let second = match roll.chance(500_000) {
+        let second = match roll.chance(500_000) || self.options.voters_target > 0 {
             true => outsiders(situation)
                 .find(untouched)
                 .map(|node| add(situation, node, false)),

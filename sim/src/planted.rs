@@ -92,6 +92,7 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
         Bug::LimitIgnored | Bug::BucketNeverEmpty => &[Checker::LimitedWork],
         Bug::FailureOfAnotherInput => &[Checker::KnownFailures],
         Bug::BreakerStaysClosed | Bug::FailedProbePasses => &[Checker::BrokenEngine],
+        Bug::PromotesLaggard | Bug::PromotesToEven | Bug::ReplacesHeardVoter => &[Checker::Unasked],
         Bug::ChangeBeforeOwnCommit | Bug::TwoChangesAtOnce => &[Checker::OneChangeAtATime],
     }
 }

@@ -288,7 +288,10 @@ impl Scenario {
                 .with_disaster(&mut Tape::of_seed(seed).roll(Domain::Scenario, 21))
                 .with_rot(&mut Tape::of_seed(seed).roll(Domain::Hardship, ROT_LANE)),
             Some(operator) => settled
-                .with_operator(operator)
+                .with_operator(operator.with_unasked(
+                    &mut Tape::of_seed(seed).roll(Domain::Scenario, 45),
+                    settled.nodes,
+                ))
                 .with_slow_disk(&mut Tape::of_seed(seed).roll(Domain::Hardship, SLOW_DISK_LANE)),
         }
         .with_slow_installs(&mut Tape::of_seed(seed).roll(Domain::Hardship, SLOW_INSTALL_LANE))
@@ -312,6 +315,8 @@ impl Scenario {
 
     fn with_operator(mut self, operator: OperatorOptions) -> Scenario {
         self.knobs.promotion_lag_entries_max = operator.lag_entries_max;
+        self.knobs.voters_target = operator.voters_target;
+        self.knobs.voter_silence_ms = operator.voter_silence_ms;
         self.operator = Some(operator);
         self
     }

@@ -32,6 +32,8 @@ fn a_campaign_reaches_every_state_of_a_changing_membership() {
         Mark::ChangeCancelled,
         Mark::ChangeRefused,
         Mark::MemberAgain,
+        Mark::PromotedUnasked,
+        Mark::ReplacedUnasked,
     ];
     for mark in marks {
         let count = summary.marks[mark as usize];
@@ -65,6 +67,8 @@ fn an_operator_moves_nothing_that_a_seed_draws_else() {
         }
         drawn.disk.install_us_max = settled.disk.install_us_max;
         drawn.knobs.promotion_lag_entries_max = settled.knobs.promotion_lag_entries_max;
+        drawn.knobs.voters_target = settled.knobs.voters_target;
+        drawn.knobs.voter_silence_ms = settled.knobs.voter_silence_ms;
         assert_eq!(drawn, settled, "seed {seed}");
     }
     assert!(operators > 60, "{operators} of 300");

@@ -265,7 +265,7 @@ impl ClusterCoordinator {
 
 /// How many entries a learner lacks, if too many for it to vote. Without the
 /// membership that names it, it would not vote either.
-fn lacking(leader: &Leader, learner: NodeId, cx: &Cx<'_>) -> Option<u64> {
+pub(super) fn lacking(leader: &Leader, learner: NodeId, cx: &Cx<'_>) -> Option<u64> {
     let durable = leader.matched().find(|(peer, _)| *peer == learner);
     let durable = durable.map_or(LogIndex(0), |(_, durable)| durable);
     let missing = cx.log.last().index.0 - durable.0.min(cx.log.last().index.0);

@@ -17,6 +17,7 @@ mod members;
 mod miscount;
 mod peers;
 mod progress;
+mod promotion;
 mod reads;
 mod receiver;
 mod repair;
@@ -443,6 +444,7 @@ impl ClusterCoordinator {
                 self.commit = commit;
                 self.held_by_all = self.held_by_all.max(leader.held_by_all(cx));
             }
+            self.promote_unasked(cx);
             self.advance_membership(cx);
         }
         self.advance_reads(cx);

@@ -154,6 +154,7 @@ impl ContextManager {
             .expect("a membership is checked before it is taken into the log");
         let record = self.queue.apply_membership(index, logged.term, &entry);
         self.applied = index;
+        self.recoveries.on_membership(index, &entry);
         let slack = self.config.knobs.log_slack_bytes;
         self.snapshots.on_applied(index, logged.body.count(), slack);
         self.outbox.act(Action::Audit(Box::new(record)));

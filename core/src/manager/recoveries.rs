@@ -2,8 +2,9 @@
 //! node counts, whoever led. Since the node's start, and for people alone.
 
 use crate::command::{Command, ExpiredLease};
-use crate::ids::{JobId, WorkerId};
+use crate::ids::{JobId, LogIndex, WorkerId};
 use crate::job::JobState;
+use crate::membership::{MembershipEntry, Seat, Why};
 use crate::queue::QueueManager;
 use crate::status::{Reclaimed, RecoveryStatus};
 use crate::time::Stamp;
@@ -22,6 +23,19 @@ impl Recoveries {
         self.0.leases_reclaimed += u64::from(count);
         if let Some((worker, job)) = last {
             self.0.last_reclaimed = Some(Reclaimed { worker, job, t });
+        }
+    }
+
+    /// A membership was applied: perhaps one that promotes somebody unasked.
+    pub(super) fn on_membership(&mut self, index: LogIndex, entry: &MembershipEntry) {
+        if entry.why != Why::CaughtUp || entry.principal.cluster_reason().is_none() {
+            return;
+        }
+        for (node, member) in entry.membership.iter() {
+            if member.seat == Seat::Incoming {
+                self.0.promotions += 1;
+                self.0.last_promoted = Some((node, index));
+            }
         }
     }
 }

@@ -288,6 +288,11 @@ impl Members {
         (LogIndex(0), base)
     }
 
+    /// What was in force by a node's log before an entry.
+    pub(super) fn before(&self, view: &View<'_>, place: Place, index: LogIndex) -> &Membership {
+        self.expected(view, place, index.prev()).1
+    }
+
     fn check_in_force(&self, view: &View<'_>, place: Place) -> Verdict {
         let (index, expected) = self.expected(view, place, view.last().index);
         // That of a snapshot stands for all before it.

@@ -16,12 +16,14 @@ pub mod reads;
 pub mod recovery;
 pub mod snapshots;
 pub mod topology;
+pub mod unasked;
 pub mod wanted;
 
 use std::fmt;
 
 use precentor_core::action::{Action, Violation};
 use precentor_core::config::Knobs;
+use precentor_core::entry::{EntryKind, LogEntry};
 use precentor_core::event::{Event, Now};
 use precentor_core::ids::LogIndex;
 use precentor_core::view::View;
@@ -124,6 +126,9 @@ pub enum Checker {
     /// A change of the membership follows when the one before is committed, and
     /// an entry of the leader's own term.
     OneChangeAtATime,
+    /// Unasked, a leader promotes only who has caught up, to no even number of voters,
+    /// and in the place of nobody who is heard.
+    Unasked,
     /// An operator's order has one outcome, and what is called done is done.
     OneOutcome,
     /// Where nothing is wrong but that disks hang, a leader whose disk is silent
@@ -205,6 +210,7 @@ pub struct Checks {
     operated: operated::Operated,
     order: order::Order,
     snapshots: snapshots::Snapshots,
+    unasked: unasked::Unasked,
     wanted: wanted::Wanted,
     reads: reads::Reads,
     /// What an operator's last resort does, and says.
@@ -228,6 +234,7 @@ impl Checks {
             operated: operated::Operated::default(),
             order: order::Order::new(count),
             snapshots: snapshots::Snapshots::new(count),
+            unasked: unasked::Unasked::new(knobs),
             wanted: wanted::Wanted::default(),
             reads: reads::Reads::new(count),
             recovery: recovery::Recovery::new(count, knobs),
@@ -242,6 +249,7 @@ impl Checks {
     pub fn on_recovered(&mut self, place: Place, view: &View<'_>, disks: &[Disk]) -> Verdict {
         self.logs.on_recovered(place);
         self.leases.on_recovered(place);
+        self.unasked.on_recovered(place);
         self.queue.on_recovered(place);
         self.snapshots.on_recovered(place);
         self.reads.on_recovered(place);
@@ -262,6 +270,7 @@ impl Checks {
     pub fn on_event(&mut self, moment: Moment, event: &Event, view: &View<'_>) {
         self.elections.on_event(moment.place, event);
         self.leases.on_event(moment, event, view);
+        self.unasked.on_event(moment, event, view);
         self.members.on_event(moment.place, event);
         self.history.on_event(event);
         self.snapshots.on_event(moment.place, event);
@@ -292,6 +301,12 @@ impl Checks {
             if let Action::Write(write) = action {
                 self.elections.on_write(moment.place, write);
                 self.members.on_write(write)?;
+                let of_members = |entry: &&LogEntry| entry.kind == EntryKind::Membership;
+                for entry in write.entries.iter().filter(of_members) {
+                    let before = self.members.before(view, moment.place, entry.index);
+                    self.unasked
+                        .on_write(moment, view, entry, before, disks, marks)?;
+                }
                 self.logs.on_write(moment, write, view, disk, marks)?;
                 self.order.on_write(moment.place, view, write, marks)?;
             }

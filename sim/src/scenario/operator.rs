@@ -1,6 +1,8 @@
 //! What a seed draws of an operator who changes the membership, and of disks
 //! that are lost for good. Draws from a lane of its own.
 
+use precentor_core::config::Knobs;
+
 use crate::tape::Roll;
 
 /// An operator, machines beyond the founders', and disks that are lost.
@@ -18,6 +20,10 @@ pub struct OperatorOptions {
     pub rash_ppm: u32,
     /// How much a learner may lack to be promoted.
     pub lag_entries_max: u64,
+    /// So many voters are wanted; 0: as many as were ordered.
+    pub voters_target: u64,
+    /// How long a voter must be silent until a learner may take its place.
+    pub voter_silence_ms: u64,
 }
 
 /// As many machines as the simulator's links have lanes for.
@@ -40,7 +46,23 @@ impl OperatorOptions {
             cancel_ppm: *roll.pick(&[0, 50_000, 300_000]),
             rash_ppm: *roll.pick(&[0, 200_000, 600_000]),
             lag_entries_max: *roll.pick(&[1, 10, 100, 1_000]),
+            voters_target: 0,
+            voter_silence_ms: Knobs::default().voter_silence_ms,
         };
         is_there.then_some(options)
+    }
+
+    /// In some worlds leaders promote learners of themselves.
+    pub(super) fn with_unasked(mut self, roll: &mut Roll, founders: usize) -> OperatorOptions {
+        let is_there = roll.chance(400_000);
+        let founders = founders as u64;
+        // Mostly as many as there are: then a learner comes in a silent one's place.
+        let more = *roll.pick(&[0, 0, 0, 1, 2]);
+        let target = (founders + more).clamp(2, 7);
+        let silence_ms = roll.between(100, 600);
+        if is_there {
+            (self.voters_target, self.voter_silence_ms) = (target, silence_ms);
+        }
+        self
     }
 }
