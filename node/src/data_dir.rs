@@ -6,6 +6,7 @@
 //! DATA/precentor.json   whose data this is; written last, so its presence means "founded"
 //! DATA/lock             held by the process that uses the directory; its content is the pid
 //! DATA/life             counts the starts: every start is a new life of its workers
+//! DATA/live.json        how the nodes of a running cluster are, for who looks
 //! DATA/n1, n2, …        one directory for each voter
 //! ```
 

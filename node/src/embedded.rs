@@ -23,6 +23,7 @@ use crate::data_dir::{DataDir, DataDirError, Identity};
 use crate::disk::{self, OpenError, OpenMode, Store};
 use crate::fetcher::Fetcher;
 use crate::host::NodeHost;
+use crate::live::Live;
 use crate::net::{AddressBook, Me, Net, Refusals};
 use crate::pilot::{Ended, Mail, Mailbox, Pilot, Switch};
 use crate::scribe::{self, LogScribe};
@@ -179,6 +180,8 @@ pub struct EmbeddedCluster {
     left_out: Vec<(NodeId, String)>,
     /// Nodes that started with a damaged log, and up to where it must be repaired.
     repairing: Vec<(NodeId, LogIndex)>,
+    /// Shows other processes how the nodes are.
+    live: Option<Live>,
 }
 
 /// Makes a voter's directory. Its log must exist before the cluster does.
@@ -229,6 +232,7 @@ impl EmbeddedCluster {
             nodes: BTreeMap::new(),
             left_out: Vec::new(),
             repairing: Vec::new(),
+            live: None,
         };
         let voters = cluster.identity.voters();
         for node in &voters {
@@ -250,6 +254,9 @@ impl EmbeddedCluster {
                 voters: voters.len(),
             });
         }
+        let board = cluster.board();
+        let live = Live::start(cluster.data.path(), move || board.statuses());
+        cluster.live = Some(live.map_err(system("start a thread"))?);
         Ok(cluster)
     }
 
@@ -451,6 +458,7 @@ impl EmbeddedCluster {
     }
 
     fn stop_nodes(&mut self) {
+        self.live = None;
         for node in self.nodes.values() {
             node.switch.stop();
             node.mailbox.post(Mail::Switched);

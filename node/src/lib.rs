@@ -23,6 +23,7 @@ pub mod client;
 pub mod data_dir;
 pub mod embedded;
 pub mod generate;
+pub mod live;
 pub mod reader;
 
 // The command line.

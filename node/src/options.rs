@@ -36,7 +36,7 @@ pub enum Verb {
     Get(Get),
     /// Show the most important symbols of a project within a token budget.
     Map(Map),
-    /// Show what a data directory holds.
+    /// Show what a data directory holds, or how the nodes of the cluster are that runs in it.
     Status(StatusOptions),
 }
 
@@ -120,7 +120,7 @@ pub struct Map {
     pub data: Option<PathBuf>,
 }
 
-/// Show what a data directory holds.
+/// Show what a data directory holds, or how the nodes of the cluster are that runs in it.
 #[derive(Debug, Clone, Args)]
 #[command(
     name = "status",

@@ -1,11 +1,26 @@
-//! `precentor status`.
+//! `precentor status`: what a data directory holds; of one in which a cluster runs,
+//! how its nodes are.
 
-use precentor_core::status::QueueCounts;
+use std::path::Path;
+
+use precentor_core::status::{QueueCounts, Status};
 use serde::Serialize;
 
 use super::{CommandError, Exit, canonical, data_of_folder, print, print_json};
+use crate::data_dir::{DataDirError, read_identity};
+use crate::live;
 use crate::options::StatusOptions;
-use crate::reader::Reader;
+use crate::reader::{ReadError, Reader};
+
+/// How a running cluster is. The field names are the words of `--json`.
+#[derive(Debug, Serialize)]
+struct Running {
+    project: String,
+    source: String,
+    data: String,
+    pid: String,
+    nodes: Vec<Status>,
+}
 
 /// What is shown. The field names are the words of `--json`.
 #[derive(Debug, Serialize)]
@@ -38,7 +53,18 @@ pub(super) fn run(verb: &StatusOptions) -> Result<Exit, CommandError> {
         None => canonical(&verb.dir)?,
     };
     let data = data_of_folder(verb.data.as_deref(), &dir)?;
-    let reader = Reader::open(&data, &verb.dir.display().to_string())?;
+    let reader = match Reader::open(&data, &verb.dir.display().to_string()) {
+        Err(ReadError::DataDir(DataDirError::Locked { path, pid })) => {
+            let running = running(&data, &pid)?;
+            let running = running.ok_or(DataDirError::Locked { path, pid })?;
+            match verb.json {
+                true => print_json(&running)?,
+                false => print(&text_of_running(&running)),
+            }
+            return Ok(Exit::Done);
+        }
+        read => read?,
+    };
     let (identity, status) = (reader.identity(), reader.status());
     let QueueCounts {
         waiting,
@@ -82,6 +108,30 @@ pub(super) fn run(verb: &StatusOptions) -> Result<Exit, CommandError> {
         print(&text(&shown));
     }
     Ok(Exit::Done)
+}
+
+/// What the process that holds the directory shows; none if that is nothing.
+fn running(data: &Path, pid: &str) -> Result<Option<Running>, DataDirError> {
+    let (identity, nodes) = (read_identity(data)?, live::read(data));
+    Ok(identity.zip(nodes).map(|(identity, nodes)| Running {
+        project: identity.project,
+        source: identity.source,
+        data: data.display().to_string(),
+        pid: pid.to_owned(),
+        nodes,
+    }))
+}
+
+fn text_of_running(running: &Running) -> String {
+    let Running {
+        project,
+        source,
+        data,
+        pid,
+        nodes,
+    } = running;
+    let nodes = live::text(nodes);
+    format!("{project} ({source}): process {pid} is at work\n{nodes}\n  data: {data}")
 }
 
 fn text(shown: &Shown) -> String {
