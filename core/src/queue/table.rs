@@ -186,8 +186,7 @@ impl<K: Ord + Copy + Serialize, V: Clone + Serialize> Imaged for Table<K, V> {
 
 /// The hash of one value: its wire bytes are streamed, never stored.
 pub(super) fn hash_of<T: Serialize + ?Sized>(tag: u64, value: &T) -> u128 {
-    let mut hasher = StateHasher::new(tag);
-    postcard::serialize_with_flavor::<T, _, u128>(value, Gather(&mut hasher))
+    postcard::serialize_with_flavor::<T, _, u128>(value, StateHasher(SipHasher::new(tag, 0)))
         .expect("a hasher takes any bytes, and our own types serialise")
 }
 
@@ -198,65 +197,23 @@ pub(super) fn hash_of_bytes(tag: u64, bytes: &[u8]) -> u128 {
     hasher.finish()
 }
 
-/// Bytes that are gathered before they are hashed: most rows are no longer.
-const GATHERED_BYTES: usize = 192;
+struct StateHasher(SipHasher<1, 3>);
 
-struct StateHasher {
-    hasher: SipHasher<1, 3>,
-    gathered: [u8; GATHERED_BYTES],
-    count: usize,
-}
-
-impl StateHasher {
-    fn new(tag: u64) -> StateHasher {
-        StateHasher {
-            hasher: SipHasher::new(tag, 0),
-            gathered: [0; GATHERED_BYTES],
-            count: 0,
-        }
-    }
-
-    fn flush(&mut self) {
-        self.hasher.extend(&self.gathered[..self.count]);
-        self.count = 0;
-    }
-}
-
-/// By reference: what is gathered is not to be moved about.
-struct Gather<'a>(&'a mut StateHasher);
-
-impl Flavor for Gather<'_> {
+impl Flavor for StateHasher {
     type Output = u128;
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        let Gather(hasher) = self;
-        if hasher.count == GATHERED_BYTES {
-            hasher.flush();
-        }
-        hasher.gathered[hasher.count] = byte;
-        hasher.count += 1;
+        self.0.push(byte);
         Ok(())
     }
 
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        let Gather(hasher) = self;
-        if bytes.len() > GATHERED_BYTES - hasher.count {
-            hasher.flush();
-        }
-        match hasher.gathered[hasher.count..].get_mut(..bytes.len()) {
-            Some(room) => {
-                room.copy_from_slice(bytes);
-                hasher.count += bytes.len();
-            }
-            None => hasher.hasher.extend(bytes),
-        }
+        self.0.extend(bytes);
         Ok(())
     }
 
     fn finalize(self) -> postcard::Result<u128> {
-        let Gather(hasher) = self;
-        hasher.flush();
-        Ok(hasher.hasher.finish())
+        Ok(self.0.finish())
     }
 }
 
@@ -335,7 +292,7 @@ impl<const C: u32, const D: u32> SipHasher<C, D> {
         }
     }
 
-    fn finish(&mut self) -> u128 {
+    fn finish(mut self) -> u128 {
         let last = self.tail | (self.count << 56);
         self.word(last);
         self.v[2] ^= 0xee;
