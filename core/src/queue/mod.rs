@@ -9,8 +9,9 @@
 //! (what is known of an address), `dependencies` (edges), `admission` (what a
 //! `Submit` does), `attempts` (claims and what becomes of them), `cancel` (jobs
 //! that are taken back), `endings` (how an end spreads), `sessions`, `waits` (which
-//! session waits for what), `accounts` and `breakers` (what may run at a time), `audit`, `image` and `parts` (the state as bytes),
-//! `consistency`.
+//! session waits for what), `accounts` and `breakers` (what may run at a time),
+//! `audit`, `image` and `parts` (the state as bytes), `consistency`. Below them:
+//! `table` (rows and their hash), `rows` (how rows stand in memory).
 
 mod accounts;
 mod admission;
