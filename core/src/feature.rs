@@ -8,7 +8,7 @@
 //! | 2 | a job that lost a second worker waits before it is tried again |
 //! | 3 | jobs are left and cancelled; who waits for which is kept |
 //! | 4 | dead letters are kept whole, redriven and purged; jobs are reprioritised; queues and workers are paused; workers are expelled |
-//! | 5 | tenants, engines and projects are limited, and tenants weighed; engines that fail are not used for a while |
+//! | 5 | tenants, engines and projects are limited, and tenants weighed; engines that fail are not used for a while; what failed for good answers the same request |
 
 use std::fmt;
 
@@ -30,7 +30,8 @@ impl FeatureLevel {
     /// paused by scope; workers are expelled (decision 18).
     pub const QUEUE_OPERATED: FeatureLevel = FeatureLevel(4);
     /// Tenants, engines and projects are limited, and tenants weighed; engines that
-    /// fail are not used for a while (decision 20).
+    /// fail are not used for a while; what failed for good answers the same request
+    /// (decision 20).
     pub const WORK_LIMITED: FeatureLevel = FeatureLevel(5);
     /// The highest that this program can do.
     pub const LATEST: FeatureLevel = FeatureLevel::WORK_LIMITED;

@@ -188,8 +188,10 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
             world.turn(node, events)?;
         }
         "open" | "session" | "submit" | "leave" | "cancel" | "redrive" | "purge"
-        | "reprioritise" | "pause" | "resume" | "expel" | "register" | "poll" | "complete"
-        | "fail" | "release" | "propose" | "ask" | "read" | "member" => return client(world, line),
+        | "reprioritise" | "pause" | "resume" | "limit" | "expel" | "register" | "poll"
+        | "complete" | "fail" | "release" | "propose" | "ask" | "read" | "member" => {
+            return client(world, line);
+        }
         "members" | "status" | "health" | "log" | "queue" | "promises" | "same" | "leases"
         | "patience" => {
             return report(world, line);

@@ -7,6 +7,7 @@ mod cancel;
 mod dependencies;
 mod explain;
 mod held_back;
+mod known_failures;
 mod limits;
 mod operated;
 #[cfg(feature = "planted-bugs")]

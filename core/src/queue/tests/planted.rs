@@ -192,3 +192,29 @@ fn a_breaker_that_stays_closed_lets_an_outage_burn_attempts() {
         assert_eq!(world.queue.job(job).unwrap().failures, 1);
     }
 }
+
+#[test]
+fn a_failure_of_another_input_answers_a_new_one() {
+    let mut world = limited();
+    world.queue.plant(Bug::FailureOfAnotherInput);
+    let job = world.submit_one(spec("a", 1));
+    world.kill(job);
+    let how = world.submit(vec![spec("a", 2)])[0].how;
+    assert_eq!(how, Admission::FailedBefore);
+}
+
+#[test]
+fn a_probe_whose_failure_passes_lets_more_go_out() {
+    let mut world = limited();
+    world.queue.plant(Bug::FailedProbePasses);
+    let items = (0..12).map(|n| spec(&format!("f{n}"), 1)).collect();
+    let jobs = world.submit(items);
+    for job in &jobs[..10] {
+        let token = world.claim(job.job);
+        world.fail(job.job, token, FailureClass::Retryable);
+    }
+    world.tick_to(1_000);
+    let token = world.claim(jobs[10].job);
+    world.fail(jobs[10].job, token, FailureClass::Retryable);
+    assert_eq!(world.queue.probes_left("outline"), Some(2));
+}
