@@ -8,7 +8,7 @@ use precentor_core::command::{
     Admission, Cancellation, Command, Outcome, Purging, Redriving, Rejection, Reprioritisation,
 };
 use precentor_core::event::Event;
-use precentor_core::ids::{JobId, LogIndex, RequestId, SessionId, Ticket, Token};
+use precentor_core::ids::{JobId, LogIndex, RequestId, SessionId, Ticket, Token, WorkerId};
 use precentor_core::job::WorkerSpec;
 use precentor_core::request::{Reply, Request, Work};
 
@@ -27,6 +27,8 @@ pub struct History {
     asked: BTreeMap<Ticket, (Option<RequestId>, Command)>,
     /// Where each life of a worker was registered, in order.
     registered: Vec<(LogIndex, WorkerSpec)>,
+    /// Where workers were expelled, in order.
+    expelled: Vec<(LogIndex, WorkerId)>,
     /// Claims of each job, in order; whether apply granted them is not known here.
     claims: BTreeMap<JobId, Vec<Token>>,
     /// What sessions were told since that was asked last.
@@ -101,6 +103,15 @@ impl History {
         }
         if let Command::Register { worker } = &command.command {
             self.registered.push((index, worker.clone()));
+        }
+        // A copy of the order has no effect.
+        let first = command
+            .request
+            .and_then(|request| self.requests.get(&request));
+        if let Command::Expel { worker } = command.command
+            && first.is_none_or(|(first, _)| *first == index)
+        {
+            self.expelled.push((index, worker));
         }
         if let Command::Claim { claims } = &command.command {
             for (position, claim) in (0..).zip(claims) {
@@ -282,8 +293,13 @@ impl History {
         logs: &Logs,
         marks: &mut Marks,
     ) -> Verdict {
-        let before = self.registered.iter().filter(|(at, _)| *at <= index);
-        let of_it = before.filter(|(_, other)| other.worker == worker.worker);
+        // Who was expelled begins anew, with any life.
+        let expelled = self.expelled.iter().rev();
+        let mut expelled = expelled.filter(|(at, other)| *at <= index && *other == worker.worker);
+        let since = expelled.next().map_or(LogIndex(0), |(at, _)| *at);
+        let registered = self.registered.iter();
+        let of_it = registered
+            .filter(|(at, other)| (since..=index).contains(at) && other.worker == worker.worker);
         // Of equal lives the later one counts.
         let last = of_it.max_by_key(|(at, other)| (other.incarnation, *at));
         let is_so = *outcome == Outcome::Registered
