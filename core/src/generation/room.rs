@@ -84,11 +84,12 @@ impl<'q> Room<'q> {
             self.tenants.get_mut(tenant),
             self.engines.get_mut(engine),
             self.projects.get_mut(project),
-        ] {
+        ]
+        .into_iter()
+        .flatten()
+        {
             // What is under way may be more than there is room for by now.
-            if let Some(left) = left {
-                *left = left.saturating_sub(1);
-            }
+            *left = left.saturating_sub(1);
         }
     }
 }

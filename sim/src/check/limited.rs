@@ -329,11 +329,11 @@ impl Limited {
         view: &View<'_>,
     ) -> Verdict {
         let known = self.accounts.get(&job).into_iter().flatten();
-        let engine = known.filter_map(|account| match account {
+        let mut engine = known.filter_map(|account| match account {
             Account::Engine(engine) => Some(engine.clone()),
             _ => None,
         });
-        let Some(engine) = engine.last() else {
+        let Some(engine) = engine.next() else {
             return Ok(());
         };
         let is_counted = view.queue().level() >= FeatureLevel::WORK_LIMITED;

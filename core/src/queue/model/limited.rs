@@ -141,7 +141,7 @@ impl Model {
             let shown = self.shown.get(name);
             let live = self.live(*name);
             let needs_nothing = spec.dependencies.is_empty();
-            !shown.is_some_and(|shown| shown.input == *input)
+            shown.is_none_or(|shown| shown.input != *input)
                 && self.hopeless(*name, *input, needs_nothing).is_none()
                 && live.iter().all(|id| self.tasks[id].input != *input)
         };

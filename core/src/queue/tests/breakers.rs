@@ -1,6 +1,6 @@
 //! Engines that fail, and are let alone for a while.
 
-use super::limits::limited;
+use super::limits::{End, limited};
 use super::*;
 use crate::feature::FeatureLevel;
 
@@ -117,7 +117,7 @@ fn a_probe_that_fails_lets_it_alone_for_twice_as_long() {
 
 #[test]
 fn a_probe_that_says_nothing_is_followed_by_another() {
-    let silent: [&dyn Fn(&mut World, JobId, Token); 3] = [
+    let silent: [&End; 3] = [
         &|world, job, token| drop(world.expire(job, token)),
         &|world, job, token| drop(world.apply(Command::Release { job, token })),
         &|world, job, _| drop(world.apply(Command::Cancel { jobs: vec![job] })),

@@ -4,6 +4,9 @@ use super::*;
 use crate::feature::FeatureLevel;
 use crate::limits::{ACCOUNTS_MAX, RATE_BURST_MAX};
 
+/// A way in which a running job stops running.
+pub(super) type End = dyn Fn(&mut World, JobId, Token);
+
 pub(super) fn limited() -> World {
     let mut world = World::new();
     let to = FeatureLevel::WORK_LIMITED;
@@ -79,7 +82,7 @@ fn so_many_jobs_of_an_account_run_at_a_time() {
 #[test]
 fn every_way_to_stop_running_makes_room() {
     let lost = |class| move |world: &mut World, job, token| drop(world.fail(job, token, class));
-    let ways: [&dyn Fn(&mut World, JobId, Token); 6] = [
+    let ways: [&End; 6] = [
         &lost(FailureClass::Retryable),
         &lost(FailureClass::Permanent),
         &|world, job, token| drop(world.apply(Command::Release { job, token })),
