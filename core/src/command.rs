@@ -80,7 +80,8 @@ pub enum Command {
         class: FailureClass,
         /// What happened, for people.
         message: String,
-        /// When to try again at the earliest, in milliseconds.
+        /// When to try again at the earliest, in milliseconds; of a permanent failure,
+        /// when to ask again.
         retry_after_ms: Option<u64>,
     },
     /// A worker gives a job back untouched.

@@ -91,7 +91,9 @@ pub struct JobSpec {
 pub enum FailureClass {
     /// May succeed if tried again.
     Retryable,
-    /// Will fail again on the same input.
+    /// Is not to be tried again. With a time to ask again: somebody has to see to it
+    /// first. Without: it will fail again on the same input, and whoever asks for the
+    /// very same is told so at once.
     Permanent,
     /// The engine is overloaded: not counted against the job.
     Busy,
@@ -187,7 +189,7 @@ pub enum DeadReason {
         /// What the engine said.
         message: String,
     },
-    /// It failed too often.
+    /// It failed too often, or so that somebody has to see to it first.
     Failures {
         /// How often.
         count: u32,
@@ -224,6 +226,7 @@ impl fmt::Display for DeadReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DeadReason::Permanent { message } => write!(f, "it cannot be done: {message}"),
+            DeadReason::Failures { count: 1, message } => write!(f, "it failed: {message}"),
             DeadReason::Failures { count, message } => {
                 write!(f, "it failed {count} times, last: {message}")
             }

@@ -328,7 +328,10 @@ impl QueueManager {
         let number = self.jobs.expect(id).attempts;
         self.letters.end_attempt(id, number, now, class);
         let (class, wait_ms) = self.note_failure(id, class);
-        let retry_after_ms = Some(retry_after_ms.unwrap_or(0).max(wait_ms));
+        let retry_after_ms = match wait_ms {
+            0 => retry_after_ms,
+            wait_ms => Some(retry_after_ms.unwrap_or(0).max(wait_ms)),
+        };
         let job = self.jobs.expect(id);
         let (origin, place) = (Arc::clone(&job.origin), job.place);
         self.discharge(&origin, place);

@@ -37,12 +37,16 @@ pub(super) fn judge(
         job.last_error = Some(message.into());
     }
     let last_error = |job: &Job| job.last_error.as_deref().unwrap_or_default().to_owned();
+    // Whoever says when to ask again says that it is not the input which is bad.
+    let may_ask_again = level >= FeatureLevel::WORK_LIMITED && retry_after_ms.is_some();
     let retry_after_ms = retry_after_ms.unwrap_or(0).min(RETRY_AFTER_MS_MAX);
     match class {
         FailureClass::Permanent => {
             job.failures += 1;
-            Verdict::Dead(DeadReason::Permanent {
-                message: last_error(job),
+            let (count, message) = (job.failures, last_error(job));
+            Verdict::Dead(match may_ask_again {
+                true => DeadReason::Failures { count, message },
+                false => DeadReason::Permanent { message },
             })
         }
         FailureClass::Retryable => {

@@ -197,7 +197,9 @@ impl Ledger {
 /// Why a job that ended has no result, in words.
 fn reason(state: &JobState) -> String {
     match state {
-        JobState::Dead(DeadReason::Permanent { message }) => message.clone(),
+        JobState::Dead(
+            DeadReason::Permanent { message } | DeadReason::Failures { count: 1, message },
+        ) => message.clone(),
         JobState::Dead(DeadReason::Failures { count, message }) => {
             format!("failed {count} times, the last time: {message}")
         }

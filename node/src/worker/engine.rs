@@ -74,6 +74,8 @@ pub enum FailureClass {
     Permanent,
     /// The source is not what the request was made for: ask again with the new digest.
     SourceChanged,
+    /// The source may not be read here: somebody has to see to it.
+    Unreadable,
 }
 
 /// Why there is no record.

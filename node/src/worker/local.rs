@@ -344,11 +344,13 @@ impl Agent {
 
 fn fail(job: JobId, token: Token, class: engine::FailureClass, mut message: String) -> Command {
     message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX as usize));
-    let class = match class {
-        engine::FailureClass::Retryable => FailureClass::Retryable,
-        // The digest asked for will not come back by waiting.
-        engine::FailureClass::Permanent | engine::FailureClass::SourceChanged => {
-            FailureClass::Permanent
+    let (class, retry_after_ms) = match class {
+        engine::FailureClass::Retryable => (FailureClass::Retryable, None),
+        engine::FailureClass::Permanent => (FailureClass::Permanent, None),
+        // The digest asked for will not come back by waiting, but when somebody asks for
+        // it again it may be there, or may be read.
+        engine::FailureClass::SourceChanged | engine::FailureClass::Unreadable => {
+            (FailureClass::Permanent, Some(0))
         }
     };
     Command::Fail {
@@ -356,7 +358,7 @@ fn fail(job: JobId, token: Token, class: engine::FailureClass, mut message: Stri
         token,
         class,
         message,
-        retry_after_ms: None,
+        retry_after_ms,
     }
 }
 

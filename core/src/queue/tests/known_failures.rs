@@ -86,6 +86,24 @@ fn a_failure_that_may_pass_answers_nobody() {
 }
 
 #[test]
+fn a_failure_that_is_not_the_input_s_answers_nobody() {
+    let mut world = limited();
+    let job = world.submit_one(spec("a", 1));
+    let token = world.claim(job);
+    let failed = world.apply(Command::Fail {
+        job,
+        token,
+        class: FailureClass::Permanent,
+        message: "it may not be read".into(),
+        retry_after_ms: Some(0),
+    });
+    assert_eq!(failed, Outcome::Failed(AfterFailure::Dead));
+    let reason = "was given up: it failed: it may not be read";
+    assert_eq!(world.state(job).to_string(), reason);
+    assert_eq!(world.submit(vec![spec("a", 1)])[0].how, Admission::Created);
+}
+
+#[test]
 fn nothing_is_answered_so_before_its_level() {
     let mut world = World::new();
     let to = FeatureLevel::QUEUE_OPERATED;

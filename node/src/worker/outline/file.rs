@@ -55,13 +55,13 @@ pub(super) fn generate(
 fn unreadable(path: &Path, cause: &io::Error) -> EngineError {
     let class = match cause.kind() {
         io::ErrorKind::NotFound => FailureClass::SourceChanged,
-        io::ErrorKind::PermissionDenied => FailureClass::Permanent,
+        io::ErrorKind::PermissionDenied => FailureClass::Unreadable,
         _ => FailureClass::Retryable,
     };
     let advice = match class {
         FailureClass::SourceChanged => "; it was there when the tree was listed",
-        FailureClass::Permanent => "; make it readable, or exclude it with a .gitignore",
-        FailureClass::Retryable => "",
+        FailureClass::Unreadable => "; make it readable, or exclude it with a .gitignore",
+        FailureClass::Permanent | FailureClass::Retryable => "",
     };
     EngineError {
         class,
