@@ -207,27 +207,35 @@ impl Breakers {
     }
 
     /// Is every open one in the index, and every count within its bound?
-    pub(super) fn is_sound(&self) -> bool {
+    pub(super) fn is_sound(&self, now: Stamp) -> bool {
         let due = self
             .rows
             .iter()
             .filter_map(|(key, row)| Some((row.due()?, *key)));
         let mut rows = self.rows.iter();
+        let last = now.0 / SLOT_MS;
         due.collect::<BTreeSet<_>>() == self.due
             && rows.all(|(key, row)| {
-                let probes_fit = match row.circuit {
-                    Circuit::Probing { jobs, left, passed } => {
-                        jobs <= BREAKER_PROBES_MAX
-                            && u64::from(left) + u64::from(passed) <= u64::from(jobs)
-                    }
-                    Circuit::Closed | Circuit::Open { .. } => true,
-                };
                 *key == key_of(&row.engine)
-                    && probes_fit
                     && row.slots.len() as u64 <= SLOTS
                     && row.slots.is_sorted_by_key(|slot| slot.number)
+                    && row.slots.iter().all(|slot| slot.number <= last)
                     && row.jobs.len() as u64 <= BREAKER_FAILED_JOBS_MIN
             })
+    }
+
+    /// How many probes of each engine that is tried are out by its row, and since when.
+    pub(super) fn probes(&self) -> impl Iterator<Item = (&str, LogIndex, Option<u64>)> {
+        self.rows.iter().filter_map(|(_, row)| {
+            let Circuit::Probing { jobs, left, passed } = row.circuit else {
+                return None;
+            };
+            let out = jobs
+                .checked_sub(left)
+                .and_then(|out| out.checked_sub(passed));
+            let out = out.filter(|_| (1..=BREAKER_PROBES_MAX).contains(&jobs));
+            Some((&*row.engine, row.opened, out.map(u64::from)))
+        })
     }
 }
 

@@ -410,7 +410,20 @@ impl QueueManager {
             "something is limited before its time"
         );
         ensure!(accounts.is_sound(), "the limits are not as indexed");
-        ensure!(breakers.is_sound(), "the breakers are not as indexed");
+        ensure!(
+            breakers.is_sound(self.head.now),
+            "the breakers are not as indexed"
+        );
+        for (engine, opened, out) in breakers.probes() {
+            let running = self.jobs.leases.iter().filter(|(_, token, job)| {
+                token.index > opened && self.engine_of(*job) == Some(engine)
+            });
+            let running = running.count() as u64;
+            ensure!(
+                out == Some(running),
+                "{running} probes of {engine} run, and {out:?} are counted"
+            );
+        }
         ensure!(
             self.find_hopeless() == self.hopeless,
             "the dead letters that answer requests are not as indexed"
