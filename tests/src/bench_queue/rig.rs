@@ -20,7 +20,7 @@ use precentor_core::time::Stamp;
 use crate::measuring::processor_time;
 
 /// The engine of every job and every worker.
-const ENGINE: &str = "outline";
+pub(super) const ENGINE: &str = "outline";
 /// Workers, each with as many slots as it may have.
 const WORKERS: u64 = 32;
 /// Tenants that the jobs are of.

@@ -19,7 +19,7 @@ use precentor_core::limits::{
 };
 
 use super::measure::Measure;
-use super::rig::Rig;
+use super::rig::{ENGINE, Rig};
 use super::takeover::POLLING;
 use crate::measuring::{median, processor_time};
 
@@ -103,6 +103,16 @@ fn work(rig: &mut Rig, chunks: &mut Chunks) -> Result<()> {
         );
     }
     complete(rig, &jobs, &tokens)?;
+    mend(rig)
+}
+
+/// So many failures are an outage: somebody has to say that it is over.
+fn mend(rig: &mut Rig) -> Result<()> {
+    if rig.level >= FeatureLevel::WORK_LIMITED {
+        let scope = Scope::Engine(ENGINE.into());
+        let resumed = rig.apply(Command::Resume { scope });
+        ensure!(resumed == Outcome::Resumed { before: false }, "{resumed:?}");
+    }
     Ok(())
 }
 
