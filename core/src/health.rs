@@ -237,16 +237,6 @@ impl HealthMonitor {
         }
     }
 
-    /// The peers whose silence is strange: who can choose takes others first.
-    #[must_use]
-    pub fn doubted(&self, now: Time) -> Vec<NodeId> {
-        let is_doubted = |node: &NodeId| match self.verdict(*node, now) {
-            Verdict::Healthy | Verdict::Slow => false,
-            Verdict::Suspect | Verdict::Down => true,
-        };
-        self.peers.keys().copied().filter(is_doubted).collect()
-    }
-
     /// What is known of a peer, for people.
     #[must_use]
     pub fn peer(&self, node: NodeId, now: Time) -> PeerStatus {

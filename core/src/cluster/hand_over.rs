@@ -30,13 +30,6 @@ pub(super) struct HandOver {
 }
 
 impl ClusterCoordinator {
-    /// Whose silence is strange: a leader hands over to one of the others if it can.
-    pub fn set_doubted(&mut self, doubted: Vec<NodeId>) {
-        if let Role::Leader(leader) = &mut self.role {
-            leader.doubted = doubted;
-        }
-    }
-
     /// Another leader is wanted: `to`, or the fittest. Says whom it will be.
     ///
     /// # Errors
@@ -132,19 +125,15 @@ impl Leader {
         cx.log.membership().stays_voter(node)
     }
 
-    /// The best successor: those first who speak as regularly as ever, of these the
-    /// well ones, of these the one with the longest confirmed log, of these the lowest
-    /// id. Whoever is chosen stands for election like any other: a wrong choice costs
-    /// the time of a hand-over.
+    /// The best successor: the well ones first, of these the one with the longest
+    /// confirmed log, of these the lowest id.
     fn fittest(&self, worst: Health, cx: &Cx<'_>) -> Option<NodeId> {
         let fit = self
             .peers
             .iter()
             .filter(|(peer, _)| self.check_successor(*peer, worst, cx).is_ok());
         fit.min_by_key(|(peer, progress)| {
-            let is_doubted = self.doubted.contains(peer);
-            let durable = std::cmp::Reverse(progress.durable);
-            (is_doubted, progress.health, durable, *peer)
+            (progress.health, std::cmp::Reverse(progress.durable), *peer)
         })
         .map(|(peer, _)| peer)
     }

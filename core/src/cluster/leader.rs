@@ -40,9 +40,6 @@ pub(super) struct Leader {
     pub(super) hand_over_end: Option<HandOverError>,
     /// When it last tried to give way to one better off.
     pub(super) gave_way: Option<Time>,
-    /// Whose silence is strange just now, by another's judgement: others come first
-    /// where a successor is chosen. Advice, and no more.
-    pub(super) doubted: Vec<NodeId>,
     /// For whom old entries were asked last: the next in turn comes after it.
     pub(super) read_for: NodeId,
     /// For followers that lack what the log no longer holds.
@@ -68,7 +65,6 @@ impl Leader {
             hand_over: None,
             hand_over_end: None,
             gave_way: None,
-            doubted: Vec::new(),
             read_for: NodeId(0),
             sender: SnapshotSender::default(),
             at_rest: None,

@@ -30,17 +30,11 @@ impl HandingOver {
 }
 
 impl ContextManager {
-    /// Before a successor may be chosen: whom this node would rather not have.
-    pub(super) fn advise(&mut self, now: Now) {
-        self.cluster.set_doubted(self.health.doubted(now.time));
-    }
-
     /// An operator wants another leader.
     pub(super) fn hand_over(&mut self, now: Now, ticket: Ticket, to: Option<NodeId>) {
         if self.handing_over.asked.is_some() {
             return self.refuse(ticket, Refusal::Yielding);
         }
-        self.advise(now);
         match self.cluster.on_hand_over(to, &mut cx!(self, now)) {
             Ok(_) => {
                 // As long again for the word of the new leader to arrive.
@@ -86,7 +80,6 @@ impl ContextManager {
     /// This node is to end: a leader hands over first, within the time that an
     /// election takes.
     pub(super) fn on_stop(&mut self, now: Now) {
-        self.advise(now);
         let waits = self.cluster.on_stop(&mut cx!(self, now));
         let patience = match waits {
             true => Span::from_ms(self.config.knobs.election_timeout_ms_max),

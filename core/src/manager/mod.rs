@@ -277,7 +277,6 @@ impl ContextManager {
             }
             Event::BodiesLacking { digests } => self.on_bodies_lacking(digests),
             Event::Order(Order::HandOver { to }) => {
-                self.advise(now);
                 // Nobody waits for the outcome: it shows in who leads.
                 let _ = self.cluster.on_hand_over(to, &mut cx!(self, now));
             }
@@ -292,9 +291,6 @@ impl ContextManager {
         self.ask_reads(now);
         let writing = self.outbox.oldest_unconfirmed();
         let own = self.health.own(now.time, writing, self.backlogged);
-        if own.gives_way {
-            self.advise(now);
-        }
         self.cluster.on_turn(own, &mut cx!(self, now));
         // Before a leader whose own removal is committed leaves: that is known.
         self.answer_change(now);
