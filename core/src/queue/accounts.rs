@@ -368,7 +368,7 @@ impl QueueManager {
         Ok(Outcome::LimitsPut { before })
     }
 
-    /// Buckets and engines that wait are looked at, up to the limit; says how many.
+    /// Buckets that wait are looked at, up to the limit; says how many.
     pub(super) fn look_at_buckets(&mut self, count_max: u64) -> u32 {
         let now = self.head.now;
         let mut count = 0;

@@ -160,6 +160,9 @@ pub struct Limited {
     failures_read: usize,
     /// Engines that an operator said to work, and where.
     resumed: BTreeMap<String, LogIndex>,
+    /// The level is in force from which on engines are held for broken. The state's own
+    /// level is that at the end of a turn, and may not have been in force at an entry.
+    breaks: bool,
 }
 
 impl Limited {
@@ -199,6 +202,7 @@ impl Limited {
     ) -> Verdict {
         match &entry.command {
             Command::Submit { items } => return self.on_submit(items, record, marks),
+            Command::RaiseLevel { to } => self.breaks = *to >= FeatureLevel::WORK_LIMITED,
             Command::PutLimits { account, limits } => self.on_limits(account, limits, record.t),
             Command::Claim { claims } => {
                 for claim in claims {
@@ -336,7 +340,6 @@ impl Limited {
         let Some(engine) = engine.next() else {
             return Ok(());
         };
-        let is_counted = view.queue().level() >= FeatureLevel::WORK_LIMITED;
         if view.applied().0 > record.index.0 + SEEN_WITHIN {
             // It may have been broken and mended within the turn.
             self.tallies.values_mut().for_each(Tally::forget_failures);
@@ -367,7 +370,7 @@ impl Limited {
                 },
             );
         }
-        if !is_counted {
+        if !self.breaks {
             return Ok(());
         }
         let tally = self.tallies.entry(engine.clone()).or_default();
