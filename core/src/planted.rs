@@ -149,6 +149,10 @@ pub enum Bug {
     PromotesToEven,
     /// A voter that is heard is replaced unasked. Found by unasked promotions.
     ReplacesHeardVoter,
+    /// A job's second attempt is not written down. Found by explained letters.
+    AttemptForgotten,
+    /// A job is tried once more than its crashes allow. Found by explained letters.
+    CrashForgiven,
 }
 
 impl Bug {
@@ -226,5 +230,7 @@ impl Bug {
         Bug::PromotesLaggard,
         Bug::PromotesToEven,
         Bug::ReplacesHeardVoter,
+        Bug::AttemptForgotten,
+        Bug::CrashForgiven,
     ];
 }

@@ -25,6 +25,8 @@ pub enum Scenes {
     Settled,
     /// Five nodes in a shape.
     Topology(Row),
+    /// Five nodes, 200 workers and 50 tenants.
+    Crowd,
 }
 
 impl Scenes {
@@ -35,6 +37,7 @@ impl Scenes {
             Scenes::Any => Scenario::of_seed(seed),
             Scenes::Settled => Scenario::settled(seed),
             Scenes::Topology(row) => Scenario::of_topology(row, seed),
+            Scenes::Crowd => Scenario::crowd(seed),
         }
     }
 

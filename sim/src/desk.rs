@@ -8,10 +8,54 @@ use precentor_core::request::Request;
 use crate::network::Place;
 use crate::tape::{Roll, Tape};
 
-/// Workers' lanes begin here; clients' at 0.
-pub const FIRST_WORKER: u32 = 32;
-/// The operator's lane.
+/// The operator's lane. Those from [`RESERVED`] up to it are of the stage itself.
 pub const OPERATOR: u32 = 62;
+
+const FIRST_WORKER: u32 = 32;
+const RESERVED: u32 = 61;
+/// Where the lanes of crowds begin: what does not fit below.
+const MORE_CLIENTS: u32 = 1_000;
+const MORE_WORKERS: u32 = 2_000;
+
+/// A client's lane.
+#[must_use]
+pub fn lane_of_client(number: usize) -> u32 {
+    match number as u32 {
+        number if number < FIRST_WORKER => number,
+        number => MORE_CLIENTS + number,
+    }
+}
+
+/// A worker's lane.
+#[must_use]
+pub fn lane_of_worker(number: usize) -> u32 {
+    match FIRST_WORKER + number as u32 {
+        lane if lane < RESERVED => lane,
+        _ => MORE_WORKERS + number as u32,
+    }
+}
+
+/// Who acts in a lane.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Actor {
+    /// Which client.
+    Client(usize),
+    /// Which worker.
+    Worker(usize),
+}
+
+impl Actor {
+    /// Of a lane that is a client's or a worker's.
+    #[must_use]
+    pub fn of_lane(lane: u32) -> Actor {
+        match lane {
+            0..FIRST_WORKER => Actor::Client(lane as usize),
+            FIRST_WORKER..MORE_CLIENTS => Actor::Worker((lane - FIRST_WORKER) as usize),
+            MORE_CLIENTS..MORE_WORKERS => Actor::Client((lane - MORE_CLIENTS) as usize),
+            _ => Actor::Worker((lane - MORE_WORKERS) as usize),
+        }
+    }
+}
 
 /// Something that a client or worker wants of the stage.
 #[derive(Debug)]
@@ -150,3 +194,20 @@ macro_rules! desk {
     };
 }
 pub(crate) use desk;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_actor_has_a_lane_of_its_own() {
+        for number in 0..500 {
+            let of_client = Actor::of_lane(lane_of_client(number));
+            assert_eq!(of_client, Actor::Client(number));
+            assert_ne!(lane_of_client(number), OPERATOR);
+            let of_worker = Actor::of_lane(lane_of_worker(number));
+            assert_eq!(of_worker, Actor::Worker(number));
+            assert!(!(RESERVED..64).contains(&lane_of_worker(number)));
+        }
+    }
+}

@@ -42,6 +42,9 @@ enum Verb {
         /// With a membership that stays as it was founded.
         #[arg(long)]
         settled: bool,
+        /// With 200 workers and 50 tenants, and leaders that do not last.
+        #[arg(long, conflicts_with = "settled")]
+        crowd: bool,
         /// With this planted bug (needs the feature planted-bugs).
         #[arg(long)]
         planted: Option<String>,
@@ -60,6 +63,9 @@ enum Verb {
         /// On how many threads; by default one per core.
         #[arg(long)]
         threads: Option<usize>,
+        /// With 200 workers and 50 tenants, and leaders that do not last.
+        #[arg(long)]
+        crowd: bool,
     },
     /// Find every planted bug (needs the feature planted-bugs).
     Planted {
@@ -123,13 +129,14 @@ fn main() -> ExitCode {
             seed,
             trace,
             settled,
+            crowd,
             planted,
         } => match bug(planted.as_deref()) {
             Ok(bug) => {
-                let scenes = if settled {
-                    Scenes::Settled
-                } else {
-                    Scenes::Any
+                let scenes = match (settled, crowd) {
+                    (true, _) => Scenes::Settled,
+                    (_, true) => Scenes::Crowd,
+                    _ => Scenes::Any,
                 };
                 run(scenes, seed, trace, bug, planted.as_deref(), json)
             }
@@ -143,9 +150,10 @@ fn main() -> ExitCode {
             seconds,
             from,
             threads,
+            crowd,
         } => swarm(
             Plan {
-                scenes: Scenes::Any,
+                scenes: if crowd { Scenes::Crowd } else { Scenes::Any },
                 from,
                 seeds: seeds.unwrap_or(u64::MAX),
                 time_max: seconds.map(Duration::from_secs),
@@ -219,18 +227,24 @@ fn run(
             ending.virtual_us / 1_000,
             ending.trace.hash()
         );
-        let settled = match scenes {
-            Scenes::Settled => " --settled",
-            Scenes::Any | Scenes::Topology(_) => "",
-        };
+        let option = option_of(scenes);
         match name {
             Some(bug) => println!(
-                "cargo run --release -p precentor-sim --features planted-bugs -- run --seed {seed}{settled} --planted {bug}"
+                "cargo run --release -p precentor-sim --features planted-bugs -- run --seed {seed}{option} --planted {bug}"
             ),
-            None => println!("{COMMAND} run --seed {seed}{settled}"),
+            None => println!("{COMMAND} run --seed {seed}{option}"),
         }
     }
     code_of(&ending)
+}
+
+/// How a seed's world is told from others of the same number.
+fn option_of(scenes: Scenes) -> &'static str {
+    match scenes {
+        Scenes::Settled => " --settled",
+        Scenes::Crowd => " --crowd",
+        Scenes::Any | Scenes::Topology(_) => "",
+    }
 }
 
 fn code_of(ending: &Ending) -> u8 {
@@ -320,10 +334,11 @@ fn tell_topology(row: Row, seed: u64, json: bool) -> u8 {
 }
 
 fn reproduce(summary: &Summary, plan: Plan) -> String {
+    let option = option_of(plan.scenes);
     match summary.troubles.first() {
-        Some((seed, _)) => format!("{COMMAND} run --seed {seed}"),
+        Some((seed, _)) => format!("{COMMAND} run --seed {seed}{option}"),
         None => format!(
-            "{COMMAND} swarm --from {} --seeds {}",
+            "{COMMAND} swarm --from {} --seeds {}{option}",
             plan.from, summary.seeds
         ),
     }

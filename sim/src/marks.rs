@@ -115,6 +115,7 @@ marks! {
     PromotedUnasked "a learner was promoted without an order",
     ReplacedUnasked "a silent voter was replaced by a learner without an order",
     StoodStill "a leader came back from standing still and led on",
+    LetterExplained "a dead letter named every attempt at its job",
 }
 
 /// How often each mark was reached, in the order of [`Mark::ALL`].

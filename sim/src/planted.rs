@@ -89,6 +89,7 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
         Bug::RedriveIsNewest => &[Checker::PointerForward],
         Bug::LoweredBelowDependents => &[Checker::Urgency],
         Bug::ExpelledHoldsOn => &[Checker::Expelled],
+        Bug::AttemptForgotten | Bug::CrashForgiven => &[Checker::Explained],
         Bug::LimitIgnored | Bug::BucketNeverEmpty => &[Checker::LimitedWork],
         Bug::FailureOfAnotherInput => &[Checker::KnownFailures],
         Bug::BreakerStaysClosed | Bug::FailedProbePasses => &[Checker::BrokenEngine],

@@ -4,6 +4,7 @@
 //! since faults hide each other. Printable, so that a run can be understood.
 
 mod actors;
+mod crowd;
 mod draw;
 mod operator;
 

@@ -14,7 +14,7 @@ use precentor_core::status::RoleName;
 use crate::agenda::Agenda;
 use crate::check::topology::Seen;
 use crate::check::{Checker, Checks, Failure, Moment, Verdict, ensure};
-use crate::desk::{Errand, FIRST_WORKER};
+use crate::desk::{Errand, lane_of_client, lane_of_worker};
 use crate::disk::Disk;
 use crate::host::{Disks, Machine, Notebook};
 use crate::marks::Marks;
@@ -220,7 +220,7 @@ impl Stage {
                 disk
             })
             .collect();
-        let knobs = scenario.knobs;
+        let (knobs, two_engines) = (scenario.knobs, scenario.workers.two_engines);
         let program = match scenario.upgrade {
             Some(_) => Program::OLD,
             None => Program::NEW,
@@ -236,7 +236,7 @@ impl Stage {
             disks,
             network,
             clients: (0..scenario.clients.count)
-                .map(|n| Client::new(n as u32, scenario.clients, scenario.workers.two_engines))
+                .map(|n| Client::new(lane_of_client(n), scenario.clients, two_engines))
                 .collect(),
             workers: (0..scenario.workers.count)
                 .map(|n| Worker::new(n as u64, scenario.workers, knobs.worker_poll_ms))
@@ -292,18 +292,13 @@ impl Stage {
             self.agenda
                 .put(place as u64 * 1_000, Happening::Start { place, life: 0 });
         }
-        for lane in 0..self.clients.len() as u32 {
-            self.agenda.put(
-                5_000 + u64::from(lane) * 977,
-                Happening::Alarm { lane, alarm: 0 },
-            );
+        for lane in (0..self.clients.len()).map(lane_of_client) {
+            let first = Happening::Alarm { lane, alarm: 0 };
+            self.agenda.put(5_000 + u64::from(lane) * 977, first);
         }
-        for lane in 0..self.workers.len() as u32 {
-            let lane = FIRST_WORKER + lane;
-            self.agenda.put(
-                3_000 + u64::from(lane) * 877,
-                Happening::Alarm { lane, alarm: 0 },
-            );
+        for lane in (0..self.workers.len()).map(lane_of_worker) {
+            let first = Happening::Alarm { lane, alarm: 0 };
+            self.agenda.put(3_000 + u64::from(lane) * 877, first);
         }
         self.summon_nemesis();
         self.summon_operator();

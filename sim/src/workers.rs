@@ -12,7 +12,7 @@ use precentor_core::ids::{JobId, LogIndex, Sequence, Ticket, Token, WorkerId, Wo
 use precentor_core::job::{Assignment, FailureClass, WorkerSpec};
 use precentor_core::request::{Poll, Reply, Request, Work};
 
-use crate::desk::{Caller, Desk, FIRST_WORKER};
+use crate::desk::{Caller, Desk, lane_of_worker};
 use crate::scenario::WorkerOptions;
 use crate::tape::{Domain, Roll};
 use crate::workload::{ENGINE, OTHER_ENGINE};
@@ -68,7 +68,7 @@ impl Worker {
     pub fn new(number: u64, options: WorkerOptions, poll_ms: u64) -> Worker {
         Worker {
             options,
-            caller: Caller::new(FIRST_WORKER + number as u32, "worker"),
+            caller: Caller::new(lane_of_worker(number as usize), "worker"),
             spec: WorkerSpec {
                 worker: WorkerId(number + 1),
                 incarnation: WorkerIncarnation(1),

@@ -147,6 +147,10 @@ impl QueueManager {
         self.note_probe(id);
         if self.keeps_letters() {
             let number = self.jobs.expect(id).attempts;
+            #[cfg(feature = "planted-bugs")]
+            if number == 2 && self.is_planted(crate::planted::Bug::AttemptForgotten) {
+                return Ok(());
+            }
             self.letters.begin_attempt(id, number, lease, self.head.now);
         }
         Ok(())
@@ -325,6 +329,14 @@ impl QueueManager {
         retry_after_ms: Option<u64>,
     ) -> AfterFailure {
         let (level, rules, now) = (self.level, self.rules, self.head.now);
+        #[cfg(feature = "planted-bugs")]
+        let rules = match self.is_planted(crate::planted::Bug::CrashForgiven) {
+            true => crate::config::Rules {
+                crashes_max: rules.crashes_max + 1,
+                ..rules
+            },
+            false => rules,
+        };
         let number = self.jobs.expect(id).attempts;
         self.letters.end_attempt(id, number, now, class);
         let (class, wait_ms) = self.note_failure(id, class);

@@ -3,6 +3,7 @@
 //! component, so a bug and its check cannot share a mistake.
 
 pub mod elections;
+pub mod explained;
 pub mod history;
 pub mod leases;
 pub mod levels;
@@ -84,6 +85,8 @@ pub enum Checker {
     KnownFailures,
     /// An engine that fails is let alone, and its failures count against no job.
     BrokenEngine,
+    /// A dead letter names the attempts that there were, and why there is no other.
+    Explained,
     /// A worker that is expelled holds nothing.
     Expelled,
     /// A dead letter is redriven once.
@@ -204,6 +207,7 @@ pub struct Checks {
     queue: queue::Queue,
     history: history::History,
     leases: leases::Leases,
+    explained: explained::Explained,
     limited: limited::Limited,
     /// Who belongs to the cluster.
     pub members: members::Members,
@@ -229,6 +233,7 @@ impl Checks {
             queue: queue::Queue::new(count),
             history: history::History::default(),
             leases: leases::Leases::new(knobs),
+            explained: explained::Explained::new(knobs),
             limited: limited::Limited::default(),
             members: members::Members::new(count, founders),
             operated: operated::Operated::default(),
@@ -354,6 +359,7 @@ impl Checks {
                 }
                 Action::Audit(record) => {
                     self.queue.on_audit(record)?;
+                    self.explained.on_audit(record, &self.logs);
                     self.limited
                         .on_audit(record, view, &self.logs, &self.queue, marks)?;
                 }
@@ -379,6 +385,7 @@ impl Checks {
             }
         }
         self.limited.on_turn(view, marks)?;
+        self.explained.on_turn(view, &self.queue, marks)?;
         self.snapshots.on_turn(actions)?;
         self.snapshots
             .on_installed(moment.place, view, actions, &disks[moment.place])?;

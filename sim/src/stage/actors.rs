@@ -6,7 +6,7 @@ use precentor_core::request::Reply;
 
 use super::{Happening, Stage};
 use crate::check::{Checker, Failure, Verdict};
-use crate::desk::{Errand, FIRST_WORKER, OPERATOR, desk};
+use crate::desk::{Actor, Errand, OPERATOR, desk};
 use crate::tape::Domain;
 
 impl Stage {
@@ -22,11 +22,12 @@ impl Stage {
             return Ok(());
         }
         let mut desk = desk!(self);
-        let told = if lane >= FIRST_WORKER {
-            self.workers[(lane - FIRST_WORKER) as usize].on_reply(ticket, reply, &mut desk);
-            Ok(())
-        } else {
-            self.clients[lane as usize].on_reply(ticket, reply, &mut desk)
+        let told = match Actor::of_lane(lane) {
+            Actor::Worker(number) => {
+                self.workers[number].on_reply(ticket, reply, &mut desk);
+                Ok(())
+            }
+            Actor::Client(number) => self.clients[number].on_reply(ticket, reply, &mut desk),
         };
         self.run_errands();
         told.map_err(|text| Failure {
@@ -41,10 +42,11 @@ impl Stage {
             return self.run_errands();
         }
         let mut desk = desk!(self);
-        if lane >= FIRST_WORKER {
-            self.workers[(lane - FIRST_WORKER) as usize].on_alarm(alarm, &mut desk);
-        } else {
-            self.clients[lane as usize].on_alarm(&mut desk, &mut self.tree);
+        match Actor::of_lane(lane) {
+            Actor::Worker(number) => self.workers[number].on_alarm(alarm, &mut desk),
+            Actor::Client(number) => {
+                self.clients[number].on_alarm(&mut desk, &mut self.tree);
+            }
         }
         self.run_errands();
     }
