@@ -153,6 +153,10 @@ pub enum Bug {
     AttemptForgotten,
     /// A job is tried once more than its crashes allow. Found by explained letters.
     CrashForgiven,
+    /// A session's time is counted from its opening. Found by living sessions.
+    SessionUseUnnoticed,
+    /// What is asked in an expired session is done. Found by living sessions.
+    ExpiredSessionServes,
 }
 
 impl Bug {
@@ -232,5 +236,7 @@ impl Bug {
         Bug::ReplacesHeardVoter,
         Bug::AttemptForgotten,
         Bug::CrashForgiven,
+        Bug::SessionUseUnnoticed,
+        Bug::ExpiredSessionServes,
     ];
 }

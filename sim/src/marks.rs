@@ -116,6 +116,7 @@ marks! {
     ReplacedUnasked "a silent voter was replaced by a learner without an order",
     StoodStill "a leader came back from standing still and led on",
     LetterExplained "a dead letter named every attempt at its job",
+    SessionExpired "a session expired, and a request in it was refused",
 }
 
 /// How often each mark was reached, in the order of [`Mark::ALL`].

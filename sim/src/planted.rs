@@ -89,6 +89,9 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
         Bug::RedriveIsNewest => &[Checker::PointerForward],
         Bug::LoweredBelowDependents => &[Checker::Urgency],
         Bug::ExpelledHoldsOn => &[Checker::Expelled],
+        // Who waits for a job in a session that is gone, the state's own image denies.
+        Bug::SessionUseUnnoticed => &[Checker::SessionLives],
+        Bug::ExpiredSessionServes => &[Checker::SessionLives, Checker::SnapshotIsState],
         Bug::AttemptForgotten | Bug::CrashForgiven => &[Checker::Explained],
         Bug::LimitIgnored | Bug::BucketNeverEmpty => &[Checker::LimitedWork],
         Bug::FailureOfAnotherInput => &[Checker::KnownFailures],

@@ -14,8 +14,8 @@ use crate::tape::{Domain, Roll, Tape};
 use crate::topology::{Bound, Row, TopologyOptions};
 
 use draw::{
-    backlog, clients, disk, knobs, limiting, nemesis, network, operating, some, taking_back,
-    upgrade, workers,
+    backlog, clients, disk, knobs, limiting, napping, nemesis, network, operating, some,
+    taking_back, upgrade, workers,
 };
 
 pub use actors::{ClientOptions, WorkerOptions};
@@ -370,12 +370,13 @@ impl Scenario {
         let mut nemesis = nemesis(&mut part(4), nodes);
         let clients = clients(&mut part(5));
         let workers = workers(&mut part(6));
-        let knobs = knobs(&mut part(7));
+        let mut knobs = knobs(&mut part(7));
         let (mut clients, mut workers) = (clients, workers);
         backlog(&mut part(41), &mut clients, &mut workers);
         taking_back(&mut part(42), &mut clients);
         operating(&mut part(43), &mut clients, &workers);
         limiting(&mut part(44), &mut clients, &mut workers);
+        napping(&mut part(51), &mut clients, &mut knobs);
         let mut other = part(8);
         let mut shapes = part(9);
         nemesis.all_shapes = shapes.chance(500_000);

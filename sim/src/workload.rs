@@ -55,6 +55,8 @@ pub struct Client {
     sequence: Sequence,
     acknowledged: Sequence,
     asked: BTreeMap<Sequence, Asked>,
+    /// What was asked in a session that expired, and was not answered.
+    again: Vec<Command>,
     feed: Option<(Ticket, u64)>,
     feed_after: FinishNumber,
     /// No new requests.
@@ -94,6 +96,7 @@ impl Client {
             sequence: Sequence(0),
             acknowledged: Sequence(1),
             asked: BTreeMap::new(),
+            again: Vec::new(),
             feed: None,
             feed_after: FinishNumber(0),
             retiring: false,
@@ -119,6 +122,7 @@ impl Client {
     pub fn is_content(&self, is_member: impl Fn(Place) -> bool) -> bool {
         self.asked.values().all(|asked| asked.answered)
             && self.promised.is_empty()
+            && self.again.is_empty()
             && self.operating.is_done()
             && self.readings.left(is_member).next().is_none()
     }
@@ -196,12 +200,18 @@ impl Client {
         for sequence in overdue {
             self.send(desk, session, sequence);
         }
+        for command in std::mem::take(&mut self.again) {
+            self.begin(desk, session, command);
+        }
         if let Some(command) = self.operating.take_due(now_us, self.retiring) {
             self.begin(desk, session, command);
         }
         if !self.retiring && now_us >= self.thought_us && self.asked.len() < OPEN_MAX {
             let mut roll = desk.tape.roll(Domain::Client, self.caller.lane);
             self.thought_us = now_us + roll.exponential(self.options.think_us);
+            if self.options.nap_us > 0 && roll.chance(30_000) {
+                self.thought_us += self.options.nap_us;
+            }
             let command = self.next_command(desk, tree, &mut roll);
             self.begin(desk, session, command);
         }
@@ -316,6 +326,10 @@ impl Client {
                     self.on_promise(item.job);
                 }
             }
+            Outcome::Rejected(Rejection::UnknownSession { .. }) if self.options.nap_us > 0 => {
+                self.on_session_expired();
+                return Ok(());
+            }
             Outcome::Rejected(
                 Rejection::UnknownSession { .. }
                 | Rejection::SequenceForgotten { .. }
@@ -383,6 +397,17 @@ impl Client {
         }
         self.acknowledge();
         Ok(())
+    }
+
+    /// It was quiet for too long. What was not answered may have been done or not: it
+    /// is asked anew in the next session.
+    fn on_session_expired(&mut self) {
+        self.session = None;
+        self.sequence = Sequence(0);
+        self.acknowledged = Sequence(1);
+        let asked = std::mem::take(&mut self.asked).into_values();
+        let open = asked.filter(|asked| !asked.answered);
+        self.again.extend(open.map(|asked| asked.command));
     }
 
     /// It was told that a job answers for what it asked.

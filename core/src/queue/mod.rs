@@ -56,7 +56,7 @@ use crate::command::{AuditRecord, Command, Entry, Outcome, Rejection};
 use crate::config::Rules;
 use crate::digest::{Digest, StateHash};
 use crate::feature::FeatureLevel;
-use crate::ids::{FinishNumber, JobId, LogIndex, RequestId, SessionId, Term, WorkerId};
+use crate::ids::{FinishNumber, JobId, LogIndex, RequestId, Sequence, SessionId, Term, WorkerId};
 use crate::job::WorkerSpec;
 use crate::limits::TIMERS_PER_ENTRY_MAX;
 use crate::membership::MembershipEntry;
@@ -331,18 +331,17 @@ impl QueueManager {
         let Some(request) = entry.request else {
             return self.execute(index, term, entry);
         };
-        let ttl_ms = self.rules.session_ttl_ms;
-        self.sessions.touch(
-            request.session,
-            entry.acknowledged,
-            self.head.now,
-            ttl_ms,
-            &mut self.timers,
-        );
+        self.touch_session(request.session, entry.acknowledged);
         let command = audit::digest_of_command(&entry.command);
         match self.sessions.look(request, command) {
             #[cfg(feature = "planted-bugs")]
             Seen::Answered(_) if self.is_planted(crate::planted::Bug::ForgetSession) => {}
+            #[cfg(feature = "planted-bugs")]
+            Seen::Refused(Rejection::UnknownSession { .. })
+                if self.is_planted(crate::planted::Bug::ExpiredSessionServes) =>
+            {
+                return self.execute(index, term, entry);
+            }
             Seen::Answered(outcome) => return (outcome, None),
             Seen::Refused(rejection) => return (Outcome::Rejected(rejection), None),
             Seen::Never => {}
@@ -350,6 +349,16 @@ impl QueueManager {
         let (outcome, publication) = self.execute(index, term, entry);
         self.sessions.keep(request, command, outcome.clone());
         (outcome, publication)
+    }
+
+    fn touch_session(&mut self, session: SessionId, acknowledged: Sequence) {
+        #[cfg(feature = "planted-bugs")]
+        if self.is_planted(crate::planted::Bug::SessionUseUnnoticed) {
+            return;
+        }
+        let (now, ttl_ms) = (self.head.now, self.rules.session_ttl_ms);
+        self.sessions
+            .touch(session, acknowledged, now, ttl_ms, &mut self.timers);
     }
 
     /// What is kept as the reply to a request that was done with this very

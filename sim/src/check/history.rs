@@ -295,7 +295,9 @@ impl History {
     ) -> Verdict {
         // Who was expelled begins anew, with any life.
         let expelled = self.expelled.iter().rev();
-        let mut expelled = expelled.filter(|(at, other)| *at <= index && *other == worker.worker);
+        let mut expelled = expelled.filter(|(at, other)| {
+            *at <= index && *other == worker.worker && !logs.was_rejected(*at)
+        });
         let since = expelled.next().map_or(LogIndex(0), |(at, _)| *at);
         let registered = self.registered.iter();
         let of_it = registered

@@ -2,10 +2,10 @@
 //! called committed. Equal index and term must mean equal logs up to there;
 //! what was committed must be on a majority of disks, and never change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use precentor_core::action::Write;
-use precentor_core::command::{Command, Entry};
+use precentor_core::command::{AuditRecord, Command, Entry};
 use precentor_core::entry::{EntryKind, LogEntry};
 use precentor_core::event::Event;
 use precentor_core::ids::{LogIndex, NodeId, Term};
@@ -67,6 +67,8 @@ pub struct Logs {
     /// Disks that were lost, by the life that they were: what they held counts
     /// as long as the membership names that life.
     buried: BTreeMap<u64, Disk>,
+    /// Entries that had no effect when they were applied, by the audit.
+    rejected: BTreeSet<LogIndex>,
     /// This turn brings what a leader appends.
     is_appended_to: bool,
 }
@@ -78,8 +80,20 @@ impl Logs {
             committed: Vec::new(),
             compared: vec![LogIndex(0); count],
             buried: BTreeMap::new(),
+            rejected: BTreeSet::new(),
             is_appended_to: false,
         }
+    }
+
+    pub(super) fn on_audit(&mut self, record: &AuditRecord) {
+        if record.text.contains(": rejected: ") {
+            self.rejected.insert(record.index);
+        }
+    }
+
+    /// Was an entry applied, and had no effect?
+    pub(super) fn was_rejected(&self, index: LogIndex) -> bool {
+        self.rejected.contains(&index)
     }
 
     pub(super) fn on_event(&mut self, event: &Event) {

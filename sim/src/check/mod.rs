@@ -15,6 +15,7 @@ pub mod order;
 pub mod queue;
 pub mod reads;
 pub mod recovery;
+pub mod sessions;
 pub mod snapshots;
 pub mod topology;
 pub mod unasked;
@@ -62,6 +63,8 @@ pub enum Checker {
     Dependencies,
     /// A request id has one effect and one reply.
     OneEffectPerRequest,
+    /// A session is known as long as it is used, and once it is not, for ever not.
+    SessionLives,
     /// Nothing is called accepted before it is committed.
     AcceptedIsCommitted,
     /// A published context never goes back to an older input.
@@ -213,6 +216,7 @@ pub struct Checks {
     pub members: members::Members,
     operated: operated::Operated,
     order: order::Order,
+    sessions: sessions::Sessions,
     snapshots: snapshots::Snapshots,
     unasked: unasked::Unasked,
     wanted: wanted::Wanted,
@@ -238,6 +242,7 @@ impl Checks {
             members: members::Members::new(count, founders),
             operated: operated::Operated::default(),
             order: order::Order::new(count),
+            sessions: sessions::Sessions::new(knobs),
             snapshots: snapshots::Snapshots::new(count),
             unasked: unasked::Unasked::new(knobs),
             wanted: wanted::Wanted::default(),
@@ -298,6 +303,11 @@ impl Checks {
         marks: &mut Marks,
     ) -> Verdict {
         let disk = &disks[moment.place];
+        for action in actions {
+            if let Action::Audit(record) = action {
+                self.logs.on_audit(record);
+            }
+        }
         self.recovery.on_turn(moment.place, actions, marks)?;
         self.elections.check_timer(moment, view, disk)?;
         self.leases.on_turn(moment, view, marks);
@@ -360,6 +370,7 @@ impl Checks {
                 Action::Audit(record) => {
                     self.queue.on_audit(record)?;
                     self.explained.on_audit(record, &self.logs);
+                    self.sessions.on_audit(record, &self.logs, marks)?;
                     self.limited
                         .on_audit(record, view, &self.logs, &self.queue, marks)?;
                 }

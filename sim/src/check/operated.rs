@@ -174,7 +174,8 @@ impl Operated {
 impl Entries {
     fn read(from: LogIndex, to: LogIndex, logs: &Logs) -> Entries {
         let mut entries = Entries::default();
-        for index in (from.0 + 1..=to.0).map(LogIndex) {
+        let indices = (from.0 + 1..=to.0).map(LogIndex);
+        for index in indices.filter(|index| !logs.was_rejected(*index)) {
             let command = logs.get(index).and_then(|committed| committed.command());
             match command {
                 Some(Command::Claim { claims }) => {

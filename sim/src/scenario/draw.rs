@@ -126,6 +126,7 @@ pub(super) fn clients(roll: &mut Roll) -> ClientOptions {
         reprioritise_ppm: 0,
         pause_ppm: 0,
         limit_ppm: 0,
+        nap_us: 0,
         workers: 0,
     }
 }
@@ -152,6 +153,15 @@ pub(super) fn limiting(roll: &mut Roll, clients: &mut ClientOptions, workers: &m
     if down {
         workers.outage_every_us = every_us;
         workers.outage_us = every_us / roll.between(2, 4);
+    }
+}
+
+/// In some worlds sessions expire soon, and clients take naps.
+pub(super) fn napping(roll: &mut Roll, clients: &mut ClientOptions, knobs: &mut Knobs) {
+    let (naps, ttl_ms) = (roll.chance(150_000), roll.between(1_000, 2_000));
+    if naps {
+        knobs.session_ttl_ms = ttl_ms;
+        clients.nap_us = ttl_ms * 1_200;
     }
 }
 
