@@ -89,9 +89,14 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
         Bug::RedriveIsNewest => &[Checker::PointerForward],
         Bug::LoweredBelowDependents => &[Checker::Urgency],
         Bug::ExpelledHoldsOn => &[Checker::Expelled],
-        // Who waits for a job in a session that is gone, the state's own image denies.
         Bug::SessionUseUnnoticed => &[Checker::SessionLives],
-        Bug::ExpiredSessionServes => &[Checker::SessionLives, Checker::SnapshotIsState],
+        // Its replies are kept no more, so that a resend is done again; and who waits for a
+        // job in a session that is gone, the state's own image denies.
+        Bug::ExpiredSessionServes => &[
+            Checker::SessionLives,
+            Checker::OneEffectPerRequest,
+            Checker::SnapshotIsState,
+        ],
         Bug::AttemptForgotten | Bug::CrashForgiven => &[Checker::Explained],
         Bug::LimitIgnored | Bug::BucketNeverEmpty => &[Checker::LimitedWork],
         Bug::FailureOfAnotherInput => &[Checker::KnownFailures],
