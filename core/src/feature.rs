@@ -9,9 +9,6 @@
 //! | 3 | jobs are left and cancelled; who waits for which is kept |
 //! | 4 | dead letters are kept whole, redriven and purged; jobs are reprioritised; queues and workers are paused; workers are expelled |
 //! | 5 | tenants, engines and projects are limited, and tenants weighed; engines that fail are not used for a while; what failed for good answers the same request |
-//! | 6 | requests choose what they take from the cache; results are kept by a budget, and made invalid |
-//! | 7 | who may do what is replicated, and checked where it is applied |
-//! | 8 | contexts are edited by people, offline too, and keep a history; edits that contradict each other are kept until resolved |
 
 use std::fmt;
 
@@ -36,16 +33,8 @@ impl FeatureLevel {
     /// fail are not used for a while; what failed for good answers the same request
     /// (decision 20).
     pub const WORK_LIMITED: FeatureLevel = FeatureLevel(5);
-    /// Requests choose what they take from the cache; results are kept by a budget, and
-    /// made invalid (decision 23).
-    pub const CACHE_CHOSEN: FeatureLevel = FeatureLevel(6);
-    /// Who may do what is replicated, and checked where it is applied (decision 24).
-    pub const ACCESS_CHECKED: FeatureLevel = FeatureLevel(7);
-    /// Contexts are edited by people, offline too, and keep a history; edits that
-    /// contradict each other are kept until resolved (decision 25).
-    pub const CONTEXTS_EDITED: FeatureLevel = FeatureLevel(8);
     /// The highest that this program can do.
-    pub const LATEST: FeatureLevel = FeatureLevel::CONTEXTS_EDITED;
+    pub const LATEST: FeatureLevel = FeatureLevel::WORK_LIMITED;
 }
 
 impl fmt::Display for FeatureLevel {
