@@ -265,3 +265,10 @@ fn a_short_pause_costs_no_turn() {
 fn nobody_gives_way_to_whoever_hangs_too() {
     passes_as_drawn(1_145_311_722, &[Mark::Elected]);
 }
+
+/// Ten failures and the rise to the level at which these make an engine broken lay in one
+/// turn: the judge demanded what was not in force when the engine failed.
+#[test]
+fn an_engine_that_failed_before_the_level_is_not_held_for_broken() {
+    passes_as_drawn(300_101_768, &[Mark::EngineBroken]);
+}

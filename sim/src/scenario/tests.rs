@@ -21,3 +21,14 @@ fn every_fault_is_on_in_some_seeds_and_off_in_others() {
         assert!((50..150).contains(&count), "{count} of 200");
     }
 }
+
+#[test]
+fn a_crowd_is_as_large_as_it_says_and_all_tenants_ask() {
+    for seed in 0..200 {
+        let crowd = Scenario::crowd(seed);
+        assert_eq!(crowd.knobs.check(), Ok(()), "seed {seed}");
+        assert_eq!((crowd.nodes, crowd.workers.count), (5, 200));
+        assert_eq!(crowd.clients.tenants, 50);
+        assert!(crowd.clients.count as u64 >= crowd.clients.tenants);
+    }
+}
