@@ -8,10 +8,11 @@ use precentor_core::request::Request;
 use crate::network::Place;
 use crate::tape::{Roll, Tape};
 
-/// The operator's lane. Those from [`RESERVED`] up to it are of the stage itself.
+/// The operator's lane.
 pub const OPERATOR: u32 = 62;
 
 const FIRST_WORKER: u32 = 32;
+/// From here on lanes are the operator's and the stage's own, up to those of crowds.
 const RESERVED: u32 = 61;
 /// Where the lanes of crowds begin: what does not fit below.
 const MORE_CLIENTS: u32 = 1_000;
@@ -204,10 +205,10 @@ mod tests {
         for number in 0..500 {
             let of_client = Actor::of_lane(lane_of_client(number));
             assert_eq!(of_client, Actor::Client(number));
-            assert_ne!(lane_of_client(number), OPERATOR);
+            assert!(!(RESERVED..MORE_CLIENTS).contains(&lane_of_client(number)));
             let of_worker = Actor::of_lane(lane_of_worker(number));
             assert_eq!(of_worker, Actor::Worker(number));
-            assert!(!(RESERVED..64).contains(&lane_of_worker(number)));
+            assert!(!(RESERVED..MORE_CLIENTS).contains(&lane_of_worker(number)));
         }
     }
 }

@@ -76,7 +76,7 @@ impl Explained {
         let committed = logs.get(record.index);
         let entry = committed.and_then(|committed| committed.command.as_ref());
         if let Some(entry) = entry
-            && !record.text.contains(": rejected: ")
+            && !logs.was_rejected(record.index)
         {
             self.on_command(&entry.command, record);
         }
@@ -134,7 +134,6 @@ impl Explained {
         let ended = &feed[self.feed_read..];
         self.feed_read = feed.len();
         for finished in ended {
-            // An item that is seen before the audit of its entry is another replica's.
             let granted = self.granted.remove(&finished.job).unwrap_or_default();
             let JobState::Dead(reason) = &finished.state else {
                 continue;
@@ -143,7 +142,7 @@ impl Explained {
             let Some(letter) = view.queue().dead_letter(finished.job) else {
                 continue;
             };
-            // Where a replica installed a snapshot, not all of them may have been seen.
+            // A replica that comes to it by a snapshot tells nothing of the attempts.
             let all_seen = granted.len() as u64 == u64::from(finished.attempts);
             if all_seen && !granted.is_empty() {
                 self.check_letter(&letter, reason, &granted)?;

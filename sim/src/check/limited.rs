@@ -186,7 +186,7 @@ impl Limited {
         let again = entry
             .request
             .is_some_and(|request| !self.asked.insert(request));
-        if again || record.text.contains(": rejected: ") {
+        if again || logs.was_rejected(record.index) {
             return Ok(());
         }
         self.note_failures(queue);

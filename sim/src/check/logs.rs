@@ -85,6 +85,7 @@ impl Logs {
         }
     }
 
+    /// A replica says what came of an entry: before any other judge hears of it.
     pub(super) fn on_audit(&mut self, record: &AuditRecord) {
         if record.text.contains(": rejected: ") {
             self.rejected.insert(record.index);

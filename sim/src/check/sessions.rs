@@ -52,7 +52,7 @@ impl Sessions {
             return Ok(());
         };
         let Some(request) = entry.request else {
-            if entry.command == Command::OpenSession && !record.text.contains(": rejected: ") {
+            if entry.command == Command::OpenSession && !logs.was_rejected(record.index) {
                 let session = SessionId(record.index.0);
                 self.used.insert(session, Some(record.t));
             }
@@ -64,7 +64,7 @@ impl Sessions {
         if !record.text.contains(&unknown) {
             self.used.insert(session, Some(record.t));
             // A leader that is not one any more has its entries refused before all else.
-            let is_refused = record.text.contains(": rejected: ");
+            let is_refused = logs.was_rejected(record.index);
             return ensure(
                 used != Some(None) || is_refused,
                 Checker::SessionLives,

@@ -48,8 +48,8 @@ pub struct ClientOptions {
     pub pause_ppm: u32,
     /// Requests that limit what is used for a while, per million.
     pub limit_ppm: u32,
-    /// Sessions expire soon: after a request in a hundred the client is quiet for so
-    /// long that its own does; 0 for never.
+    /// Sessions expire soon: after three requests in a hundred the client is quiet
+    /// for so long that its own does; 0 for never.
     pub nap_us: u64,
     /// How many workers may be paused and expelled.
     pub workers: u64,

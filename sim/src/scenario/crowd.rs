@@ -7,8 +7,8 @@ use super::{NemesisOptions, Scenario};
 use crate::tape::{Domain, Tape};
 
 impl Scenario {
-    /// Five nodes, 200 workers, 50 tenants, and a new leader about every half second
-    /// of chaos; all else as the seed draws it for founders who stay among themselves.
+    /// Five nodes, 200 workers, 50 tenants, and another leader about every second of
+    /// chaos; all else as the seed draws it for founders who stay among themselves.
     #[must_use]
     pub fn crowd(seed: u64) -> Scenario {
         let mut scenario = Scenario::settled(seed);
