@@ -1,5 +1,6 @@
 //! What an entry of the log asks the state machine to do, and what came of it.
 
+mod caching;
 mod rejection;
 
 use serde::{Deserialize, Serialize};
@@ -9,10 +10,11 @@ use crate::bytes::Bytes;
 use crate::digest::Digest;
 use crate::feature::FeatureLevel;
 use crate::ids::{JobId, LogIndex, NodeId, RequestId, Sequence, SessionId, Term, Token, WorkerId};
-use crate::job::{Account, Class, FailureClass, JobSpec, Limits, Scope, WorkerSpec};
+use crate::job::{Account, Class, FailureClass, JobSpec, Limits, Reach, Scope, WorkerSpec};
 use crate::principal::Principal;
 use crate::time::Stamp;
 
+pub use self::caching::{Asked, CacheMode, Cached, Evicting, Eviction};
 pub use self::rejection::Rejection;
 
 /// A command with its circumstances: the body of a log entry.
@@ -158,6 +160,29 @@ pub enum Command {
         /// How much; nothing limited ends all limits.
         limits: Limits,
     },
+    /// Asks for contexts as `Submit` does, and says what may come from the cache.
+    Ask {
+        /// The requests, dependencies before dependents or not.
+        items: Vec<JobSpec>,
+        /// What may answer them.
+        mode: CacheMode,
+    },
+    /// What is published there answers no request any more, and is shown until something
+    /// takes its place. Nor does what is made by attempts that began before.
+    Invalidate {
+        /// Of what.
+        reach: Reach,
+    },
+    /// The results that are published are not to take more than this.
+    PutBudget {
+        /// So many bytes; none for as many as there are.
+        bytes_max: Option<u64>,
+    },
+    /// The leader lets go of results that nobody used lately.
+    Evict {
+        /// Which.
+        evictions: Vec<Eviction>,
+    },
 }
 
 impl Command {
@@ -174,6 +199,10 @@ impl Command {
             | Command::Resume { .. }
             | Command::Expel { .. } => FeatureLevel::QUEUE_OPERATED,
             Command::PutLimits { .. } => FeatureLevel::WORK_LIMITED,
+            Command::Ask { .. }
+            | Command::Invalidate { .. }
+            | Command::PutBudget { .. }
+            | Command::Evict { .. } => FeatureLevel::CACHE_CHOSEN,
             Command::TakeOver { .. }
             | Command::OpenSession
             | Command::Submit { .. }
@@ -283,6 +312,21 @@ pub enum Outcome {
         /// What they were.
         before: Limits,
     },
+    /// What became of each item of an `Ask`, in order.
+    Asked(Vec<Asked>),
+    /// It is invalid from this entry on.
+    Invalidated {
+        /// Something was published at the address; of a prefix or a generator that is
+        /// found out bit by bit, and not said.
+        published: Option<bool>,
+    },
+    /// The budget is in force.
+    BudgetPut {
+        /// What it was.
+        before: Option<u64>,
+    },
+    /// What became of each result that was to go, in order.
+    Evicted(Vec<Evicting>),
 }
 
 /// What became of dead letters that were to be redriven.

@@ -9,6 +9,7 @@
 //! | 3 | jobs are left and cancelled; who waits for which is kept |
 //! | 4 | dead letters are kept whole, redriven and purged; jobs are reprioritised; queues and workers are paused; workers are expelled |
 //! | 5 | tenants, engines and projects are limited, and tenants weighed; engines that fail are not used for a while; what failed for good answers the same request |
+//! | 6 | requests choose what they take from the cache; results are kept by a budget, and made invalid |
 
 use std::fmt;
 
@@ -33,8 +34,11 @@ impl FeatureLevel {
     /// fail are not used for a while; what failed for good answers the same request
     /// (decision 20).
     pub const WORK_LIMITED: FeatureLevel = FeatureLevel(5);
+    /// Requests choose what they take from the cache; results are kept by a budget, and
+    /// made invalid (decision 23).
+    pub const CACHE_CHOSEN: FeatureLevel = FeatureLevel(6);
     /// The highest that this program can do.
-    pub const LATEST: FeatureLevel = FeatureLevel::WORK_LIMITED;
+    pub const LATEST: FeatureLevel = FeatureLevel::CACHE_CHOSEN;
 }
 
 impl fmt::Display for FeatureLevel {

@@ -1,6 +1,7 @@
 //! The words of the queue: what is asked for, and what can become of it.
 
 mod account;
+mod cached;
 mod explanation;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use crate::principal::Principal;
 use crate::time::Stamp;
 
 pub use self::account::{Account, AccountView, BreakerView, Circuit, Limits, Rate};
+pub use self::cached::{CacheView, CachedView, InvalidationView, Reach};
 pub use self::explanation::{Explanation, Hold, OpenDependency};
 
 /// How urgent a request is. Ordered from the most urgent.

@@ -74,6 +74,22 @@ pub const BREAKER_PROBES_MAX: u32 = 4;
 /// Attempts at a job of which failures may go uncounted because its engine is held for
 /// broken: what never works must come to an end.
 pub const UNCOUNTED_ATTEMPTS_MAX: u64 = 100;
+/// Oldest result that a request may take instead of a fresh one, in milliseconds.
+pub const STALE_MS_MAX: u64 = 366 * 86_400_000;
+/// Least budget of all published results, in bytes.
+pub const BUDGET_BYTES_MIN: u64 = 1;
+/// Most such budget.
+pub const BUDGET_BYTES_MAX: u64 = 1 << 50;
+/// Results that one `Evict` lets go of.
+pub const EVICTIONS_PER_ENTRY_MAX: u64 = 256;
+/// Invalidations of prefixes and generators that are carried through at a time.
+pub const INVALIDATIONS_MAX: u64 = 64;
+/// Published contexts and jobs that one `Tick` looks at for them.
+pub const SWEPT_PER_ENTRY_MAX: u64 = 2_048;
+/// Contexts of which a leader remembers that they were used lately, twice.
+pub const USES_KEPT_MAX: u64 = 65_536;
+/// Published contexts that a leader looks at in a turn for some to evict.
+pub const EVICTION_LOOKED_AT_MAX: u64 = 1_024;
 /// Notes of which session waits for which job. A request beyond is done like any
 /// other, and cannot be left.
 pub const WAITS_MAX: u64 = 4_000_000;

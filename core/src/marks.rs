@@ -100,6 +100,7 @@ marks! {
     WorkerStopped: "a job was cancelled while a worker ran it",
     AppliedBehind: "a turn left committed entries to the next",
     PromotedUnasked: "a leader promoted a learner that nobody had ordered it to promote",
+    EvictionProposed: "a leader chose results to let go of",
 }
 
 /// How often each mark was hit.

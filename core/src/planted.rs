@@ -141,6 +141,14 @@ pub enum Bug {
     FailedProbePasses,
     /// A failure for good answers requests for other inputs. Found by known failures.
     FailureOfAnotherInput,
+    /// What is invalid answers requests all the same. Found by cache as asked.
+    InvalidatedAnswers,
+    /// Something older answers, however old it is. Found by cache as asked.
+    StaleBeyondAge,
+    /// A request for something anew is answered by what is there. Found by cache as asked.
+    RefreshFindsOld,
+    /// Results are evicted that jobs depend on. Found by evictions.
+    EvictsDependedOn,
     /// A leader that stood still takes that for its workers' silence. Found by leaders that stood still.
     StallBlamesWorkers,
     /// A learner that lacks much is promoted unasked. Found by unasked promotions.
@@ -230,6 +238,10 @@ impl Bug {
         Bug::BreakerStaysClosed,
         Bug::FailedProbePasses,
         Bug::FailureOfAnotherInput,
+        Bug::InvalidatedAnswers,
+        Bug::StaleBeyondAge,
+        Bug::RefreshFindsOld,
+        Bug::EvictsDependedOn,
         Bug::StallBlamesWorkers,
         Bug::PromotesLaggard,
         Bug::PromotesToEven,

@@ -10,8 +10,8 @@ use crate::ids::{
     WorkerIncarnation,
 };
 use crate::job::{
-    AccountView, Assignment, BreakerView, ContextView, DeadLetter, Explanation, Finished, JobView,
-    Pause,
+    AccountView, Assignment, BreakerView, CacheView, CachedView, ContextView, DeadLetter,
+    Explanation, Finished, JobView, Pause,
 };
 use crate::membership::{Change, ChangeError, Membership, RecoveryError, RecoveryReport};
 use crate::status::Status;
@@ -91,6 +91,10 @@ pub enum Query {
     Explain(JobId),
     /// What is limited, and which engines failed lately?
     Limits,
+    /// What is published at an address, and how good is it?
+    Cached(Address),
+    /// What do all published contexts take?
+    Cache,
 }
 
 /// Which state a read must be answered from.
@@ -137,6 +141,10 @@ pub enum Answer {
         /// The engines that failed lately.
         breakers: Vec<BreakerView>,
     },
+    /// A context with what is known of it; none if there is none.
+    Cached(Option<Box<CachedView>>),
+    /// What all of them take.
+    Cache(Box<CacheView>),
 }
 
 /// How old the state is that a read was answered from.

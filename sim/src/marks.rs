@@ -117,6 +117,13 @@ marks! {
     StoodStill "a leader came back from standing still and led on",
     LetterExplained "a dead letter named every attempt at its job",
     SessionExpired "a session expired, and a request in it was refused",
+    CacheAnswered "what came from the cache was held against what was made",
+    StaleServed "something older answered at once",
+    NotCached "a request that takes only what is there got nothing",
+    Refreshed "something was asked for anew",
+    Invalidated "results were made invalid",
+    Evicted "a result was evicted",
+    EvictionRefused "a result was not evicted for a job depends on it",
 }
 
 /// How often each mark was reached, in the order of [`Mark::ALL`].

@@ -99,6 +99,10 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
         ],
         Bug::AttemptForgotten | Bug::CrashForgiven => &[Checker::Explained],
         Bug::LimitIgnored | Bug::BucketNeverEmpty => &[Checker::LimitedWork],
+        Bug::InvalidatedAnswers | Bug::StaleBeyondAge | Bug::RefreshFindsOld => {
+            &[Checker::CacheAsAsked]
+        }
+        Bug::EvictsDependedOn => &[Checker::Evictions],
         Bug::FailureOfAnotherInput => &[Checker::KnownFailures],
         Bug::BreakerStaysClosed | Bug::FailedProbePasses => &[Checker::BrokenEngine],
         Bug::PromotesLaggard | Bug::PromotesToEven | Bug::ReplacesHeardVoter => &[Checker::Unasked],

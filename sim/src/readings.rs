@@ -79,6 +79,8 @@ impl Readings {
             (_, 14) => Query::Pauses,
             (Some(job), 15) => Query::Explain(*job),
             (_, 16) => Query::Limits,
+            (_, 17) => Query::Cache,
+            (_, 18) => Query::Cached(address(roll.bits())),
             _ => Query::Context(address(roll.bits())),
         };
         self.read(caller, desk, place, query, consistency);

@@ -14,7 +14,7 @@ use crate::tape::{Domain, Roll, Tape};
 use crate::topology::{Bound, Row, TopologyOptions};
 
 use draw::{
-    backlog, clients, disk, knobs, limiting, napping, nemesis, network, operating, some,
+    backlog, caching, clients, disk, knobs, limiting, napping, nemesis, network, operating, some,
     taking_back, upgrade, workers,
 };
 
@@ -376,6 +376,7 @@ impl Scenario {
         taking_back(&mut part(42), &mut clients);
         operating(&mut part(43), &mut clients, &workers);
         limiting(&mut part(44), &mut clients, &mut workers);
+        caching(&mut part(47), &mut clients);
         napping(&mut part(51), &mut clients, &mut knobs);
         let mut other = part(8);
         let mut shapes = part(9);

@@ -134,6 +134,9 @@ domains! {
     Limit fault "accounts limited for a while",
     EngineOutage fault "job failed for its engine was down",
     Doze fault "leader stood still for a moment",
+    CacheMode fault "request that says what may come from the cache",
+    Invalidate fault "results made invalid",
+    Budget fault "budget of results changed",
 }
 
 /// One fault that happened: the `nth` decision of a lane went the unusual way.

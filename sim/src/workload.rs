@@ -3,6 +3,7 @@
 //! finished jobs. Keeps its own record of what it was promised; knows nothing
 //! of how the cluster keeps the promise.
 
+mod caching;
 mod items;
 mod operating;
 mod taking_back;
@@ -16,6 +17,7 @@ use precentor_core::ids::{FinishNumber, JobId, RequestId, Sequence, SessionId, T
 use precentor_core::job::{Class, Finished, JobSpec};
 use precentor_core::request::{Refusal, Reply, Request};
 
+use crate::check::history::job_of;
 use crate::desk::{Caller, Desk};
 use crate::network::Place;
 use crate::readings::Readings;
@@ -243,12 +245,15 @@ impl Client {
         {
             return command;
         }
+        if let Some(command) = caching::order(desk.tape, lane, &options) {
+            return command;
+        }
         let bad = desk.tape.fault(Domain::BadRequest, lane, options.bad_ppm);
         let items = match bad {
             Some(_) => bad_batch(roll.below(3)),
             None => self.batch(tree, roll),
         };
-        Command::Submit { items }
+        caching::request(items, desk.tape, lane, &options)
     }
 
     /// A node answers.
@@ -330,6 +335,12 @@ impl Client {
                 self.on_session_expired();
                 return Ok(());
             }
+            Outcome::Asked(items) => {
+                for job in items.iter().filter_map(job_of) {
+                    self.on_promise(job);
+                }
+            }
+            Outcome::Invalidated { .. } | Outcome::BudgetPut { .. } => {}
             Outcome::Rejected(
                 Rejection::UnknownSession { .. }
                 | Rejection::SequenceForgotten { .. }

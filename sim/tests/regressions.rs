@@ -203,7 +203,7 @@ fn a_silence_from_before_the_shape_may_make_a_node_patient() {
 /// went on giving out one of its own from before it, to a disk that held the newer.
 #[test]
 fn a_snapshot_that_the_log_overtook_takes_the_place_of_one_under_way() {
-    passes_as_drawn(799, &[Mark::SnapshotInstalled]);
+    passes_as_drawn(581, &[Mark::SnapshotInstalled]);
 }
 
 /// Judges' faults: a former member with a damaged log, which cannot start any more,

@@ -1,6 +1,7 @@
 //! One line per action that matters, in words that stay the same from run to
 //! run. Heartbeats that say nothing new are left out unless asked for.
 
+mod caching;
 mod outcomes;
 
 use std::collections::BTreeMap;
@@ -360,6 +361,10 @@ pub fn words_of_body(entry: &LogEntry) -> String {
         Command::Resume { scope } => format!("resume {scope}"),
         Command::Expel { worker } => format!("expel {worker}"),
         Command::PutLimits { account, limits } => format!("limit {account} to {limits}"),
+        order @ (Command::Ask { .. }
+        | Command::Invalidate { .. }
+        | Command::PutBudget { .. }
+        | Command::Evict { .. }) => caching::words_of_order(order),
     }
 }
 
@@ -483,6 +488,8 @@ fn words_of_answer(answer: &Answer) -> String {
             });
             one_or_more(pauses.collect(), "nothing is paused")
         }
+        Answer::Cached(view) => caching::words_of_cached(view.as_deref()),
+        Answer::Cache(view) => caching::words_of_cache(view),
         Answer::Limits { accounts, breakers } => {
             let accounts = accounts.iter().map(ToString::to_string);
             let breakers = breakers.iter().map(ToString::to_string);

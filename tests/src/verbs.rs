@@ -14,9 +14,11 @@
 //! submit n1 q1 [ack q1] PATH[@INPUT] [needs|wants PATH] [class C] [tenant T] [delay 5s] [engine E] [times N] + …
 //! register n1 w1 [inc 2] [slots 2] [engines a,b]     poll n1 w1 [inc 2] [free 1] [holding 5.0 …]
 //! leave n1 q2 [ack q1] j1 j2   cancel n1 j1 j2
+//! take n1 q1 [ack q1] fresh|stale 500|cached|refresh|alone PATH…       as a submit, with a mode
+//! invalidate n1 address|prefix PATH | engine E [version 2]   budget n1 4000|any
 //! complete n1 j1 5.0 TEXT   fail n1 j1 5.0 retryable|permanent|busy|drained TEXT   release n1 j1 5.0
 //! read n1 job j1 | context PATH                     what is committed by now
-//! ask n1 job j1 | context PATH | feed f0 | status    what it has applied; how it is
+//! ask n1 job j1 | context PATH | cached PATH | cache | feed f0 | status   what it has applied; how it is
 //! ask n1 recovery n1 n2                              go on with these only, as a last resort
 //! ask n1 handover [n2]                               another leader, says an operator
 //! together n1 read job j1 + read job j2             requests that arrive at once
@@ -187,9 +189,10 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
             let events = world.gathered.take().expect("it was just put there");
             world.turn(node, events)?;
         }
-        "open" | "session" | "submit" | "leave" | "cancel" | "redrive" | "purge"
-        | "reprioritise" | "pause" | "resume" | "limit" | "expel" | "register" | "poll"
-        | "complete" | "fail" | "release" | "propose" | "ask" | "read" | "member" => {
+        "open" | "session" | "submit" | "leave" | "cancel" | "redrive" | "purge" | "take"
+        | "invalidate" | "budget" | "reprioritise" | "pause" | "resume" | "limit" | "expel"
+        | "register" | "poll" | "complete" | "fail" | "release" | "propose" | "ask" | "read"
+        | "member" => {
             return client(world, line);
         }
         "members" | "status" | "health" | "log" | "queue" | "promises" | "same" | "leases"

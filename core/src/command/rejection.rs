@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::caching::CacheMode;
 use crate::address::Address;
 use crate::feature::FeatureLevel;
 use crate::ids::{JobId, Sequence, SessionId, Term, Token, WorkerId};
@@ -222,5 +223,46 @@ pub enum Rejection {
     NoAccount {
         /// A tenant, an engine or a project.
         what: String,
+    },
+    /// A request that asks for two things of which only one can be.
+    #[error("item {item} is to be {mode} and {what}; leave one of them out")]
+    ModeContradicted {
+        /// The item's position in the batch, from 0.
+        item: u32,
+        /// What may come from the cache.
+        mode: CacheMode,
+        /// What goes against that.
+        what: String,
+    },
+    /// A way to use the cache that there is not.
+    #[error(
+        "a result for one request alone is not made: a context is made once at a time, and for all; ask for it anew instead (refresh)"
+    )]
+    ModeRefused {
+        /// Which.
+        mode: CacheMode,
+    },
+    /// An `Evict` with nothing in it, or too much.
+    #[error(
+        "an evict names 1 to {limit} results (evictions_per_entry_max); this one names {found}"
+    )]
+    EvictionCount {
+        /// How many.
+        found: u64,
+        /// The bound.
+        limit: u64,
+    },
+    /// What is to be invalidated has no name.
+    #[error("the engine whose results are to be invalidated has no name")]
+    NoEngine,
+    /// As many invalidations as may be are still being carried through.
+    #[error(
+        "{limit} invalidations are being carried through (invalidations_max); one that contains them takes their place, or try again in {retry_after_ms} ms"
+    )]
+    InvalidationsFull {
+        /// The bound.
+        limit: u64,
+        /// When to try again, in milliseconds.
+        retry_after_ms: u64,
     },
 }

@@ -242,7 +242,11 @@ impl GenerationCoordinator {
             | Command::Reprioritise { .. }
             | Command::Pause { .. }
             | Command::Resume { .. }
-            | Command::PutLimits { .. } => {}
+            | Command::PutLimits { .. }
+            | Command::Ask { .. }
+            | Command::Invalidate { .. }
+            | Command::PutBudget { .. }
+            | Command::Evict { .. } => {}
             Command::Expel { worker } => {
                 self.touched.insert(*worker);
                 self.missing.remove(worker);

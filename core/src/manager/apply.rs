@@ -89,7 +89,8 @@ impl ContextManager {
             _ => None,
         };
         let items = match &entry.command {
-            Command::Submit { items } => items.len() as u64,
+            Command::Submit { items } | Command::Ask { items, .. } => items.len() as u64,
+            Command::Evict { evictions } => evictions.len() as u64,
             Command::Leave { jobs }
             | Command::Cancel { jobs }
             | Command::Redrive { jobs, .. }
@@ -99,6 +100,9 @@ impl ContextManager {
         };
         if self.failover.is_leading() {
             self.generation.on_settled(&entry.command);
+        }
+        if let Command::Submit { items } | Command::Ask { items, .. } = &entry.command {
+            self.note_uses(items);
         }
         let reclaimed = last_to_reclaim(&entry.command, &self.queue);
         let applied = self.queue.apply(index, logged.term, entry);
@@ -127,6 +131,7 @@ impl ContextManager {
             self.marks.hit(Mark::LevelRaised);
         }
         self.levels.on_applied(index);
+        self.evictions.on_applied(index);
         if let Some(ticket) = self.pending.remove(&index) {
             self.outbox.answer(
                 ticket,

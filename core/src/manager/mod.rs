@@ -2,6 +2,7 @@
 //! protocol is in the component that it belongs to.
 
 mod apply;
+mod evictions;
 mod feeds;
 mod hand_over;
 mod install;
@@ -42,6 +43,7 @@ use crate::request::Reply;
 use crate::time::{Span, Stamp, Time};
 use crate::wire;
 
+use evictions::Evictions;
 use feeds::Feeds;
 use hand_over::HandingOver;
 use install::Installing;
@@ -87,6 +89,7 @@ pub(crate) struct ContextManager {
     failover: FailoverManager,
     queue: QueueManager,
     generation: GenerationCoordinator,
+    evictions: Evictions,
     applied: LogIndex,
     /// The last turn did not get through all that is committed.
     backlogged: bool,
@@ -193,6 +196,7 @@ impl ContextManager {
             health: HealthMonitor::new(thresholds(&config), now.time),
             failover: FailoverManager::default(),
             generation,
+            evictions: Evictions::default(),
             queue,
             applied: start_index,
             backlogged: false,
@@ -398,6 +402,7 @@ impl ContextManager {
         self.failover.on_deposed();
         self.epoch = None;
         self.levels.on_deposed();
+        self.evictions.on_deposed();
         self.tick = None;
         for (_, ticket) in std::mem::take(&mut self.pending) {
             self.marks.hit(Mark::ProposalUnknown);
@@ -433,6 +438,7 @@ impl ContextManager {
             self.dispatch_early(now, &command);
             self.append_own(now, command);
         }
+        self.evict(now);
         if !self.generation.is_reattaching(now.time) && self.failover.on_reclaimed() {
             self.marks.hit(Mark::Reclaimed);
         }

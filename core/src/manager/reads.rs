@@ -141,6 +141,7 @@ impl ContextManager {
     }
 
     fn answer_read(&mut self, ticket: Ticket, query: &Query, freshness: Freshness) {
+        self.note_read(query);
         let answer = match query {
             Query::Job(job) => Answer::Job(self.queue.job(*job).map(Box::new)),
             Query::Context(address) => Answer::Context(self.queue.context(address).map(Box::new)),
@@ -158,6 +159,8 @@ impl ContextManager {
                 breakers: self.queue.breakers().collect(),
             },
             Query::Explain(job) => self.explain(*job),
+            Query::Cached(address) => Answer::Cached(self.queue.cached_view(address).map(Box::new)),
+            Query::Cache => Answer::Cache(Box::new(self.queue.cache_view())),
         };
         let reply = Reply::Read {
             answer,

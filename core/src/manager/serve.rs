@@ -218,7 +218,7 @@ impl ContextManager {
 /// Why a client may not propose this, if it may not.
 fn refusal_of(command: &Command, request: Option<RequestId>) -> Option<String> {
     match command {
-        Command::Submit { .. } if request.is_none() => Some(
+        Command::Submit { .. } | Command::Ask { .. } if request.is_none() => Some(
             "a submit needs a request id, so that a resend is harmless; open a session first"
                 .into(),
         ),
@@ -240,13 +240,17 @@ fn refusal_of(command: &Command, request: Option<RequestId>) -> Option<String> {
         | Command::Pause { .. }
         | Command::Resume { .. }
         | Command::Expel { .. }
-        | Command::PutLimits { .. } => None,
+        | Command::PutLimits { .. }
+        | Command::Ask { .. }
+        | Command::Invalidate { .. }
+        | Command::PutBudget { .. } => None,
         Command::TakeOver { .. }
         | Command::Claim { .. }
         | Command::Expire { .. }
         | Command::Tick
-        | Command::RaiseLevel { .. } => Some(
-            "only the leader itself proposes take-overs, claims, expiries, ticks and levels".into(),
+        | Command::RaiseLevel { .. }
+        | Command::Evict { .. } => Some(
+            "only the leader itself proposes take-overs, claims, expiries, ticks, levels and evictions".into(),
         ),
     }
 }

@@ -21,6 +21,7 @@ use super::QueueManager;
 use super::contexts::PlaceId;
 use super::dependencies::{Edge, EdgeKey, Ended, admission_order};
 use super::finished::FinishedJob;
+use super::invalidation::holds_cache;
 use super::jobs::{FreshJob, Job, Origin};
 use super::waiters::Walk;
 
@@ -42,10 +43,29 @@ pub(super) struct NewJob {
     pub(super) needed: Vec<(PlaceId, Policy)>,
 }
 
+/// May what is known answer?
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Lookup {
+    Cache,
+    /// No: only what a job makes that is not over yet.
+    Skip,
+}
+
 impl QueueManager {
     pub(super) fn submit(
         &mut self,
         items: &[JobSpec],
+        principal: &Principal,
+        session: Option<SessionId>,
+    ) -> Result<Vec<Submitted>, Rejection> {
+        self.admit_all(items, Lookup::Cache, principal, session)
+    }
+
+    /// Admits a batch whole, or not.
+    pub(super) fn admit_all(
+        &mut self,
+        items: &[JobSpec],
+        lookup: Lookup,
         principal: &Principal,
         session: Option<SessionId>,
     ) -> Result<Vec<Submitted>, Rejection> {
@@ -55,7 +75,7 @@ impl QueueManager {
             path: path.into_iter().cloned().collect(),
         })?;
         self.check_dependencies(items)?;
-        self.check_room(items)?;
+        self.check_room(items, lookup)?;
         let base = self.head.accepted;
         self.head.accepted = JobId(base.0 + items.len() as u64);
         let mut walk = Walk::new();
@@ -63,7 +83,7 @@ impl QueueManager {
         for position in order {
             let item = &items[usize::try_from(position).expect("a position in a slice")];
             let id = JobId(base.0 + 1 + u64::from(position));
-            submitted.push((position, self.admit(id, item, principal, &mut walk)));
+            submitted.push((position, self.admit(id, item, lookup, principal, &mut walk)));
         }
         submitted.sort_unstable_by_key(|(position, _)| *position);
         let submitted: Vec<Submitted> = submitted.into_iter().map(|(_, how)| how).collect();
@@ -84,7 +104,7 @@ impl QueueManager {
                 let known = || {
                     let place = self.places.find(&dependency.address)?;
                     let live = self.places.slots(place).newest().is_some();
-                    (live || self.places.context(place).is_some()).then_some(place)
+                    (live || self.is_there(place)).then_some(place)
                 };
                 if dependency.policy == Policy::Require
                     && !batch.contains(&dependency.address)
@@ -102,8 +122,8 @@ impl QueueManager {
 
     /// The queue must hold what the batch may add. Items that find their
     /// result or their job add nothing.
-    fn check_room(&self, items: &[JobSpec]) -> Result<(), Rejection> {
-        let new = items.iter().filter(|item| !self.is_answered(item));
+    fn check_room(&self, items: &[JobSpec], lookup: Lookup) -> Result<(), Rejection> {
+        let new = items.iter().filter(|item| !self.is_answered(item, lookup));
         let added = new.clone().count() as u64;
         let edges = new.clone().map(|item| item.dependencies.len() as u64).sum();
         self.check_room_for(added, edges)?;
@@ -131,27 +151,38 @@ impl QueueManager {
         Ok(())
     }
 
-    fn is_answered(&self, item: &JobSpec) -> bool {
+    fn is_answered(&self, item: &JobSpec, lookup: Lookup) -> bool {
         let Some(place) = self.places.find(&item.address) else {
             return false;
         };
         let slots = self.places.slots(place);
-        let is_for = |id: JobId| self.jobs.expect(id).is_for(item.subject, &item.generator);
-        self.hit(place, item.subject, &item.generator).is_some()
-            || self.failed_before(place, item).is_some()
+        let is_for = |id: JobId| self.may_answer(id, item);
+        let is_known = || {
+            self.hit(place, item.subject, &item.generator).is_some()
+                || self.failed_before(place, item).is_some()
+        };
+        lookup == Lookup::Cache && is_known()
             || slots.current.is_some_and(is_for)
             || slots.parked.is_some_and(is_for)
+    }
+
+    /// Is an unfinished job for what is asked for? What it makes must count as well as
+    /// what a new one would make.
+    fn may_answer(&self, id: JobId, item: &JobSpec) -> bool {
+        self.jobs.expect(id).is_for(item.subject, &item.generator) && !self.is_outdated(id)
     }
 
     fn admit(
         &mut self,
         id: JobId,
         item: &JobSpec,
+        lookup: Lookup,
         principal: &Principal,
         walk: &mut Walk,
     ) -> Submitted {
         let place = self.place_of(&item.address);
-        if self.hit(place, item.subject, &item.generator).is_some() {
+        let looks = lookup == Lookup::Cache;
+        if looks && self.hit(place, item.subject, &item.generator).is_some() {
             self.answer_from_cache(id, item, place);
             return Submitted {
                 job: id,
@@ -160,7 +191,7 @@ impl QueueManager {
         }
         let slots = self.places.slots(place);
         for live in [slots.parked, slots.current].into_iter().flatten() {
-            if !self.jobs.expect(live).is_for(item.subject, &item.generator) {
+            if !self.may_answer(live, item) {
                 continue;
             }
             self.attach(live, id, item.class, walk);
@@ -172,7 +203,7 @@ impl QueueManager {
                 how: Admission::Attached,
             };
         }
-        if let Some(reason) = self.failed_before(place, item) {
+        if let Some(reason) = self.failed_before(place, item).filter(|_| looks) {
             self.answer_with_failure(id, item, place, reason);
             return Submitted {
                 job: id,
@@ -217,6 +248,12 @@ impl QueueManager {
             .expect("a hit has a context");
         let slots = self.places.slots(place);
         for old in [slots.parked, slots.current].into_iter().flatten() {
+            if holds_cache(self.level) && self.may_answer(old, item) {
+                // Somebody asked for it anew: what it makes is as new as what is there.
+                self.jobs
+                    .change(old, &mut self.timers, |job| job.accepted = id);
+                continue;
+            }
             if !self.jobs.expect(old).is_running() {
                 let state = JobState::Superseded { by: id };
                 self.finish(old, state, Some(Ended::Published));
@@ -327,7 +364,7 @@ impl QueueManager {
             false => Admission::Parked,
         };
         for (position, edge) in (0u32..).zip(edges) {
-            self.places.hold(edge.place);
+            self.places.hold_edge(edge.place);
             let key = EdgeKey {
                 dependent: id,
                 position,
@@ -373,7 +410,7 @@ fn node_of_item(item: &JobSpec) -> (&Address, Vec<&Address>) {
     (&item.address, needed.collect())
 }
 
-fn check_shape(items: &[JobSpec]) -> Result<(), Rejection> {
+pub(super) fn check_shape(items: &[JobSpec]) -> Result<(), Rejection> {
     let found = items.len() as u64;
     if found == 0 || found > SUBMIT_ITEMS_MAX {
         return Err(Rejection::ItemCount {

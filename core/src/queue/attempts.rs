@@ -145,6 +145,7 @@ impl QueueManager {
         });
         self.charge(id);
         self.note_probe(id);
+        self.cache.note_claim(id);
         if self.keeps_letters() {
             let number = self.jobs.expect(id).attempts;
             #[cfg(feature = "planted-bugs")]
@@ -220,7 +221,9 @@ impl QueueManager {
             job: id,
             accepted: job.accepted,
         };
-        self.places.publish(place, context);
+        if self.places.publish(place, context) {
+            self.note_published(place, id, token);
+        }
         let state = JobState::Done {
             result,
             from_cache: false,

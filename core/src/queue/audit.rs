@@ -5,8 +5,8 @@ use std::fmt::Write;
 use std::sync::LazyLock;
 
 use crate::command::{
-    Admission, AfterFailure, AuditRecord, Cancellation, ClaimRule, Command, Entry, Outcome,
-    Purging, Redriving, Reprioritisation,
+    Admission, AfterFailure, Asked, AuditRecord, Cancellation, ClaimRule, Command, Entry, Evicting,
+    Eviction, Outcome, Purging, Redriving, Reprioritisation, Submitted,
 };
 use crate::digest::{Digest, DigestBuilder};
 use crate::ids::{LogIndex, Term};
@@ -70,7 +70,7 @@ pub fn digest_of_record(record: &AuditRecord) -> Digest {
 pub(super) fn digest_of_command(command: &Command) -> Digest {
     // Room for a large one at once, for it is not to grow step by step.
     let items = match command {
-        Command::Submit { items } => items.len(),
+        Command::Submit { items } | Command::Ask { items, .. } => items.len(),
         _ => 0,
     };
     let room = Vec::with_capacity(256 + 192 * items);
@@ -139,6 +139,25 @@ pub(super) fn words_of_command(command: &Command) -> String {
         Command::PutLimits { account, limits } => {
             format!("limit {} to {limits}", word_of(account))
         }
+        Command::Ask { items, mode } => match items.first() {
+            Some(item) if items.len() == 1 => format!("ask for {}, {mode}", item.address),
+            Some(item) => {
+                let count = items.len();
+                format!("ask for {count} items from {} on, {mode}", item.address)
+            }
+            None => format!("ask for nothing, {mode}"),
+        },
+        Command::Invalidate { reach } => {
+            let mut words = format!("invalidate {reach}");
+            words.truncate(cut(&words, MESSAGE_BYTES_MAX).len());
+            words
+        }
+        Command::PutBudget {
+            bytes_max: Some(bytes),
+        } => format!("let results take {bytes} bytes"),
+        Command::PutBudget { bytes_max: None } => "let results take any room".to_owned(),
+        // The outcome says which.
+        Command::Evict { evictions } => format!("evict {} results", evictions.len()),
     }
 }
 
@@ -158,14 +177,45 @@ pub(super) fn words(asked: &str, entry: &Entry, outcome: &Outcome) -> String {
         Outcome::Submitted(items) => {
             words.push(':');
             for item in items {
-                add(&mut words, format_args!(" {} ", item.job));
-                words.push_str(match item.how {
-                    Admission::FromCache => "FromCache",
-                    Admission::Attached => "Attached",
-                    Admission::Parked => "Parked",
-                    Admission::FailedBefore => "FailedBefore",
-                    Admission::Created => "Created",
-                });
+                add_submitted(&mut words, item);
+            }
+        }
+        Outcome::Asked(items) => {
+            words.push(':');
+            for item in items {
+                add_asked(&mut words, item);
+            }
+        }
+        Outcome::Invalidated { published } => words.push_str(match published {
+            Some(true) => ": done",
+            Some(false) => ": nothing is published there",
+            None => ": begun",
+        }),
+        Outcome::BudgetPut { before } => match before {
+            Some(bytes) => add(&mut words, format_args!(": before it was {bytes}")),
+            None => words.push_str(": before it was any"),
+        },
+        Outcome::Evicted(results) => {
+            words.push(':');
+            let Command::Evict { evictions } = &entry.command else {
+                panic!("only an evict is answered by {outcome:?}");
+            };
+            for (eviction, result) in evictions.iter().zip(results) {
+                let Eviction { address, job } = eviction;
+                match result {
+                    Evicting::Evicted { bytes } => {
+                        add(
+                            &mut words,
+                            format_args!(" {address} of {job}, {bytes} bytes;"),
+                        );
+                    }
+                    refused => {
+                        add(
+                            &mut words,
+                            format_args!(" not {address} of {job}, {refused:?};"),
+                        );
+                    }
+                }
             }
         }
         Outcome::Registered | Outcome::LevelRaised => words.push_str(": done"),
@@ -283,6 +333,29 @@ pub(super) fn words(asked: &str, entry: &Entry, outcome: &Outcome) -> String {
         }
     }
     words
+}
+
+fn add_submitted(words: &mut String, item: &Submitted) {
+    add(words, format_args!(" {} ", item.job));
+    words.push_str(match item.how {
+        Admission::FromCache => "FromCache",
+        Admission::Attached => "Attached",
+        Admission::Parked => "Parked",
+        Admission::FailedBefore => "FailedBefore",
+        Admission::Created => "Created",
+    });
+}
+
+fn add_asked(words: &mut String, item: &Asked) {
+    match item {
+        Asked::Job(submitted) => add_submitted(words, submitted),
+        Asked::Stale { cached, refresh } => {
+            add(words, format_args!(" {} Stale", cached.by));
+            add_submitted(words, refresh);
+        }
+        Asked::Cached(cached) => add(words, format_args!(" {} Cached", cached.by)),
+        Asked::NotCached => words.push_str(" none NotCached"),
+    }
 }
 
 fn words_of_cancellation(result: Cancellation) -> String {

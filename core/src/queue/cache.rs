@@ -1,6 +1,8 @@
-//! When what is known answers a request (QUEUE C2, R4). For now one mode: the same
-//! input and the same generator as the published context, or as a job that failed for
-//! good; the latter from [`FeatureLevel::WORK_LIMITED`](crate::feature::FeatureLevel) on.
+//! When what is known answers a request (QUEUE C2, R4): the same input and the same
+//! generator as the published context, if that is not invalid, or as a job that failed
+//! for good; the latter from
+//! [`FeatureLevel::WORK_LIMITED`](crate::feature::FeatureLevel) on. Other ways to ask are
+//! in `asking`, what makes a context invalid is in `invalidation`.
 
 use std::collections::BTreeSet;
 
@@ -28,9 +30,26 @@ impl QueueManager {
         subject: Digest,
         generator: &Generator,
     ) -> Option<&Context> {
-        self.places
-            .context(place)
-            .filter(|context| context.subject == subject && context.origin.generator == *generator)
+        let is_same = |context: &&Context| {
+            context.subject == subject && context.origin.generator == *generator
+        };
+        let context = self.places.context(place).filter(is_same)?;
+        #[cfg(feature = "planted-bugs")]
+        if self.is_planted(crate::planted::Bug::InvalidatedAnswers) {
+            return Some(context);
+        }
+        (!self.is_invalid(place, context)).then_some(context)
+    }
+
+    /// The published context, if it is not invalid.
+    pub(super) fn valid_context(&self, place: PlaceId) -> Option<&Context> {
+        let context = self.places.context(place)?;
+        (!self.is_invalid(place, context)).then_some(context)
+    }
+
+    /// Does anything valid stand at a place, for others to depend on?
+    pub(super) fn is_there(&self, place: PlaceId) -> bool {
+        self.valid_context(place).is_some()
     }
 
     /// Why the very same failed for good before, if it did.

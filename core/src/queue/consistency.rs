@@ -26,6 +26,7 @@ macro_rules! ensure {
         }
     };
 }
+pub(super) use ensure;
 
 impl QueueManager {
     /// Checks every rule that the state must keep, and every index against
@@ -50,6 +51,7 @@ impl QueueManager {
         self.check_waits()?;
         self.check_letters()?;
         self.check_limits()?;
+        self.check_cache()?;
         self.check_sessions()?;
         self.check_hashes()
     }
@@ -210,8 +212,12 @@ impl QueueManager {
         }
         let finished = self.finished.rows.iter().map(|(_, job)| job.place);
         let edges = self.edges.rows.iter().map(|(_, edge)| edge.place);
-        for place in finished.chain(edges) {
+        for place in finished {
             slots.entry(place).or_default().uses += 1;
+        }
+        for place in edges {
+            let slots = slots.entry(place).or_default();
+            (slots.uses, slots.edges) = (slots.uses + 1, slots.edges + 1);
         }
         for (place, known) in self.places.addresses.iter() {
             let address = &known.address;
@@ -220,10 +226,12 @@ impl QueueManager {
                 self.places.find(address) == Some(*place),
                 "{address} is found elsewhere"
             );
-            let uses = slots.get(place).map_or(0, |slots| slots.uses);
+            let slots = slots.get(place).copied().unwrap_or_default();
+            let (uses, edges) = (slots.uses, slots.edges);
+            let known = self.places.slots(*place);
             ensure!(
-                uses == self.places.slots(*place).uses,
-                "{address} has {uses} uses"
+                (uses, edges) == (known.uses, known.edges),
+                "{address} has {uses} uses, {edges} of them edges"
             );
             ensure!(
                 uses > 0 || self.places.context(*place).is_some(),
@@ -514,11 +522,6 @@ impl QueueManager {
     }
 
     fn check_hashes(&self) -> Result<(), String> {
-        fn is_right<K: Ord + Copy + serde::Serialize, V: Clone + serde::Serialize>(
-            table: &Table<K, V>,
-        ) -> bool {
-            table.hash_anew() == table.hash()
-        }
         let right = is_right(&self.jobs.rows)
             && is_right(&self.finished.rows)
             && is_right(&self.places.addresses)
@@ -532,8 +535,16 @@ impl QueueManager {
             && is_right(&self.waits.rows)
             && is_right(&self.letters.rows)
             && is_right(&self.letters.attempts)
-            && is_right(&self.pauses.rows);
+            && is_right(&self.pauses.rows)
+            && self.are_cache_hashes_right();
         ensure!(right, "a table's hash is not that of its rows");
         Ok(())
     }
+}
+
+/// Is a table's hash that of its rows?
+pub(super) fn is_right<K: Ord + Copy + serde::Serialize, V: Clone + serde::Serialize>(
+    table: &Table<K, V>,
+) -> bool {
+    table.hash_anew() == table.hash()
 }

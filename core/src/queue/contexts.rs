@@ -11,6 +11,7 @@ use crate::context::ContextKind;
 use crate::digest::Digest;
 use crate::ids::JobId;
 use crate::job::ContextView;
+use crate::limits::{DEAD_LETTER_EDGES_MAX, DEPENDENCIES_MAX, EDGES_OPEN_MAX};
 
 use super::jobs::Origin;
 use super::rows::Rows;
@@ -43,6 +44,8 @@ pub(super) struct Slots {
     pub(super) parked: Option<JobId>,
     /// Jobs, finished ones too, and edges that name the place.
     pub(super) uses: u64,
+    /// Of these, the edges.
+    pub(super) edges: u64,
 }
 
 impl Slots {
@@ -65,8 +68,15 @@ pub(super) struct Place {
 struct PackedSlots {
     current: JobId,
     uses: u32,
+    /// Three bytes hold more edges than there may be.
+    edges: [u8; 3],
     has_parked: bool,
 }
+
+const _: () = assert!(
+    EDGES_OPEN_MAX + DEAD_LETTER_EDGES_MAX + 2 * DEPENDENCIES_MAX < 1 << 24,
+    "every edge of a place can be counted"
+);
 
 /// Is in no slot: no job has this number.
 const NO_JOB: JobId = JobId(u64::MAX);
@@ -76,6 +86,11 @@ impl PackedSlots {
         PackedSlots {
             current: slots.current.unwrap_or(NO_JOB),
             uses: u32::try_from(slots.uses).expect("rows that name a place are fewer"),
+            edges: {
+                let [low, middle, high, rest @ ..] = slots.edges.to_le_bytes();
+                assert_eq!(rest, [0; 5], "edges of all places are fewer");
+                [low, middle, high]
+            },
             has_parked: slots.parked.is_some(),
         }
     }
@@ -102,11 +117,22 @@ impl<'de> Deserialize<'de> for Place {
     }
 }
 
+/// What was published last at a place where nothing is any more: it was evicted. Kept
+/// while anything could bring an older input, and that has a hold on the place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Trace {
+    pub(super) job: JobId,
+    pub(super) accepted: JobId,
+}
+
 /// All places.
 #[derive(Clone, Debug)]
 pub(super) struct Places {
     pub(super) addresses: Table<PlaceId, Place>,
     pub(super) contexts: Table<PlaceId, Context>,
+    pub(super) traces: Table<PlaceId, Trace>,
+    /// The bytes of all contexts' bodies.
+    pub(super) bytes: u64,
     by_address: Rows<Address, PlaceId>,
     parked: BTreeMap<PlaceId, JobId>,
 }
@@ -115,14 +141,18 @@ impl Places {
     pub(super) fn new(
         addresses: Table<PlaceId, Place>,
         contexts: Table<PlaceId, Context>,
+        traces: Table<PlaceId, Trace>,
     ) -> Places {
         let by_address = addresses
             .iter()
             .map(|(id, place)| (place.address.clone(), *id))
             .collect();
+        let bytes = contexts.iter().map(|(_, context)| context.bytes);
         Places {
+            bytes: bytes.fold(0, u64::saturating_add),
             addresses,
             contexts,
+            traces,
             by_address,
             parked: BTreeMap::new(),
         }
@@ -170,6 +200,10 @@ impl Places {
                 false => None,
             },
             uses: packed.uses.into(),
+            edges: {
+                let [low, middle, high] = packed.edges;
+                u32::from_le_bytes([low, middle, high, 0]).into()
+            },
         }
     }
 
@@ -197,6 +231,21 @@ impl Places {
         self.change_slots(place, |slots| slots.uses += 1);
     }
 
+    pub(super) fn hold_edge(&mut self, place: PlaceId) {
+        self.change_slots(place, |slots| {
+            slots.uses += 1;
+            slots.edges += 1;
+        });
+    }
+
+    pub(super) fn release_edge(&mut self, place: PlaceId) {
+        self.change_slots(place, |slots| {
+            let edges = slots.edges.checked_sub(1);
+            slots.edges = edges.unwrap_or_else(|| panic!("no edge leads to {place:?}"));
+        });
+        self.release(place);
+    }
+
     /// One use less; a place that nobody uses and nothing is published at is
     /// forgotten.
     pub(super) fn release(&mut self, place: PlaceId) {
@@ -214,6 +263,34 @@ impl Places {
         let known = self.addresses.remove(&place);
         let known = known.expect("its slots were just looked at");
         self.by_address.remove(&known.address);
+        if !self.traces.is_empty() {
+            self.traces.remove(&place);
+        }
+    }
+
+    /// Nothing is published at a place any more. What was there last still goes before
+    /// anything older.
+    pub(super) fn evict(&mut self, place: PlaceId) -> Context {
+        let context = self.contexts.remove(&place);
+        let context = context.expect("only what is published is evicted");
+        self.bytes -= context.bytes;
+        let (job, accepted) = (context.job, context.accepted);
+        self.traces.insert(place, Trace { job, accepted });
+        self.forget_if_unused(place);
+        context
+    }
+
+    /// Which job published the newest input, also where that was evicted, and when the
+    /// input was accepted.
+    pub(super) fn newest_published(&self, place: PlaceId) -> Option<(JobId, JobId)> {
+        if let Some(context) = self.context(place) {
+            return Some((context.job, context.accepted));
+        }
+        if self.traces.is_empty() {
+            return None;
+        }
+        let trace = self.traces.get(&place)?;
+        Some((trace.job, trace.accepted))
     }
 
     pub(super) fn clear_slot(&mut self, place: PlaceId, job: JobId) {
@@ -230,11 +307,16 @@ impl Places {
 
     /// Publishes, unless a newer input was published before (QUEUE C3).
     pub(super) fn publish(&mut self, place: PlaceId, context: Context) -> bool {
-        let newer = |old: &Context| old.accepted > context.accepted;
-        if self.context(place).is_some_and(newer) {
+        let newest = self.newest_published(place);
+        if newest.is_some_and(|(_, accepted)| accepted > context.accepted) {
             return false;
         }
-        self.contexts.insert(place, context);
+        self.bytes += context.bytes;
+        if let Some(old) = self.contexts.insert(place, context) {
+            self.bytes -= old.bytes;
+        } else if !self.traces.is_empty() {
+            self.traces.remove(&place);
+        }
         true
     }
 

@@ -28,6 +28,7 @@ impl QueueManager {
             self.note_end(id, &job, matches!(state, JobState::Done { .. }));
         }
         self.places.clear_slot(job.place, id);
+        self.cache.note_end(id);
         let is_superseded = matches!(state, JobState::Superseded { .. });
         let has_waits = !is_superseded && self.waits.first_of(id).is_some();
         let is_letter = self.note_letter(id, &job, &state);
@@ -187,7 +188,7 @@ impl QueueManager {
                 if let Some(line) = edge.line {
                     ended += u32::from(self.end_if_unwanted(edge.place, line));
                 }
-                self.places.release(edge.place);
+                self.places.release_edge(edge.place);
                 continue;
             }
             let finished = self.finished.get(id).map(|finished| &finished.state);

@@ -9,15 +9,17 @@ use serde::{Deserialize, Serialize};
 use crate::config::Rules;
 use crate::digest::{Digest, StateHash};
 use crate::feature::FeatureLevel;
-use crate::ids::{JobId, Sequence, SessionId, WorkerId};
+use crate::ids::{JobId, LogIndex, Sequence, SessionId, WorkerId};
 use crate::job::WorkerSpec;
 
 use super::accounts::{Accounts, LimitRow, holds_limits};
 use super::breakers::{BreakerRow, Breakers};
-use super::contexts::{Context, Place, PlaceId, Places};
+use super::contexts::{Context, Place, PlaceId, Places, Trace};
 use super::dependencies::{Edge, EdgeKey, Edges, Ended};
+use super::eviction::BudgetRow;
 use super::finished::{FinishedJob, FinishedJobs};
 use super::frozen::write;
+use super::invalidation::{Cache, Mark, Publication, holds_cache};
 use super::jobs::{Job, Jobs, Phase};
 use super::letters::{AttemptRow, Letter, Letters, holds_letters};
 use super::pauses::{PauseRow, Pauses};
@@ -104,6 +106,8 @@ struct Image {
     operated: Operated,
     #[serde(skip)]
     limited: Limited,
+    #[serde(skip)]
+    cached: Cached,
 }
 
 /// What a state holds since queues are operated.
@@ -119,6 +123,17 @@ struct Operated {
 struct Limited {
     limits: Rows<Digest, LimitRow>,
     breakers: Rows<Digest, BreakerRow>,
+}
+
+/// What a state holds since requests choose what they take from the cache.
+#[derive(Deserialize, Default)]
+struct Cached {
+    traces: Rows<PlaceId, Trace>,
+    published: Rows<PlaceId, Publication>,
+    invalid: Rows<PlaceId, LogIndex>,
+    outdated: Rows<JobId, LogIndex>,
+    marks: Rows<LogIndex, Mark>,
+    budget: Rows<u8, BudgetRow>,
 }
 
 impl QueueManager {
@@ -153,6 +168,14 @@ impl QueueManager {
         if holds_limits(self.level) {
             write(&mut bytes, self.accounts.limits.rows());
             write(&mut bytes, self.breakers.rows.rows());
+        }
+        if holds_cache(self.level) {
+            write(&mut bytes, self.places.traces.rows());
+            write(&mut bytes, self.cache.published.rows());
+            write(&mut bytes, self.cache.invalid.rows());
+            write(&mut bytes, self.cache.outdated.rows());
+            write(&mut bytes, self.cache.marks.rows());
+            write(&mut bytes, self.cache.budget.rows());
         }
         write(&mut bytes, &self.state_hash());
         bytes
@@ -196,6 +219,9 @@ impl QueueManager {
         if holds_limits(level) {
             (image.limited, bytes) = postcard::take_from_bytes(bytes).map_err(undecodable)?;
         }
+        if holds_cache(level) {
+            (image.cached, bytes) = postcard::take_from_bytes(bytes).map_err(undecodable)?;
+        }
         let (hash, rest) = postcard::take_from_bytes::<StateHash>(bytes).map_err(undecodable)?;
         if !rest.is_empty() {
             return Err(malformed("bytes follow its end"));
@@ -227,7 +253,15 @@ impl Image {
         queue.places = Places::new(
             Table::from_rows(tag::ADDRESSES, self.addresses),
             Table::from_rows(tag::CONTEXTS, self.contexts),
+            Table::from_rows(tag::TRACES, self.cached.traces),
         );
+        queue.cache = Cache {
+            published: Table::from_rows(tag::PUBLISHED, self.cached.published),
+            invalid: Table::from_rows(tag::INVALID, self.cached.invalid),
+            outdated: Table::from_rows(tag::OUTDATED, self.cached.outdated),
+            marks: Table::from_rows(tag::MARKS, self.cached.marks),
+            budget: Table::from_rows(tag::BUDGET, self.cached.budget),
+        };
         queue.edges = Edges::new(
             Table::from_rows(tag::EDGES, self.edges),
             Table::from_rows(tag::ENDED, self.ended),
@@ -279,7 +313,7 @@ impl Image {
             queue.places.hold(job.place);
         }
         for (_, edge) in queue.edges.rows.iter() {
-            queue.places.hold(edge.place);
+            queue.places.hold_edge(edge.place);
         }
         for (id, session) in queue.sessions.sessions.iter() {
             let at = session.used.plus_ms(queue.rules.session_ttl_ms);
@@ -313,6 +347,9 @@ impl Image {
         }
         for (at, context) in self.contexts.iter() {
             place(*at, &context.job)?;
+        }
+        for (at, trace) in self.cached.traces.iter() {
+            place(*at, &trace.job)?;
         }
         Ok(())
     }

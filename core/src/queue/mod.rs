@@ -9,12 +9,14 @@
 //! (what is known of an address), `dependencies` (edges), `admission` (what a
 //! `Submit` does), `attempts` (claims and what becomes of them), `cancel` (jobs
 //! that are taken back), `endings` (how an end spreads), `sessions`, `waits` (which
-//! session waits for what), `accounts` and `breakers` (what may run at a time),
+//! session waits for what), `accounts` and `breakers` (what may run at a time), `asking`,
+//! `cache`, `invalidation` and `eviction` (what answers without a run),
 //! `audit`, `image` and `parts` (the state as bytes), `consistency`. Below them:
 //! `table` (rows and their hash), `rows` (how rows stand in memory).
 
 mod accounts;
 mod admission;
+mod asking;
 mod attempts;
 mod audit;
 mod breakers;
@@ -24,10 +26,12 @@ mod consistency;
 mod contexts;
 mod dependencies;
 mod endings;
+mod eviction;
 mod explain;
 mod finished;
 mod frozen;
 mod image;
+mod invalidation;
 mod jobs;
 mod leases;
 mod letters;
@@ -68,8 +72,10 @@ use self::breakers::Breakers;
 use self::cache::Hopeless;
 use self::contexts::{PlaceId, Places};
 use self::dependencies::Edges;
+pub use self::eviction::{CachedAt, Evictable};
 use self::finished::FinishedJobs;
 pub use self::image::DecodeError;
+use self::invalidation::Cache;
 use self::jobs::Jobs;
 use self::letters::Letters;
 pub use self::order::{Opening, QueueKey, ReadyJobs};
@@ -102,6 +108,12 @@ mod tag {
     pub(super) const PAUSES: u64 = 15;
     pub(super) const LIMITS: u64 = 16;
     pub(super) const BREAKERS: u64 = 17;
+    pub(super) const PUBLISHED: u64 = 18;
+    pub(super) const INVALID: u64 = 19;
+    pub(super) const OUTDATED: u64 = 20;
+    pub(super) const MARKS: u64 = 21;
+    pub(super) const BUDGET: u64 = 22;
+    pub(super) const TRACES: u64 = 23;
 }
 
 /// What came of an entry.
@@ -165,6 +177,7 @@ pub struct QueueManager {
     pauses: Pauses,
     accounts: Accounts,
     breakers: Breakers,
+    cache: Cache,
     workers: Table<WorkerId, WorkerSpec>,
     timers: Timers,
     /// Workers that are to stop by the entry that is being applied.
@@ -194,7 +207,11 @@ impl QueueManager {
             level: FeatureLevel::FOUNDING,
             jobs: Jobs::new(tag::JOBS),
             finished: FinishedJobs::new(Table::new(tag::FINISHED)),
-            places: Places::new(Table::new(tag::ADDRESSES), Table::new(tag::CONTEXTS)),
+            places: Places::new(
+                Table::new(tag::ADDRESSES),
+                Table::new(tag::CONTEXTS),
+                Table::new(tag::TRACES),
+            ),
             edges: Edges::new(
                 Table::new(tag::EDGES),
                 Table::new(tag::ENDED),
@@ -210,6 +227,7 @@ impl QueueManager {
             pauses: Pauses::new(Table::new(tag::PAUSES)),
             accounts: Accounts::new(Table::new(tag::LIMITS)),
             breakers: Breakers::new(Table::new(tag::BREAKERS)),
+            cache: Cache::new(),
             workers: Table::new(tag::WORKERS),
             timers: Timers::default(),
             stopped: Vec::new(),
@@ -286,6 +304,12 @@ impl QueueManager {
             self.pauses.rows.hash(),
             self.accounts.limits.hash(),
             self.breakers.rows.hash(),
+            self.places.traces.hash(),
+            self.cache.published.hash(),
+            self.cache.invalid.hash(),
+            self.cache.outdated.hash(),
+            self.cache.marks.hash(),
+            self.cache.budget.hash(),
         ];
         let head = hash_of(tag::HEAD, &(&self.rules, &self.head));
         // Programs that know no levels compute the hash of the first one without it.
@@ -457,6 +481,12 @@ impl QueueManager {
             Command::Resume { scope } => self.resume(scope),
             Command::Expel { worker } => Ok(self.expel(*worker)),
             Command::PutLimits { account, limits } => self.put_limits(account, limits),
+            Command::Ask { items, mode } => self
+                .ask(items, *mode, &entry.principal, session)
+                .map(Outcome::Asked),
+            Command::Invalidate { reach } => self.invalidate(reach),
+            Command::PutBudget { bytes_max } => self.put_budget(*bytes_max),
+            Command::Evict { evictions } => self.evict(evictions).map(Outcome::Evicted),
         };
         match done {
             Ok(Outcome::Ticked { count }) => {
@@ -505,6 +535,7 @@ impl QueueManager {
             };
             budget = budget.saturating_sub(cost);
         }
+        count += self.sweep();
         count += self.look_at_buckets(budget);
         count + self.look_at_breakers(budget)
     }

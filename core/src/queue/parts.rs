@@ -9,6 +9,7 @@ use super::QueueManager;
 use super::accounts::holds_limits;
 use super::frozen::write;
 use super::image::beginning;
+use super::invalidation::holds_cache;
 use super::letters::holds_letters;
 use super::table::Imaged;
 use super::waits::holds_waits;
@@ -138,6 +139,14 @@ impl QueueManager {
         if holds_limits(level) {
             tables.push(&mut self.accounts.limits);
             tables.push(&mut self.breakers.rows);
+        }
+        if holds_cache(level) {
+            tables.push(&mut self.places.traces);
+            tables.push(&mut self.cache.published);
+            tables.push(&mut self.cache.invalid);
+            tables.push(&mut self.cache.outdated);
+            tables.push(&mut self.cache.marks);
+            tables.push(&mut self.cache.budget);
         }
         tables
     }

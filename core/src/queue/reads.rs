@@ -84,7 +84,7 @@ impl QueueManager {
     /// Is work left over from an entry, so that the leader must propose `Tick` now?
     #[must_use]
     pub fn cascade_pending(&self) -> bool {
-        !self.edges.ended.is_empty() || !self.edges.dropped.is_empty()
+        !self.edges.ended.is_empty() || !self.edges.dropped.is_empty() || self.cache.is_sweeping()
     }
 
     /// The term of the last `TakeOver`.
@@ -324,10 +324,7 @@ impl QueueManager {
         };
         let dependencies = self.edges.of(id).map(|(_, edge)| DependencyResult {
             address: self.places.address(edge.place).clone(),
-            result: self
-                .places
-                .context(edge.place)
-                .map(|context| context.result),
+            result: self.valid_context(edge.place).map(|context| context.result),
         });
         Some(Assignment {
             job: id,

@@ -190,8 +190,8 @@ impl QueueManager {
         }
         let newer = |by: &JobId| self.jobs.expect(*by).accepted > accepted;
         let newer = live.into_iter().flatten().find(newer).or_else(|| {
-            let context = self.places.context(place)?;
-            (context.accepted > accepted).then_some(context.job)
+            let (by, newest) = self.places.newest_published(place)?;
+            (newest > accepted).then_some(by)
         });
         #[cfg(feature = "planted-bugs")]
         let newer = newer.filter(|_| !self.is_planted(crate::planted::Bug::RedriveIsNewest));
@@ -206,7 +206,7 @@ impl QueueManager {
         let lacks = |(place, policy): &&(PlaceId, Policy)| {
             *policy == Policy::Require
                 && self.places.slots(*place).newest().is_none()
-                && self.places.context(*place).is_none()
+                && !self.is_there(*place)
         };
         if let Some((place, _)) = needed.iter().find(lacks) {
             return Redriving::Needs {

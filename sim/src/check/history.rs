@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use precentor_core::command::{
-    Admission, Cancellation, Command, Outcome, Purging, Redriving, Rejection, Reprioritisation,
+    Admission, Asked, Cancellation, Command, Outcome, Purging, Redriving, Rejection,
+    Reprioritisation,
 };
 use precentor_core::event::Event;
 use precentor_core::ids::{JobId, LogIndex, RequestId, SessionId, Ticket, Token, WorkerId};
@@ -64,6 +65,7 @@ impl History {
         };
         match outcome {
             Outcome::Submitted(items) => told.jobs.extend(items.iter().map(|item| item.job)),
+            Outcome::Asked(items) => told.jobs.extend(items.iter().filter_map(job_of)),
             Outcome::Redriven(redrive) => {
                 let command = logs.get(*at).and_then(|committed| committed.command());
                 if let Some(Command::Redrive { jobs: letters, .. }) = command {
@@ -342,6 +344,17 @@ impl History {
         })?;
         marks.hit(Mark::ResendAnswered);
         is_the_same(request, answered, index, outcome, marks)
+    }
+}
+
+/// Which job answers, if one does.
+pub(crate) fn job_of(asked: &Asked) -> Option<JobId> {
+    match asked {
+        Asked::Job(submitted)
+        | Asked::Stale {
+            refresh: submitted, ..
+        } => Some(submitted.job),
+        Asked::Cached(_) | Asked::NotCached => None,
     }
 }
 

@@ -170,7 +170,11 @@ impl Leases {
             | Command::Pause { .. }
             | Command::Resume { .. }
             | Command::Expel { .. }
-            | Command::PutLimits { .. } => Ok(()),
+            | Command::PutLimits { .. }
+            | Command::Ask { .. }
+            | Command::Invalidate { .. }
+            | Command::PutBudget { .. }
+            | Command::Evict { .. } => Ok(()),
         }
     }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use precentor_core::address::Address;
-use precentor_core::command::{AuditRecord, Command, Entry};
+use precentor_core::command::{AuditRecord, CacheMode, Command, Entry};
 use precentor_core::digest::Digest;
 use precentor_core::feature::FeatureLevel;
 use precentor_core::ids::{JobId, LogIndex, RequestId, Token};
@@ -203,6 +203,10 @@ impl Limited {
         match &entry.command {
             Command::Submit { items } => return self.on_submit(items, record, marks),
             Command::RaiseLevel { to } => self.breaks = *to >= FeatureLevel::WORK_LIMITED,
+            // What something older answers is told in more words.
+            Command::Ask { items, mode } if !matches!(mode, CacheMode::StaleOk { .. }) => {
+                return self.on_submit(items, record, marks);
+            }
             Command::PutLimits { account, limits } => self.on_limits(account, limits, record.t),
             Command::Claim { claims } => {
                 for claim in claims {

@@ -2,6 +2,7 @@
 //! itself, what it does, and what was asked. They never look inside a
 //! component, so a bug and its check cannot share a mistake.
 
+pub mod cached;
 pub mod elections;
 pub mod explained;
 pub mod history;
@@ -90,6 +91,10 @@ pub enum Checker {
     BrokenEngine,
     /// A dead letter names the attempts that there were, and why there is no other.
     Explained,
+    /// What comes from the cache is valid, and what the request would take.
+    CacheAsAsked,
+    /// No result is evicted that a job depends on.
+    Evictions,
     /// A worker that is expelled holds nothing.
     Expelled,
     /// A dead letter is redriven once.
@@ -204,6 +209,7 @@ pub struct Moment {
 /// All judges of one run.
 #[derive(Clone, Debug)]
 pub struct Checks {
+    cached: cached::Cached,
     elections: elections::Elections,
     /// The log as all nodes together wrote it.
     pub logs: logs::Logs,
@@ -232,6 +238,7 @@ impl Checks {
     #[must_use]
     pub fn new(count: usize, founders: usize, knobs: &Knobs) -> Checks {
         Checks {
+            cached: cached::Cached::default(),
             elections: elections::Elections::new(count),
             logs: logs::Logs::new(count),
             queue: queue::Queue::new(count),
@@ -336,6 +343,7 @@ impl Checks {
                 .on_committed(LogIndex(index), &self.logs, marks)?;
             self.history.on_committed(LogIndex(index), &self.logs);
             self.wanted.on_committed(LogIndex(index), &self.logs);
+            self.reads.on_committed(LogIndex(index), &self.logs);
             self.members
                 .on_committed(LogIndex(index), &self.logs, marks);
             self.levels
@@ -373,6 +381,7 @@ impl Checks {
                     self.sessions.on_audit(record, &self.logs, marks)?;
                     self.limited
                         .on_audit(record, view, &self.logs, &self.queue, marks)?;
+                    self.cached.on_audit(record, view, &self.logs, marks)?;
                 }
                 Action::Halt(violation @ Violation::LevelBeyondProgram { .. }) => {
                     self.levels.on_halt(moment.place, violation, marks)?;
@@ -397,6 +406,7 @@ impl Checks {
         }
         self.limited.on_turn(view, marks)?;
         self.explained.on_turn(view, &self.queue, marks)?;
+        self.cached.on_turn(view)?;
         self.snapshots.on_turn(actions)?;
         self.snapshots
             .on_installed(moment.place, view, actions, &disks[moment.place])?;

@@ -186,7 +186,7 @@ impl Entries {
                 Some(Command::Complete { job, .. }) => entries.completed.push(*job),
                 Some(Command::Expel { worker }) => entries.expelled.push(*worker),
                 Some(Command::Register { .. }) => entries.registers = true,
-                Some(Command::Submit { .. }) => entries.submits = true,
+                Some(Command::Submit { .. } | Command::Ask { .. }) => entries.submits = true,
                 Some(Command::Redrive { .. }) => entries.redrives = true,
                 Some(Command::Pause { .. } | Command::Resume { .. }) => entries.pauses = true,
                 _ => {}

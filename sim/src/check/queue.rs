@@ -139,7 +139,7 @@ impl Queue {
                 continue;
             };
             match command {
-                Command::Submit { items } => {
+                Command::Submit { items } | Command::Ask { items, .. } => {
                     for item in items {
                         let needed = item.dependencies.iter().map(|d| d.address.clone());
                         self.needs.insert(item.address.clone(), needed.collect());
@@ -179,7 +179,10 @@ impl Queue {
                 | Command::Pause { .. }
                 | Command::Resume { .. }
                 | Command::Expel { .. }
-                | Command::PutLimits { .. } => {}
+                | Command::PutLimits { .. }
+                | Command::Invalidate { .. }
+                | Command::PutBudget { .. }
+                | Command::Evict { .. } => {}
             }
         }
         if claimed {

@@ -3,8 +3,10 @@
 //! are of, on all nodes together? Is a stale answer as young as it says?
 
 use std::collections::BTreeMap;
+use std::ops::{Bound, RangeBounds};
 
 use precentor_core::address::Address;
+use precentor_core::command::Command;
 use precentor_core::event::Event;
 use precentor_core::ids::{JobId, LogIndex, Term, Ticket};
 use precentor_core::job::{ContextView, Explanation, Hold, JobState, JobView};
@@ -14,6 +16,7 @@ use precentor_core::status::RoleName;
 use precentor_core::time::{Span, Time};
 use precentor_core::view::View;
 
+use super::logs::Logs;
 use super::{Checker, Moment, Verdict, ensure};
 use crate::marks::{Mark, Marks};
 use crate::network::Place;
@@ -45,6 +48,8 @@ pub struct Reads {
     /// The newest answer on each job, and as of which index it is.
     jobs: BTreeMap<JobId, (LogIndex, Option<JobView>)>,
     contexts: BTreeMap<Address, (LogIndex, Option<ContextView>)>,
+    /// Where entries evict what is published at an address, or try to.
+    evicted: BTreeMap<Address, Vec<LogIndex>>,
 }
 
 impl Reads {
@@ -54,6 +59,17 @@ impl Reads {
             heard: vec![Heard::default(); count],
             jobs: BTreeMap::new(),
             contexts: BTreeMap::new(),
+            evicted: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn on_committed(&mut self, index: LogIndex, logs: &Logs) {
+        let command = logs.get(index).and_then(|committed| committed.command());
+        if let Some(Command::Evict { evictions }) = command {
+            for eviction in evictions {
+                let of_it = self.evicted.entry(eviction.address.clone()).or_default();
+                of_it.push(index);
+            }
         }
     }
 
@@ -182,6 +198,10 @@ impl Reads {
                 Answer::Explained { explanation, .. } => explanation
                     .as_ref()
                     .is_none_or(|said| view.queue().explain(said.job.job).as_ref() == Some(said)),
+                Answer::Cached(cached) => cached.as_ref().is_none_or(|cached| {
+                    view.queue().cached_view(&cached.context.address).as_ref() == Some(cached)
+                }),
+                Answer::Cache(cache) => view.queue().cache_view() == **cache,
                 Answer::Pauses(pauses) => view.queue().pauses().eq(pauses.iter().cloned()),
                 Answer::Limits { accounts, breakers } => {
                     view.queue().accounts().eq(accounts.iter().cloned())
@@ -213,12 +233,17 @@ impl Reads {
     }
 
     /// What was read once is not gone later: no run finishes so many jobs that
-    /// one is forgotten.
+    /// one is forgotten. A context may have been evicted since.
     fn still_there(&self, query: &Query, answer: &Answer, applied: LogIndex) -> Verdict {
         let before = match (query, answer) {
             (Query::Job(job), Answer::Job(None)) => self.jobs.get(job).map(|known| known.0),
             (Query::Context(address), Answer::Context(None)) => {
-                self.contexts.get(address).map(|known| known.0)
+                let evicted = self.evicted.get(address).into_iter().flatten();
+                let known = self.contexts.get(address).map(|known| known.0);
+                known.filter(|known| {
+                    let since = (Bound::Excluded(known), Bound::Included(&applied));
+                    !evicted.clone().any(|index| since.contains(index))
+                })
             }
             (Query::Job(job), Answer::Job(Some(found))) if *job == found.job => None,
             (Query::Context(address), Answer::Context(Some(found)))
@@ -237,7 +262,10 @@ impl Reads {
             {
                 None
             }
-            (Query::Pauses, Answer::Pauses(_)) | (Query::Limits, Answer::Limits { .. }) => None,
+            (Query::Pauses, Answer::Pauses(_))
+            | (Query::Limits, Answer::Limits { .. })
+            | (Query::Cached(_), Answer::Cached(_))
+            | (Query::Cache, Answer::Cache(_)) => None,
             (Query::Explain(job), Answer::Explained { explanation, .. })
                 if explanation.as_ref().is_none_or(|said| said.job.job == *job) =>
             {
@@ -263,7 +291,9 @@ impl Reads {
             | Answer::DeadLetter(_)
             | Answer::DeadLetters { .. }
             | Answer::Pauses(_)
-            | Answer::Limits { .. } => Ok(()),
+            | Answer::Limits { .. }
+            | Answer::Cached(_)
+            | Answer::Cache(_) => Ok(()),
             Answer::Explained { explanation, .. } => check_explanation(explanation.as_deref()),
             Answer::Job(Some(job)) => {
                 let known = self.jobs.entry(job.job).or_insert((applied, None));

@@ -47,7 +47,7 @@ impl Wanted {
                 self.left.extend(left);
             }
             (Command::Cancel { jobs }, _) => self.cancelled.extend(jobs),
-            (Command::Submit { items }, _) => {
+            (Command::Submit { items } | Command::Ask { items, .. }, _) => {
                 let needed = items.iter().flat_map(|item| &item.dependencies);
                 self.needed
                     .extend(needed.map(|dependency| dependency.address.clone()));

@@ -51,6 +51,12 @@ pub struct ClientOptions {
     /// Sessions expire soon: after three requests in a hundred the client is quiet
     /// for so long that its own does; 0 for never.
     pub nap_us: u64,
+    /// Requests that say what may come from the cache, per million.
+    pub mode_ppm: u32,
+    /// Requests that make results invalid instead, per million.
+    pub invalidate_ppm: u32,
+    /// Requests that change what results may take, per million.
+    pub budget_ppm: u32,
     /// How many workers may be paused and expelled.
     pub workers: u64,
 }

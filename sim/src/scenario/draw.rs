@@ -127,6 +127,9 @@ pub(super) fn clients(roll: &mut Roll) -> ClientOptions {
         pause_ppm: 0,
         limit_ppm: 0,
         nap_us: 0,
+        mode_ppm: 0,
+        invalidate_ppm: 0,
+        budget_ppm: 0,
         workers: 0,
     }
 }
@@ -162,6 +165,19 @@ pub(super) fn napping(roll: &mut Roll, clients: &mut ClientOptions, knobs: &mut 
     if naps {
         knobs.session_ttl_ms = ttl_ms;
         clients.nap_us = ttl_ms * 1_200;
+    }
+}
+
+/// In half of the worlds requests say what may come from the cache, and in some of them
+/// results are made invalid, and have a budget.
+pub(super) fn caching(roll: &mut Roll, clients: &mut ClientOptions) {
+    let (modes, mode_ppm) = (roll.chance(500_000), roll.between(50_000, 600_000));
+    let invalidate_ppm = some(roll, 600_000, 5_000, 100_000);
+    let budget_ppm = some(roll, 500_000, 5_000, 50_000);
+    if modes {
+        clients.mode_ppm = u32::try_from(mode_ppm).expect("less than a million");
+        clients.invalidate_ppm = invalidate_ppm;
+        clients.budget_ppm = budget_ppm;
     }
 }
 

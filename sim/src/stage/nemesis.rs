@@ -488,6 +488,10 @@ impl Stage {
                     view.queue().counts()
                 ));
             }
+            let may_go = || view.queue().cached_after(None).any(|at| !at.needed);
+            if view.queue().excess_bytes() > 0 && may_go() {
+                return Some(format!("n{} has results over their budget", place + 1));
+            }
             states.push((view.applied(), view.last().index, view.state_hash().hash));
         }
         let equal = states.windows(2).all(|pair| pair[0] == pair[1]);

@@ -5,6 +5,7 @@ use precentor_core::command::{
 };
 use precentor_core::job::DeadLetter;
 
+use super::caching;
 use super::{words_of_job, words_of_jobs};
 
 pub(super) fn words_of_outcome(outcome: &Outcome) -> String {
@@ -67,6 +68,16 @@ pub(super) fn words_of_outcome(outcome: &Outcome) -> String {
         Outcome::Expelled { known: false, .. } => "not known".into(),
         Outcome::Expelled { known: true, jobs } => format!("expelled, ran {jobs}"),
         Outcome::LimitsPut { before } => format!("limited, before: {before}"),
+        Outcome::Asked(items) => caching::words_of_asked(items),
+        Outcome::Invalidated { published } => match published {
+            Some(true) => "invalid".into(),
+            Some(false) => "nothing there".into(),
+            None => "invalid from here on".into(),
+        },
+        Outcome::BudgetPut { before } => {
+            format!("budget, before: {}", caching::words_of_budget(*before))
+        }
+        Outcome::Evicted(results) => caching::words_of_evicted(results),
         Outcome::Rejected(rejection) => format!("rejected: {rejection}"),
     }
 }

@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result, bail};
 use precentor_core::bytes::Bytes;
-use precentor_core::command::Command;
+use precentor_core::command::{CacheMode, Command};
 use precentor_core::digest::Digest;
 use precentor_core::ids::{FinishNumber, JobId, RequestId, Sequence, SessionId, WorkerIncarnation};
-use precentor_core::job::{Account, Limits, Rate, Scope, WorkerSpec};
+use precentor_core::job::{Account, Limits, Rate, Reach, Scope, WorkerSpec};
 use precentor_core::request::{Consistency, Poll, Query, Request};
 
 use super::members::change;
@@ -29,6 +29,23 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
             let (request, acknowledged) = named(world, &mut words)?;
             let items = items(&words.rest())?;
             propose(Some(request), acknowledged, Command::Submit { items })
+        }
+        "take" => {
+            let (request, acknowledged) = named(world, &mut words)?;
+            let mode = mode(&mut words)?;
+            let items = items(&words.rest())?;
+            propose(Some(request), acknowledged, Command::Ask { items, mode })
+        }
+        "invalidate" => {
+            let reach = reach(&mut words)?;
+            propose(None, Sequence(0), Command::Invalidate { reach })
+        }
+        "budget" => {
+            let bytes_max = match words.has("any") {
+                true => None,
+                false => Some(words.number("")?),
+            };
+            propose(None, Sequence(0), Command::PutBudget { bytes_max })
         }
         "leave" => {
             let (request, acknowledged) = named(world, &mut words)?;
@@ -137,6 +154,8 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
             }),
             "pauses" => stale(Query::Pauses),
             "limits" => stale(Query::Limits),
+            "cached" => stale(Query::Cached(address(words.need("an address")?)?)),
+            "cache" => stale(Query::Cache),
             "why" => stale(Query::Explain(words.job()?)),
             "feed" => Request::FinishedAfter {
                 after: FinishNumber(words.number("f")?),
@@ -206,6 +225,36 @@ fn scope(words: &mut Words<'_>) -> Result<Scope> {
         "tenant" => Ok(Scope::Tenant(words.take().unwrap_or_default().to_owned())),
         "worker" => Ok(Scope::Worker(words.worker()?)),
         other => bail!("{other:?} is nothing that can be paused"),
+    }
+}
+
+/// `fresh`, `stale 500`, `cached`, `refresh` or `alone`.
+fn mode(words: &mut Words<'_>) -> Result<CacheMode> {
+    match words.need("fresh, stale, cached, refresh or alone")? {
+        "fresh" => Ok(CacheMode::Fresh),
+        "stale" => Ok(CacheMode::StaleOk {
+            max_age_ms: words.number("")?,
+        }),
+        "cached" => Ok(CacheMode::CachedOnly),
+        "refresh" => Ok(CacheMode::Refresh),
+        "alone" => Ok(CacheMode::NoCache),
+        other => bail!("{other:?} is no way to use the cache"),
+    }
+}
+
+/// `address PATH`, `prefix PATH` or `engine outline [version 2]`.
+fn reach(words: &mut Words<'_>) -> Result<Reach> {
+    match words.need("address, prefix or engine")? {
+        "address" => Ok(Reach::Address(address(words.need("an address")?)?)),
+        "prefix" => Ok(Reach::Prefix(address(words.need("an address")?)?)),
+        "engine" => Ok(Reach::Generator {
+            engine: words.take().unwrap_or_default().to_owned(),
+            version: match words.has("version") {
+                true => Some(u32::try_from(words.number("")?)?),
+                false => None,
+            },
+        }),
+        other => bail!("{other:?} is nothing that can be made invalid"),
     }
 }
 

@@ -8,13 +8,13 @@ use crate::feature::FeatureLevel;
 use super::super::QueueManager;
 use super::super::tests::{World, address, entry, needs, rules, spec, worker};
 use super::limited::limited_accounts;
-use super::steps::{SESSIONS, Step, scopes, steps, steps_of_an_outage};
+use super::steps::{Item, SESSIONS, Step, scopes, steps, steps_of_an_outage};
 use super::*;
 
 /// The real queue and the model, side by side.
-struct Pair {
-    world: World,
-    model: Model,
+pub(super) struct Pair {
+    pub(super) world: World,
+    pub(super) model: Model,
     tokens: Vec<(u64, Token)>,
     /// The sequence of the last request of all sessions together.
     sequence: u64,
@@ -44,7 +44,7 @@ impl Pair {
     }
 
     /// A request of a session, which has the replies to all before.
-    fn ask(&mut self, session: usize, command: Command) -> Outcome {
+    pub(super) fn ask(&mut self, session: usize, command: Command) -> Outcome {
         self.sequence += 1;
         let sequence = self.sequence;
         self.world
@@ -82,26 +82,10 @@ impl Pair {
     fn take(&mut self, step: Step) {
         match step {
             Step::Submit(items, session) => {
-                let items: Vec<(JobSpec, usize, u8)> = items
-                    .into_iter()
-                    .map(|(name, input, class, edges, delay_ms)| {
-                        let mut spec = spec(NAMES[name], input);
-                        spec.class = class;
-                        spec.delay_ms = delay_ms;
-                        for (need, required) in edges {
-                            let policy = if required {
-                                Policy::Require
-                            } else {
-                                Policy::Optional
-                            };
-                            spec = needs(spec, &[NAMES[need]], policy);
-                        }
-                        (spec, name, input)
-                    })
-                    .collect();
+                let items = items_of(items);
                 let specs = items.iter().map(|item| item.0.clone()).collect();
                 let outcome = self.ask(session, Command::Submit { items: specs });
-                match self.model.submit(&items, SESSIONS[session]) {
+                match self.model.submit(&items, SESSIONS[session], true) {
                     Ok(answers) => assert_eq!(outcome, Outcome::Submitted(answers)),
                     Err(()) => assert!(
                         matches!(
@@ -315,6 +299,7 @@ impl Pair {
                 let outcome = self.world.apply(Command::PutLimits { account, limits });
                 assert_eq!(outcome, Outcome::LimitsPut { before });
             }
+            Step::Caching(step) => self.take_caching(step),
             Step::Expel(id) => {
                 let worker = WorkerId(id);
                 let outcome = self.world.apply(Command::Expel { worker });
@@ -367,6 +352,7 @@ impl Pair {
     }
 
     fn compare(&self) {
+        self.compare_cache();
         for (id, task) in &self.model.tasks {
             let view = self.world.queue.job(JobId(*id)).unwrap();
             let same = match (&task.stage, &view.state) {
@@ -419,6 +405,24 @@ impl Pair {
             );
         }
     }
+}
+
+/// The items of a step as they are submitted, with name and input.
+pub(super) fn items_of(items: Vec<Item>) -> Vec<(JobSpec, usize, u8)> {
+    let item = |(name, input, class, edges, delay_ms): Item| {
+        let mut spec = spec(NAMES[name], input);
+        spec.class = class;
+        spec.delay_ms = delay_ms;
+        for (need, required) in edges {
+            let policy = match required {
+                true => Policy::Require,
+                false => Policy::Optional,
+            };
+            spec = needs(spec, &[NAMES[need]], policy);
+        }
+        (spec, name, input)
+    };
+    items.into_iter().map(item).collect()
 }
 
 proptest! {

@@ -131,19 +131,19 @@ impl Model {
     }
 
     /// May the tenant have as many unfinished jobs?
-    pub(super) fn may_queue(&self, items: &[(JobSpec, usize, u8)]) -> bool {
+    pub(super) fn may_queue(&self, items: &[(JobSpec, usize, u8)], looks: bool) -> bool {
         let limits = self.limited.limits.get(&limited_accounts()[0]);
         let Some(most) = limits.and_then(|limits| limits.queued_max) else {
             return true;
         };
         let live = self.tasks.values().filter(|task| !task.is_over()).count();
         let is_new = |(spec, name, input): &&(JobSpec, usize, u8)| {
-            let shown = self.shown.get(name);
             let live = self.live(*name);
             let needs_nothing = spec.dependencies.is_empty();
-            shown.is_none_or(|shown| shown.input != *input)
-                && self.hopeless(*name, *input, needs_nothing).is_none()
-                && live.iter().all(|id| self.tasks[id].input != *input)
+            let known = self.hit(*name, *input).is_some()
+                || self.hopeless(*name, *input, needs_nothing).is_some();
+            let is_known = looks && known;
+            !(is_known || live.iter().any(|id| self.may_answer(*id, *input)))
         };
         let new = items.iter().filter(is_new).count();
         new == 0 || (live + new) as u64 <= most

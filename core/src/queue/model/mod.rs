@@ -3,6 +3,7 @@
 //! recurses. Where the two agree over random commands, the clever one is right.
 
 mod against;
+mod cached;
 mod cancel;
 mod limited;
 mod operated;
@@ -18,6 +19,7 @@ use crate::time::Stamp;
 
 use super::tests::{address, spec};
 
+use self::cached::Cached;
 use self::limited::Limited;
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
@@ -60,12 +62,15 @@ impl Task {
     }
 }
 
-/// What is published at an address: input, accept number, job.
+/// What is published at an address: input, accept number, job; when the attempt that
+/// made it was given out, and when it was published.
 #[derive(Clone, Debug, PartialEq)]
 struct Shown {
     input: u8,
     accept: u64,
     job: u64,
+    began: LogIndex,
+    at: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -83,6 +88,7 @@ struct Model {
     letters: BTreeMap<u64, Option<u64>>,
     paused: BTreeSet<Scope>,
     limited: Limited,
+    cached: Cached,
 }
 
 impl Model {
@@ -233,6 +239,7 @@ impl Model {
         &mut self,
         items: &[(JobSpec, usize, u8)],
         session: u64,
+        looks: bool,
     ) -> Result<Vec<Submitted>, ()> {
         let names: BTreeSet<usize> = items.iter().map(|item| item.1).collect();
         let needed = |spec: &JobSpec| -> Vec<(usize, Policy)> {
@@ -264,13 +271,13 @@ impl Model {
             for (need, policy) in needed(spec) {
                 let known = names.contains(&need)
                     || !self.live(need).is_empty()
-                    || self.shown.contains_key(&need);
+                    || self.valid(need).is_some();
                 if policy == Policy::Require && !known {
                     return Err(());
                 }
             }
         }
-        if !self.may_queue(items) {
+        if !self.may_queue(items, looks) {
             return Err(());
         }
         let base = self.accepted;
@@ -280,7 +287,8 @@ impl Model {
             for (position, (spec, own, input)) in items.iter().enumerate() {
                 if *own == name {
                     let id = base + 1 + position as u64;
-                    answers[position] = Some(self.admit(id, spec, name, *input, &needed(spec)));
+                    answers[position] =
+                        Some(self.admit(id, spec, name, *input, &needed(spec), looks));
                 }
             }
         }
@@ -299,18 +307,15 @@ impl Model {
         name: usize,
         input: u8,
         needed: &[(usize, Policy)],
+        looks: bool,
     ) -> Submitted {
         let answer = |job: u64, how| Submitted {
             job: JobId(job),
             how,
         };
         let (current, parked) = (self.current(name), self.parked(name));
-        if let Some(shown) = self
-            .shown
-            .get_mut(&name)
-            .filter(|shown| shown.input == input)
-        {
-            shown.accept = id;
+        if looks && self.hit(name, input).is_some() {
+            self.shown.get_mut(&name).unwrap().accept = id;
             let state = JobState::Done {
                 result: body_digest(),
                 from_cache: true,
@@ -319,7 +324,9 @@ impl Model {
             self.tasks.insert(id, task);
             self.tasks.get_mut(&id).unwrap().stage = Stage::Over(state);
             for old in [parked, current].into_iter().flatten() {
-                if !self.running(old) {
+                if self.may_answer(old, input) {
+                    self.tasks.get_mut(&old).unwrap().newest_accept = id;
+                } else if !self.running(old) {
                     self.end(old, JobState::Superseded { by: JobId(id) }, None);
                     self.untold.push((old, Ok(())));
                 }
@@ -327,7 +334,7 @@ impl Model {
             return answer(id, Admission::FromCache);
         }
         for live in [parked, current].into_iter().flatten() {
-            if self.tasks[&live].input != input {
+            if !self.may_answer(live, input) {
                 continue;
             }
             let task = self.tasks.get_mut(&live).unwrap();
@@ -346,7 +353,8 @@ impl Model {
             return answer(live, Admission::Attached);
         }
         let task = self.task(id, spec, name, input, needed.to_vec());
-        if let Some(dead) = self.hopeless(name, input, needed.is_empty()) {
+        let hopeless = self.hopeless(name, input, needed.is_empty());
+        if let Some(dead) = hopeless.filter(|_| looks) {
             let dead = JobId(dead);
             let message = format!("no ({dead} failed so; redrive that one to try it again)");
             let state = JobState::Dead(DeadReason::Permanent { message });
@@ -455,9 +463,11 @@ impl Model {
             input: task.input,
             accept: task.newest_accept,
             job: id,
+            began: token.index,
+            at: self.now,
         };
-        let newer = |old: &Shown| old.accept > shown.accept;
-        if !self.shown.get(&name).is_some_and(newer) {
+        let newest = self.newest(name);
+        if newest.is_none_or(|(accept, _)| accept <= shown.accept) {
             self.shown.insert(name, shown);
         }
         let state = JobState::Done {

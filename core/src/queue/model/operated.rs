@@ -89,10 +89,9 @@ impl Model {
 
     fn redrive_one(&mut self, id: u64) -> Redriving {
         let old = self.tasks[&id].clone();
-        let shown = self.shown.get(&old.name).cloned();
-        if let Some(shown) = shown.as_ref().filter(|shown| shown.input == old.input) {
-            self.letters.insert(id, Some(shown.job));
+        if let Some(shown) = self.hit(old.name, old.input) {
             let by = JobId(shown.job);
+            self.letters.insert(id, Some(by.0));
             return Redriving::Published { by };
         }
         let live = [self.parked(old.name), self.current(old.name)];
@@ -114,12 +113,13 @@ impl Model {
                 return Redriving::Outdated { by: JobId(live) };
             }
         }
-        if let Some(shown) = shown.filter(|shown| shown.accept > old.newest_accept) {
-            let by = JobId(shown.job);
+        let newer = |(accept, _): &(u64, u64)| *accept > old.newest_accept;
+        if let Some((_, job)) = self.newest(old.name).filter(newer) {
+            let by = JobId(job);
             return Redriving::Outdated { by };
         }
         for (want, policy) in &old.wants {
-            let there = !self.live(*want).is_empty() || self.shown.contains_key(want);
+            let there = !self.live(*want).is_empty() || self.valid(*want).is_some();
             if *policy == Policy::Require && !there {
                 return Redriving::Needs {
                     address: address(NAMES[*want]),

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::tests::spec;
+use super::cached::{Caching, reaches};
 use super::*;
 
 /// Name, input, class, needs (name, required) and delay of an item.
@@ -29,6 +30,7 @@ pub(super) enum Step {
     Resume(usize),
     Expel(u64),
     Limit(usize, Limits),
+    Caching(Caching),
 }
 
 /// What is paused at times. All jobs are of one tenant and engine.
@@ -53,6 +55,7 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let edges = prop::collection::vec((0..4usize, any::<bool>()), 0..3);
     let delay = prop_oneof![4 => Just(0u64), 1 => 1..2_000u64];
     let item = (0..4usize, 1..4u8, class, edges, delay);
+    let caching = caching(item.clone()).prop_map(Step::Caching);
     let failure = prop::sample::select(vec![
         FailureClass::Retryable,
         FailureClass::Permanent,
@@ -83,8 +86,26 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (0..6usize).prop_map(Step::Resume),
         1 => (1..4u64).prop_map(Step::Expel),
         2 => (0..4usize, limits()).prop_map(|(account, limits)| Step::Limit(account, limits)),
+        6 => caching,
     ];
     prop::collection::vec(step, 1..60)
+}
+
+fn caching(item: impl Strategy<Value = Item>) -> impl Strategy<Value = Caching> {
+    let mode = prop_oneof![
+        1 => Just(CacheMode::Fresh),
+        2 => (1..4_000u64).prop_map(|max_age_ms| CacheMode::StaleOk { max_age_ms }),
+        2 => Just(CacheMode::CachedOnly),
+        3 => Just(CacheMode::Refresh),
+    ];
+    let names = prop::collection::vec((0..4usize, prop::bool::weighted(0.9)), 1..5);
+    prop_oneof![
+        6 => (prop::collection::vec(item, 1..4), 0..3usize, mode)
+            .prop_map(|(items, session, mode)| Caching::Ask(items, session, mode)),
+        3 => (0..reaches().len()).prop_map(Caching::Invalidate),
+        1 => prop::option::weighted(0.8, 1..4u64).prop_map(Caching::Budget),
+        2 => names.prop_map(Caching::Evict),
+    ]
 }
 
 /// What an account may use; often it is not limited any more.

@@ -3,8 +3,10 @@
 mod admission;
 mod attempts;
 mod breakers;
+mod cache;
 mod cancel;
 mod dependencies;
+mod eviction;
 mod explain;
 mod held_back;
 mod known_failures;

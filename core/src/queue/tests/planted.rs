@@ -1,5 +1,6 @@
 //! Each planted bug breaks its rule, and only where it is planted.
 
+use super::cache::cached;
 use super::cancel::{ONE, OTHER, Waiting};
 use super::limits::{limited, rate, running};
 use super::operated::operated;
@@ -217,4 +218,54 @@ fn a_probe_whose_failure_passes_lets_more_go_out() {
     let token = world.claim(jobs[10].job);
     world.fail(jobs[10].job, token, FailureClass::Retryable);
     assert_eq!(world.queue.probes_left("outline"), Some(2));
+}
+
+fn planted_with_cache(bug: Bug) -> World {
+    let mut world = cached();
+    world.queue.plant(bug);
+    world
+}
+
+#[test]
+fn what_is_invalid_answers_all_the_same() {
+    let mut world = planted_with_cache(Bug::InvalidatedAnswers);
+    world.publish(spec("a", 1), "x");
+    world.invalidate(Reach::Address(address("a")));
+    let how = world.submit(vec![spec("a", 1)])[0].how;
+    assert_eq!(how, Admission::FromCache);
+}
+
+#[test]
+fn something_older_answers_at_any_age() {
+    let mut world = planted_with_cache(Bug::StaleBeyondAge);
+    world.publish(spec("a", 1), "x");
+    world.t += 10;
+    let asked = world.ask_one(spec("a", 2), CacheMode::StaleOk { max_age_ms: 1 });
+    assert!(matches!(asked, Asked::Stale { .. }), "{asked:?}");
+}
+
+#[test]
+fn a_refresh_finds_what_is_there() {
+    let mut world = planted_with_cache(Bug::RefreshFindsOld);
+    world.publish(spec("a", 1), "x");
+    let asked = world.ask_one(spec("a", 1), CacheMode::Refresh);
+    assert!(
+        matches!(asked, Asked::Job(found) if found.how == Admission::FromCache),
+        "{asked:?}"
+    );
+}
+
+#[test]
+fn what_a_job_depends_on_is_evicted() {
+    let mut world = planted_with_cache(Bug::EvictsDependedOn);
+    let job = world.publish(spec("a", 1), "xx");
+    world.put_budget(Some(1));
+    world.submit_one(needs(spec("b", 1), &["a"], Policy::Optional));
+    let address = address("a");
+    let evictions = vec![Eviction { address, job }];
+    let evicted = world.apply(Command::Evict { evictions });
+    assert_eq!(
+        evicted,
+        Outcome::Evicted(vec![Evicting::Evicted { bytes: 2 }])
+    );
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::check;
-use crate::command::{Claim, ClaimRule, Command, Entry, ExpiredLease};
+use crate::command::{CacheMode, Claim, ClaimRule, Command, Entry, Eviction, ExpiredLease};
 use crate::context::ContextKind;
 use crate::digest::Digest;
 use crate::feature::FeatureLevel;
@@ -12,8 +12,8 @@ use crate::ids::{
     WorkerIncarnation,
 };
 use crate::job::{
-    Account, Class, Dependency, FailureClass, Generator, JobSpec, Limits, Policy, Rate, Scope,
-    WorkerSpec,
+    Account, Class, Dependency, FailureClass, Generator, JobSpec, Limits, Policy, Rate, Reach,
+    Scope, WorkerSpec,
 };
 use crate::membership::{Change, Loss, Membership, MembershipEntry, Why};
 use crate::principal::Principal;
@@ -51,6 +51,10 @@ kinds! { Command, COMMANDS, command_kind:
     Command::Resume { .. } => "resume",
     Command::Expel { .. } => "expel",
     Command::PutLimits { .. } => "put_limits",
+    Command::Ask { .. } => "ask",
+    Command::Invalidate { .. } => "invalidate",
+    Command::PutBudget { .. } => "put_budget",
+    Command::Evict { .. } => "evict",
 }
 
 kinds! { Why, REASONS, reason_kind:
@@ -167,6 +171,38 @@ fn commands() -> Vec<Command> {
                 queued_max: None,
                 weight: Some(7),
             },
+        },
+        Command::Ask {
+            items: vec![JobSpec {
+                address: address("ucxl://p/a/b.rs"),
+                kind: ContextKind::File,
+                subject: Digest([7; 32]),
+                generator: Generator {
+                    engine: "outline".into(),
+                    version: 1,
+                    parameters: Digest([8; 32]),
+                },
+                class: Class::Normal,
+                tenant: "team".into(),
+                dependencies: Vec::new(),
+                delay_ms: 0,
+            }],
+            mode: CacheMode::StaleOk { max_age_ms: 60_000 },
+        },
+        Command::Invalidate {
+            reach: Reach::Generator {
+                engine: "outline".into(),
+                version: Some(3),
+            },
+        },
+        Command::PutBudget {
+            bytes_max: Some(1 << 30),
+        },
+        Command::Evict {
+            evictions: vec![Eviction {
+                address: address("ucxl://p/a/b.rs"),
+                job,
+            }],
         },
     ]
 }
