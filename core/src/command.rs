@@ -1,10 +1,12 @@
 //! What an entry of the log asks the state machine to do, and what came of it.
 
 mod caching;
+mod claims;
 mod rejection;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::{Denied, Grant, Tally};
 use crate::address::Address;
 use crate::bytes::Bytes;
 use crate::digest::Digest;
@@ -15,6 +17,7 @@ use crate::principal::Principal;
 use crate::time::Stamp;
 
 pub use self::caching::{Asked, CacheMode, Cached, Evicting, Eviction};
+pub use self::claims::{Claim, ClaimRefusal, ClaimRule, Contender, Load, WeighedClaim};
 pub use self::rejection::Rejection;
 
 /// A command with its circumstances: the body of a log entry.
@@ -183,6 +186,27 @@ pub enum Command {
         /// Which.
         evictions: Vec<Eviction>,
     },
+    /// This is all that a principal may do from the next entry on. While nobody has a
+    /// grant, everybody may do everything.
+    PutRoles {
+        /// Who.
+        principal: Principal,
+        /// What; nothing if it may do nothing any more.
+        grants: Vec<Grant>,
+    },
+    /// The leader tells what was denied of late: none of that has an entry of its own.
+    NoteDenials {
+        /// By principal and reason.
+        denied: Vec<Denied>,
+        /// What was denied to others, or for other reasons.
+        others: Option<Tally>,
+    },
+    /// The leader gives jobs to workers, and says who else could have had them: what
+    /// `Claim` is from [`FeatureLevel::ACCESS_CHECKED`] on.
+    ClaimFrom {
+        /// Who gets what, and why.
+        claims: Vec<WeighedClaim>,
+    },
 }
 
 impl Command {
@@ -203,6 +227,9 @@ impl Command {
             | Command::Invalidate { .. }
             | Command::PutBudget { .. }
             | Command::Evict { .. } => FeatureLevel::CACHE_CHOSEN,
+            Command::PutRoles { .. } | Command::NoteDenials { .. } | Command::ClaimFrom { .. } => {
+                FeatureLevel::ACCESS_CHECKED
+            }
             Command::TakeOver { .. }
             | Command::OpenSession
             | Command::Submit { .. }
@@ -216,28 +243,17 @@ impl Command {
             | Command::RaiseLevel { .. } => FeatureLevel::FOUNDING,
         }
     }
-}
 
-/// One job for one worker.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Claim {
-    /// The job.
-    pub job: JobId,
-    /// The worker.
-    pub worker: WorkerId,
-    /// Why this worker, for the audit.
-    pub rule: ClaimRule,
-}
-
-/// The rule that chose a worker.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum ClaimRule {
-    /// It was the only fit one with a free slot.
-    OnlyFit,
-    /// It had the least share of its slots in use.
-    LeastLoaded,
-    /// Of those with equal load, it was the least recently used.
-    LeastRecentlyUsed,
+    /// Which jobs it gives to which workers, in the order of their tokens.
+    pub fn claims(&self) -> impl Iterator<Item = &Claim> {
+        let (plain, weighed) = match self {
+            Command::Claim { claims } => (claims.as_slice(), [].as_slice()),
+            Command::ClaimFrom { claims } => ([].as_slice(), claims.as_slice()),
+            _ => ([].as_slice(), [].as_slice()),
+        };
+        let weighed = weighed.iter().map(|weighed| &weighed.claim);
+        plain.iter().chain(weighed)
+    }
 }
 
 /// A lease to take back.
@@ -327,6 +343,13 @@ pub enum Outcome {
     },
     /// What became of each result that was to go, in order.
     Evicted(Vec<Evicting>),
+    /// The grants are in force.
+    RolesPut {
+        /// How many the principal had.
+        before: u32,
+    },
+    /// It is in the audit.
+    DenialsNoted,
 }
 
 /// What became of dead letters that were to be redriven.
@@ -475,29 +498,6 @@ pub enum AfterFailure {
         /// Which job.
         by: JobId,
     },
-}
-
-/// Why a claim took no effect.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum ClaimRefusal {
-    /// No such job, or it is over.
-    UnknownJob,
-    /// The job may not be claimed as it stands.
-    NotReady,
-    /// No such worker.
-    UnknownWorker,
-    /// The worker's slots are all in use.
-    NoSlot,
-    /// The worker does not offer the job's engine.
-    WrongEngine,
-    /// Another job of the same context is running.
-    ContextRunning,
-    /// The cluster, its engine, its tenant or the worker is paused.
-    Paused,
-    /// Its tenant, engine or project uses as much as it may.
-    Limited,
-    /// Its engine is held for broken.
-    Broken,
 }
 
 /// One decision, as the audit keeps it: a link of a chain that is equal on

@@ -137,6 +137,7 @@ knobs! {
     log_slack_bytes: 64 * 1024 * 1024, 1_024, 64 * 1024 * 1024 * 1024, "Applied log that is kept for members that lack it; one that lacks more gets a snapshot.";
     snapshot_every_bytes: 16 * 1024 * 1024, 1_024, 64 * 1024 * 1024 * 1024, "Applied log between two snapshots, at the least.";
     snapshot_part_bytes: 256 * 1024, 64, limits::SNAPSHOT_PART_BYTES_MAX, "State that one turn puts into a snapshot: what is larger keeps a turn longer.";
+    denials_note_ms: 10_000, 10, 3_600_000, "How long a leader counts what it denied before an entry tells of it.";
     state_hash_every_entries: 64, 1, 1_000_000, "How often replicas compare the hashes of their states.";
 }
 

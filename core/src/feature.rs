@@ -10,6 +10,7 @@
 //! | 4 | dead letters are kept whole, redriven and purged; jobs are reprioritised; queues and workers are paused; workers are expelled |
 //! | 5 | tenants, engines and projects are limited, and tenants weighed; engines that fail are not used for a while; what failed for good answers the same request |
 //! | 6 | requests choose what they take from the cache; results are kept by a budget, and made invalid |
+//! | 7 | who may do what is replicated, and checked where it is applied |
 
 use std::fmt;
 
@@ -37,8 +38,10 @@ impl FeatureLevel {
     /// Requests choose what they take from the cache; results are kept by a budget, and
     /// made invalid (decision 23).
     pub const CACHE_CHOSEN: FeatureLevel = FeatureLevel(6);
+    /// Who may do what is replicated, and checked where it is applied (decision 24).
+    pub const ACCESS_CHECKED: FeatureLevel = FeatureLevel(7);
     /// The highest that this program can do.
-    pub const LATEST: FeatureLevel = FeatureLevel::CACHE_CHOSEN;
+    pub const LATEST: FeatureLevel = FeatureLevel::ACCESS_CHECKED;
 }
 
 impl fmt::Display for FeatureLevel {

@@ -15,6 +15,7 @@ pub mod random;
 pub mod time;
 
 // Layer 1: words.
+pub mod access;
 pub mod action;
 pub mod command;
 pub mod config;

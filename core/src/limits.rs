@@ -159,6 +159,19 @@ pub const VOTERS_MAX: u64 = 7;
 /// Members of a cluster: voters, those that come and go in a joint phase, and learners.
 pub const MEMBERS_MAX: u64 = 32;
 
+/// Principals with grants.
+pub const PRINCIPALS_MAX: u64 = 1_024;
+/// Grants of one principal.
+pub const GRANTS_MAX: u64 = 16;
+/// Principals of one answer.
+pub const RIGHTS_LISTED_MAX: u32 = 32;
+/// Principals and reasons that denials are counted by at a node at a time, and so of one
+/// entry that tells of them: the rest is counted together.
+pub const DENIALS_NAMED_MAX: u64 = 64;
+/// Workers that were considered for a job and did not get it, by name: the rest is
+/// counted.
+pub const CONTENDERS_NAMED_MAX: usize = 3;
+
 const _: () = assert!(
     ENTRY_BYTES_MAX < FRAME_BYTES_MAX,
     "an entry must fit a frame"
@@ -174,4 +187,8 @@ const _: () = assert!(
 const _: () = assert!(
     NAMED_DEPENDENCIES_MAX <= DEPENDENCIES_MAX,
     "named ones are some of them"
+);
+const _: () = assert!(
+    RIGHTS_LISTED_MAX as u64 * GRANTS_MAX * (ADDRESS_BYTES_MAX + NAME_BYTES_MAX) < ENTRY_BYTES_MAX,
+    "an answer must fit a frame"
 );

@@ -101,6 +101,8 @@ marks! {
     AppliedBehind: "a turn left committed entries to the next",
     PromotedUnasked: "a leader promoted a learner that nobody had ordered it to promote",
     EvictionProposed: "a leader chose results to let go of",
+    RequestDenied: "a request was denied, and only counted",
+    DenialsNoted: "a leader told in one entry what was denied",
 }
 
 /// How often each mark was hit.

@@ -165,6 +165,14 @@ pub enum Bug {
     SessionUseUnnoticed,
     /// What is asked in an expired session is done. Found by living sessions.
     ExpiredSessionServes,
+    /// Who may do what is looked at by the leader alone, and not where it is applied.
+    RolesIgnoredAtApply,
+    /// A worker may speak for another's token.
+    ForeignTokenTaken,
+    /// Whoever knows its number may use a session.
+    ForeignSessionUsed,
+    /// Each denial has an entry of its own.
+    DenialPerAttempt,
 }
 
 impl Bug {
@@ -250,5 +258,9 @@ impl Bug {
         Bug::CrashForgiven,
         Bug::SessionUseUnnoticed,
         Bug::ExpiredSessionServes,
+        Bug::RolesIgnoredAtApply,
+        Bug::ForeignTokenTaken,
+        Bug::ForeignSessionUsed,
+        Bug::DenialPerAttempt,
     ];
 }

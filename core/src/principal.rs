@@ -21,6 +21,12 @@ impl Principal {
         Principal(format!("cluster: {reason}"))
     }
 
+    /// Is it the cluster, with a reason or without? No client is.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        *self == Principal::cluster() || self.cluster_reason().is_some()
+    }
+
     /// That reason, if this is the cluster with one.
     #[must_use]
     pub fn cluster_reason(&self) -> Option<&str> {

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::{Denial, Rights};
 use crate::address::Address;
 use crate::command::{Command, Outcome};
 use crate::ids::{
@@ -14,14 +15,15 @@ use crate::job::{
     Explanation, Finished, JobView, Pause,
 };
 use crate::membership::{Change, ChangeError, Membership, RecoveryError, RecoveryReport};
+use crate::principal::Principal;
 use crate::status::Status;
 
 /// A question or an order from a client of this node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Request {
     /// Put a command into the log and say what came of it. Only the leader
-    /// does; clients may send all commands but `TakeOver`, `Claim`, `Expire`, `Tick`
-    /// and `RaiseLevel`: these are the leader's own.
+    /// does; clients may send all commands but `TakeOver`, `Claim`, `ClaimFrom`, `Expire`,
+    /// `Tick`, `RaiseLevel` and `NoteDenials`: these are the leader's own.
     Propose {
         /// Makes a resend harmless. Required for `Submit` and `Leave`.
         request: Option<RequestId>,
@@ -95,6 +97,13 @@ pub enum Query {
     Cached(Address),
     /// What do all published contexts take?
     Cache,
+    /// Who may do what? By name.
+    Roles {
+        /// Those after this one.
+        after: Option<Principal>,
+        /// At most so many.
+        count_max: u32,
+    },
 }
 
 /// Which state a read must be answered from.
@@ -145,6 +154,13 @@ pub enum Answer {
     Cached(Option<Box<CachedView>>),
     /// What all of them take.
     Cache(Box<CacheView>),
+    /// Some of those who may do something.
+    Roles {
+        /// Who and what, by name. Where nobody has a grant, everybody may do everything.
+        rights: Vec<Rights>,
+        /// To ask for more, ask for those after this one; none if there are none.
+        next: Option<Principal>,
+    },
 }
 
 /// How old the state is that a read was answered from.
@@ -248,6 +264,8 @@ pub enum Reply {
     Recovered(Box<RecoveryReport>),
     /// An unsafe recovery was not made.
     RecoveryFailed(RecoveryError),
+    /// Nothing was done, and no entry made: the principal may not do it.
+    Denied(Denial),
 }
 
 /// Why a leader goes on leading although another was wanted.

@@ -213,7 +213,8 @@ impl Courier {
                 | Reply::HandedOver { .. }
                 | Reply::HandOverFailed(_)
                 | Reply::Recovered(_)
-                | Reply::RecoveryFailed(_)),
+                | Reply::RecoveryFailed(_)
+                | Reply::Denied(_)),
             ) => {
                 if matches!(reply, Reply::Applied { .. } | Reply::Work(_)) {
                     self.directory.suggest(node);

@@ -1,6 +1,7 @@
 //! One line per action that matters, in words that stay the same from run to
 //! run. Heartbeats that say nothing new are left out unless asked for.
 
+mod answers;
 mod caching;
 mod outcomes;
 
@@ -13,11 +14,12 @@ use precentor_core::entry::{EntryKind, LogEntry};
 use precentor_core::ids::{JobId, LogIndex, NodeId, Term, Ticket};
 use precentor_core::job::{JobState, JobView};
 use precentor_core::message::{AppendResult, Body, LogPosition, Message};
-use precentor_core::request::{Answer, Freshness, Reply, Work};
+use precentor_core::request::{Freshness, Reply, Work};
 use precentor_core::status::{Health, PhaseName, RoleName};
 use precentor_core::wire;
 
-use self::outcomes::{words_of_letter, words_of_outcome};
+use self::answers::words_of_answer;
+use self::outcomes::{words_of_grants, words_of_outcome};
 
 /// What is left out unless a script asks for it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -337,8 +339,10 @@ pub fn words_of_body(entry: &LogEntry) -> String {
             format!("submit {}", list(names.collect()))
         }
         Command::Register { worker } => format!("register {}", worker.worker),
-        Command::Claim { claims } => {
-            let claims = claims.iter().map(|c| format!("{} for {}", c.job, c.worker));
+        command @ (Command::Claim { .. } | Command::ClaimFrom { .. }) => {
+            let claims = command
+                .claims()
+                .map(|c| format!("{} for {}", c.job, c.worker));
             format!("claim {}", list(claims.collect()))
         }
         Command::Complete { job, token, .. } => format!("complete {job} by {token}"),
@@ -365,6 +369,10 @@ pub fn words_of_body(entry: &LogEntry) -> String {
         | Command::Invalidate { .. }
         | Command::PutBudget { .. }
         | Command::Evict { .. }) => caching::words_of_order(order),
+        Command::PutRoles { principal, grants } => {
+            format!("let {principal} be {}", words_of_grants(grants))
+        }
+        Command::NoteDenials { denied, .. } => format!("note denials of {}", denied.len()),
     }
 }
 
@@ -440,68 +448,11 @@ pub fn words_of_reply(reply: &Reply) -> String {
             )
         }
         Reply::RecoveryFailed(error) => format!("not recovered, {error}"),
+        Reply::Denied(denial) => format!("denied: {denial}"),
         Reply::Status(status) => format!(
             "{:?}, {:?}, {}, leader {:?}",
             status.role, status.phase, status.term, status.leader
         ),
-    }
-}
-
-fn words_of_answer(answer: &Answer) -> String {
-    match answer {
-        Answer::Job(Some(job)) => words_of_job(job),
-        Answer::Job(None) => "no such job".into(),
-        Answer::Context(Some(context)) => format!(
-            "input {:?}, result {:?}, by {}",
-            context.subject, context.result, context.job
-        ),
-        Answer::Context(None) => "no context".into(),
-        Answer::DeadLetter(Some(letter)) => words_of_letter(letter),
-        Answer::DeadLetter(None) => "no such dead letter".into(),
-        Answer::DeadLetters { letters, next } => {
-            let mut words: Vec<String> = letters.iter().map(words_of_letter).collect();
-            words.extend(next.map(|next| format!("more after {next}")));
-            match words.is_empty() {
-                true => "no dead letters".into(),
-                false => words.join("; "),
-            }
-        }
-        Answer::Explained {
-            explanation,
-            asking,
-        } => {
-            let why = match explanation {
-                Some(explanation) => explanation.to_string().replace("\n ", ";"),
-                None => "no such job".into(),
-            };
-            match asking {
-                Some(asking) => format!("{why}; {asking} workers ask"),
-                None => why,
-            }
-        }
-        Answer::Pauses(pauses) => {
-            let pauses = pauses.iter().map(|pause| {
-                format!(
-                    "{} is paused since {:?} by {}: {}",
-                    pause.scope, pause.since, pause.by, pause.reason
-                )
-            });
-            one_or_more(pauses.collect(), "nothing is paused")
-        }
-        Answer::Cached(view) => caching::words_of_cached(view.as_deref()),
-        Answer::Cache(view) => caching::words_of_cache(view),
-        Answer::Limits { accounts, breakers } => {
-            let accounts = accounts.iter().map(ToString::to_string);
-            let breakers = breakers.iter().map(ToString::to_string);
-            one_or_more(accounts.chain(breakers).collect(), "nothing is limited")
-        }
-    }
-}
-
-fn one_or_more(parts: Vec<String>, none: &str) -> String {
-    match parts.len() {
-        0 => none.to_owned(),
-        _ => parts.join("; "),
     }
 }
 

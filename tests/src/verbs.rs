@@ -17,6 +17,8 @@
 //! take n1 q1 [ack q1] fresh|stale 500|cached|refresh|alone PATH…       as a submit, with a mode
 //! invalidate n1 address|prefix PATH | engine E [version 2]   budget n1 4000|any
 //! complete n1 j1 5.0 TEXT   fail n1 j1 5.0 retryable|permanent|busy|drained TEXT   release n1 j1 5.0
+//! roles n1 NAME [ROLE [within|at PATH] [class C] + …]   all that NAME may do; nothing, if nothing is said
+//! as NAME COMMAND                                    that client, worker or operator does it
 //! read n1 job j1 | context PATH                     what is committed by now
 //! ask n1 job j1 | context PATH | cached PATH | cache | feed f0 | status   what it has applied; how it is
 //! ask n1 recovery n1 n2                              go on with these only, as a last resort
@@ -57,6 +59,15 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
         run(world, line)?;
         world.trace.lines.truncate(before);
         return Ok(());
+    }
+    if let Some((name, line)) = line
+        .strip_prefix("as ")
+        .and_then(|line| line.split_once(' '))
+    {
+        let before = world.principal.replace(Principal(name.to_owned()));
+        let done = run(world, line);
+        world.principal = before;
+        return done;
     }
     let mut words = Words::new(line);
     match words.need("a verb")? {
@@ -190,9 +201,9 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
             world.turn(node, events)?;
         }
         "open" | "session" | "submit" | "leave" | "cancel" | "redrive" | "purge" | "take"
-        | "invalidate" | "budget" | "reprioritise" | "pause" | "resume" | "limit" | "expel"
-        | "register" | "poll" | "complete" | "fail" | "release" | "propose" | "ask" | "read"
-        | "member" => {
+        | "invalidate" | "budget" | "reprioritise" | "pause" | "resume" | "limit" | "roles"
+        | "expel" | "register" | "poll" | "complete" | "fail" | "release" | "propose" | "ask"
+        | "read" | "member" => {
             return client(world, line);
         }
         "members" | "status" | "health" | "log" | "queue" | "promises" | "same" | "leases"

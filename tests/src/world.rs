@@ -105,6 +105,8 @@ pub struct World {
     pub gathered: Option<Vec<Event>>,
     /// The client's session.
     pub session: Option<SessionId>,
+    /// Who asks, if not `client`.
+    pub principal: Option<Principal>,
     /// What happened.
     pub trace: Trace,
     next_ticket: u64,
@@ -387,7 +389,10 @@ impl World {
         self.trace.asked.insert(ticket, asked);
         let event = Event::Client {
             ticket,
-            principal: Principal("client".into()),
+            principal: self
+                .principal
+                .clone()
+                .unwrap_or_else(|| Principal("client".into())),
             request,
         };
         match &mut self.gathered {

@@ -3,10 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::caching::CacheMode;
+use crate::access::{Denial, Role};
 use crate::address::Address;
 use crate::feature::FeatureLevel;
 use crate::ids::{JobId, Sequence, SessionId, Term, Token, WorkerId};
 use crate::job::JobState;
+use crate::principal::Principal;
 
 /// Why a command changed nothing. Every variant says what was found and what
 /// would be right.
@@ -264,5 +266,31 @@ pub enum Rejection {
         limit: u64,
         /// When to try again, in milliseconds.
         retry_after_ms: u64,
+    },
+    /// The principal may not do it. Nothing of the request is kept: it may be sent again
+    /// when the principal may.
+    #[error("denied: {0}")]
+    Denied(Denial),
+    /// It would leave nobody who may change who may do what.
+    #[error(
+        "{principal} would be no admin any more, and nobody else is one; grant the role admin everywhere to somebody first"
+    )]
+    LastAdmin {
+        /// Whose grants were to be put.
+        principal: Principal,
+    },
+    /// No principal can have that name.
+    #[error("{principal:?} is no name for a principal: it is empty, or the cluster's own")]
+    NoPrincipal {
+        /// The name.
+        principal: Principal,
+    },
+    /// The role is only for the whole cluster.
+    #[error("grant {grant}: the role {role} is for the whole cluster; grant it everywhere")]
+    RoleForAll {
+        /// The grant's position, from 0.
+        grant: u32,
+        /// Its role.
+        role: Role,
     },
 }

@@ -17,8 +17,9 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::command::{Claim, Command, ExpiredLease};
+use crate::command::{Claim, Command, ExpiredLease, WeighedClaim};
 use crate::config::Knobs;
+use crate::feature::FeatureLevel;
 use crate::ids::{Term, Ticket, Token, WorkerId, WorkerIncarnation};
 use crate::limits::{CLAIMS_PER_ENTRY_MAX, EXPIRIES_PER_ENTRY_MAX, WORKER_SLOTS_MAX};
 use crate::pulse::Rhythm;
@@ -207,13 +208,23 @@ impl GenerationCoordinator {
         answers
     }
 
+    /// What a worker is told that must register again before it is given anything. What it
+    /// works on stays its own.
+    #[must_use]
+    pub fn unknown_worker(&self) -> Work {
+        Work {
+            unknown: true,
+            ..self.no_work()
+        }
+    }
+
     /// A command was applied, or will never be: what it kept under way is free
     /// again. To be called for every entry applied while leading, and for
     /// proposals that were refused.
     pub fn on_settled(&mut self, command: &Command) {
         match command {
-            Command::Claim { claims } => {
-                for claim in claims {
+            Command::Claim { .. } | Command::ClaimFrom { .. } => {
+                for claim in command.claims() {
                     self.touched.insert(claim.worker);
                     if self.under_way.remove(&claim.job) == Some(claim.worker)
                         && let Some(worker) = self.workers.get_mut(&claim.worker)
@@ -246,7 +257,9 @@ impl GenerationCoordinator {
             | Command::Ask { .. }
             | Command::Invalidate { .. }
             | Command::PutBudget { .. }
-            | Command::Evict { .. } => {}
+            | Command::Evict { .. }
+            | Command::PutRoles { .. }
+            | Command::NoteDenials { .. } => {}
             Command::Expel { worker } => {
                 self.touched.insert(*worker);
                 self.missing.remove(worker);
@@ -390,7 +403,7 @@ impl GenerationCoordinator {
     pub fn asking_for(&self, engine: &str, queue: &QueueManager) -> u64 {
         let asking = self.holds.iter().filter(|(_, id)| {
             let engines = queue.worker(*id).map(|worker| &worker.engines);
-            let engines = engines.filter(|_| !queue.is_worker_paused(*id));
+            let engines = engines.filter(|_| !queue.is_worker_paused(*id) && queue.may_work(*id));
             engines.is_some_and(|engines| engines.iter().any(|offered| offered == engine))
         });
         asking.count() as u64
@@ -402,7 +415,7 @@ impl GenerationCoordinator {
         }
         let mut placement = Placement::default();
         for (_, id) in &self.holds {
-            let known = queue.worker(*id);
+            let known = queue.worker(*id).filter(|_| queue.may_work(*id));
             let worker = &self.workers[id];
             let (Some(known), Some(waiting)) = (known, &worker.waiting) else {
                 continue;
@@ -447,24 +460,36 @@ impl GenerationCoordinator {
                 .worker_to_avoid(job)
                 .filter(|avoid| self.is_another_alive(*avoid, engine, queue));
             let placed = placement.place(engine, avoid, self.claims + 1);
-            let Some((worker, rule)) = placed else {
+            let Some(placed) = placed else {
                 round.skipped();
                 continue;
             };
+            let (worker, rule) = (placed.worker, placed.rule);
             self.claims += 1;
             room.take(job);
             self.under_way.insert(job, worker);
             let known = self.workers.get_mut(&worker).expect("a candidate is known");
             known.under_way += 1;
             known.last_claim = self.claims;
-            claims.push(Claim { job, worker, rule });
+            claims.push(WeighedClaim {
+                claim: Claim { job, worker, rule },
+                load: placed.load,
+                fit: placed.fit,
+                others: placed.others,
+            });
             round.served(&room, &self.under_way);
         }
         round.end();
         self.stride = stride;
         let per_entry = usize::try_from(CLAIMS_PER_ENTRY_MAX).expect("it is small");
-        commands.extend(claims.chunks(per_entry).map(|claims| Command::Claim {
-            claims: claims.to_vec(),
+        let says_why = queue.level() >= FeatureLevel::ACCESS_CHECKED;
+        commands.extend(claims.chunks(per_entry).map(|claims| match says_why {
+            true => Command::ClaimFrom {
+                claims: claims.to_vec(),
+            },
+            false => Command::Claim {
+                claims: claims.iter().map(|weighed| weighed.claim).collect(),
+            },
         }));
     }
 

@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::command::ClaimRule;
+use crate::command::{ClaimRule, Contender, Load};
 use crate::ids::WorkerId;
+use crate::limits::CONTENDERS_NAMED_MAX;
 
 /// A worker that can take jobs now.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,14 +34,27 @@ impl Candidate<'_> {
     }
 }
 
+/// Who gets a job, and who else could have had it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Placed {
+    pub(super) worker: WorkerId,
+    pub(super) rule: ClaimRule,
+    /// What it had before.
+    pub(super) load: Load,
+    /// How many could have taken it, this one among them.
+    pub(super) fit: u32,
+    /// The next best.
+    pub(super) others: [Option<Contender>; CONTENDERS_NAMED_MAX],
+}
+
 /// The candidates, best first.
 #[derive(Debug, Default)]
 pub(super) struct Placement<'a> {
     candidates: BTreeMap<WorkerId, Candidate<'a>>,
     /// By share, last claim and id: the order of preference.
     preferred: BTreeSet<(u64, u64, WorkerId)>,
-    /// Credits by engine.
-    credits: BTreeMap<&'a str, u64>,
+    /// Credits by engine, and how many candidates have them.
+    credits: BTreeMap<&'a str, (u64, u32)>,
 }
 
 impl<'a> Placement<'a> {
@@ -50,7 +64,9 @@ impl<'a> Placement<'a> {
         }
         // An engine named twice is one engine.
         for engine in BTreeSet::from_iter(candidate.engines) {
-            *self.credits.entry(engine).or_default() += candidate.credits;
+            let (credits, count) = self.credits.entry(engine).or_default();
+            *credits += candidate.credits;
+            *count += 1;
         }
         let (share, last) = (candidate.share(), candidate.last_claim);
         self.preferred.insert((share, last, worker));
@@ -59,13 +75,15 @@ impl<'a> Placement<'a> {
 
     /// The engines for which someone can take a job.
     pub(super) fn offered(&self) -> BTreeSet<&'a str> {
-        let left = self.credits.iter().filter(|(_, credits)| **credits > 0);
+        let left = self.credits.iter().filter(|(_, (credits, _))| *credits > 0);
         left.map(|(engine, _)| *engine).collect()
     }
 
     /// Can anyone take a job for this engine?
     pub(super) fn offers(&self, engine: &str) -> bool {
-        self.credits.get(engine).is_some_and(|credits| *credits > 0)
+        self.credits
+            .get(engine)
+            .is_some_and(|(credits, _)| *credits > 0)
     }
 
     /// Gives a job for `engine` to the best worker but `avoid`, as the claim
@@ -75,16 +93,44 @@ impl<'a> Placement<'a> {
         engine: &str,
         avoid: Option<WorkerId>,
         claim: u64,
-    ) -> Option<(WorkerId, ClaimRule)> {
-        let mut fit = self.preferred.iter().filter(|(_, _, worker)| {
-            avoid != Some(*worker) && self.candidates[worker].offers(engine)
-        });
-        let best = *fit.next()?;
-        let rule = match fit.next() {
+    ) -> Option<Placed> {
+        let is_fit = |worker: &WorkerId| self.candidates[worker].offers(engine);
+        let avoided = avoid.filter(|avoid| self.candidates.contains_key(avoid) && is_fit(avoid));
+        let (_, count) = *self.credits.get(engine)?;
+        let fit = count - u32::from(avoided.is_some());
+        let preferred = self.preferred.iter();
+        let fits = preferred.filter(|(_, _, worker)| avoid != Some(*worker) && is_fit(worker));
+        // No look for more than there are.
+        let mut fits = fits.take(usize::try_from(fit).unwrap_or(usize::MAX));
+        let best = *fits.next()?;
+        let mut others = [None; CONTENDERS_NAMED_MAX];
+        for (other, (share, last_claim, worker)) in others.iter_mut().zip(fits) {
+            *other = Some(Contender {
+                worker: *worker,
+                load: Load {
+                    share: *share,
+                    last_claim: *last_claim,
+                },
+            });
+        }
+        let rule = match others[0] {
             None => ClaimRule::OnlyFit,
-            Some((share, _, _)) if *share > best.0 => ClaimRule::LeastLoaded,
+            Some(next) if next.load.share > best.0 => ClaimRule::LeastLoaded,
             Some(_) => ClaimRule::LeastRecentlyUsed,
         };
+        let (share, last_claim, worker) = best;
+        self.take(best, claim);
+        Some(Placed {
+            worker,
+            rule,
+            load: Load { share, last_claim },
+            fit,
+            others,
+        })
+    }
+
+    /// A candidate gets a job.
+    fn take(&mut self, best: (u64, u64, WorkerId), claim: u64) {
         let (_, _, worker) = best;
         self.preferred.remove(&best);
         let candidate = self
@@ -94,23 +140,29 @@ impl<'a> Placement<'a> {
         candidate.credits -= 1;
         candidate.used += 1;
         candidate.last_claim = claim;
+        let is_last = candidate.credits == 0;
         for engine in BTreeSet::from_iter(candidate.engines) {
             let credits = self.credits.get_mut(engine.as_str());
-            *credits.expect("a candidate's engines have credits") -= 1;
+            let (credits, count) = credits.expect("a candidate's engines have credits");
+            *credits -= 1;
+            *count -= u32::from(is_last);
         }
-        if candidate.credits > 0 {
+        if is_last {
+            self.candidates.remove(&worker);
+        } else {
             self.preferred
                 .insert((candidate.share(), candidate.last_claim, worker));
-        } else {
-            self.candidates.remove(&worker);
         }
-        Some((worker, rule))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn chosen(placed: Option<Placed>) -> Option<(WorkerId, ClaimRule)> {
+        placed.map(|placed| (placed.worker, placed.rule))
+    }
 
     fn candidate(engines: &[String], used: u64, last_claim: u64) -> Candidate<'_> {
         Candidate {
@@ -129,7 +181,7 @@ mod tests {
         placement.add(WorkerId(1), candidate(&engines, 2, 0));
         placement.add(WorkerId(2), candidate(&engines, 1, 9));
         placement.add(WorkerId(3), candidate(&engines, 1, 8));
-        let mut place = |claim| placement.place("outline", None, claim);
+        let mut place = |claim| chosen(placement.place("outline", None, claim));
         assert_eq!(
             place(10),
             Some((WorkerId(3), ClaimRule::LeastRecentlyUsed)),
@@ -155,7 +207,7 @@ mod tests {
         assert!(placement.offers("outline") && !placement.offers("summary"));
         for claim in [1, 2] {
             assert_eq!(
-                placement.place("outline", None, claim),
+                chosen(placement.place("outline", None, claim)),
                 Some((WorkerId(1), ClaimRule::OnlyFit))
             );
         }
@@ -171,6 +223,37 @@ mod tests {
         assert_eq!(placement.place("outline", Some(WorkerId(1)), 1), None);
         placement.add(WorkerId(2), candidate(&engines, 3, 0));
         let placed = placement.place("outline", Some(WorkerId(1)), 2);
-        assert_eq!(placed, Some((WorkerId(2), ClaimRule::OnlyFit)));
+        assert_eq!(chosen(placed), Some((WorkerId(2), ClaimRule::OnlyFit)));
+    }
+
+    #[test]
+    fn who_else_was_fit_is_counted_and_the_next_best_are_named() {
+        let engines = ["outline".to_owned()];
+        let other = ["summary".to_owned()];
+        let mut placement = Placement::default();
+        for (id, used) in [(1, 3), (2, 0), (3, 1), (4, 2), (5, 2), (6, 3)] {
+            placement.add(WorkerId(id), candidate(&engines, used, id));
+        }
+        placement.add(WorkerId(7), candidate(&other, 0, 0));
+        let placed = placement.place("outline", Some(WorkerId(3)), 9).unwrap();
+        assert_eq!(
+            (placed.worker, placed.rule, placed.fit),
+            (WorkerId(2), ClaimRule::LeastLoaded, 5),
+            "3 is avoided, and 7 has another engine"
+        );
+        let named = |id, used: u64| {
+            let (share, last_claim) = (used * 250, id);
+            let load = Load { share, last_claim };
+            let worker = WorkerId(id);
+            Some(Contender { worker, load })
+        };
+        assert_eq!(placed.others, [named(4, 2), named(5, 2), named(1, 3)]);
+        assert_eq!(placed.load.share, 0);
+        // Nobody is counted who has no credit left.
+        for claim in 10..21 {
+            assert!(placement.place("outline", None, claim).is_some());
+        }
+        assert_eq!(placement.place("outline", None, 21), None);
+        assert_eq!(placement.place("summary", None, 22).unwrap().fit, 1);
     }
 }

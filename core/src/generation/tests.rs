@@ -148,6 +148,9 @@ impl Room {
             .iter()
             .flat_map(|command| match command {
                 Command::Claim { claims } => claims.clone(),
+                Command::ClaimFrom { claims } => {
+                    claims.iter().map(|weighed| weighed.claim).collect()
+                }
                 other => panic!("not a claim: {other:?}"),
             })
             .map(|claim| (claim.job.0, claim.worker.0, claim.rule))

@@ -221,7 +221,7 @@ impl ContextManager {
         if !self
             .config
             .planted(crate::planted::Bug::DispatchBeforeCommit)
-            || !matches!(command, Command::Claim { .. })
+            || command.claims().next().is_none()
         {
             return;
         }

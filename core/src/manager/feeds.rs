@@ -4,12 +4,14 @@ use super::ContextManager;
 use crate::event::Now;
 use crate::ids::{FinishNumber, Ticket};
 use crate::limits::{FEED_JOBS_MAX, WAITING_REQUESTS_MAX};
+use crate::principal::Principal;
 use crate::request::Reply;
 use crate::time::Time;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Feed {
     ticket: Ticket,
+    principal: Principal,
     after: FinishNumber,
     count_max: u32,
     deadline: Time,
@@ -24,6 +26,7 @@ impl Feeds {
     pub(super) fn hold(
         &mut self,
         ticket: Ticket,
+        principal: Principal,
         after: FinishNumber,
         count_max: u32,
         deadline: Time,
@@ -34,6 +37,7 @@ impl Feeds {
         let count_max = count_max.clamp(1, FEED_JOBS_MAX);
         self.0.push(Feed {
             ticket,
+            principal,
             after,
             count_max,
             deadline,
@@ -54,6 +58,11 @@ impl ContextManager {
             .partition::<Vec<_>, _>(|feed| feed.after < last || feed.deadline <= now.time);
         self.feeds.0 = held;
         for feed in due {
+            // It may have lost the right while it waited.
+            if let Some(denial) = self.feed_denial(&feed.principal) {
+                self.deny(now, feed.ticket, &feed.principal, denial);
+                continue;
+            }
             let jobs = self.queue.finished_after(feed.after, feed.count_max);
             self.outbox.answer(
                 feed.ticket,

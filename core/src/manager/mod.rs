@@ -2,6 +2,7 @@
 //! protocol is in the component that it belongs to.
 
 mod apply;
+mod denials;
 mod evictions;
 mod feeds;
 mod hand_over;
@@ -43,6 +44,7 @@ use crate::request::Reply;
 use crate::time::{Span, Stamp, Time};
 use crate::wire;
 
+use denials::Denials;
 use evictions::Evictions;
 use feeds::Feeds;
 use hand_over::HandingOver;
@@ -103,6 +105,7 @@ pub(crate) struct ContextManager {
     epoch: Option<Epoch>,
     /// What the programs of connected members can do.
     levels: Levels,
+    denials: Denials,
     /// A `Tick` that is proposed and not applied.
     tick: Option<LogIndex>,
     feeds: Feeds,
@@ -206,6 +209,7 @@ impl ContextManager {
             recovering: None,
             epoch: None,
             levels: Levels::default(),
+            denials: Denials::default(),
             tick: None,
             feeds: Feeds::default(),
             installing: None,
@@ -359,7 +363,10 @@ impl ContextManager {
             }
             _ => None,
         };
-        [timer, self.generation.deadline()]
+        let denials = self
+            .denials
+            .due(Span::from_ms(self.config.knobs.denials_note_ms));
+        [timer, self.generation.deadline(), denials]
             .into_iter()
             .flatten()
             .min()
@@ -426,6 +433,7 @@ impl ContextManager {
             return;
         }
         self.raise_level(now);
+        self.note_denials(now);
         let timer_due = self
             .queue
             .next_timer()

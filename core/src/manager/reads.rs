@@ -10,8 +10,9 @@ use std::collections::VecDeque;
 use super::{ContextManager, cx};
 use crate::event::Now;
 use crate::ids::{JobId, LogIndex, ReadNumber, Ticket};
-use crate::limits::{DEAD_LETTERS_LISTED_MAX, READS_WAITING_MAX};
+use crate::limits::{DEAD_LETTERS_LISTED_MAX, READS_WAITING_MAX, RIGHTS_LISTED_MAX};
 use crate::marks::Mark;
+use crate::principal::Principal;
 use crate::request::{Answer, Consistency, Freshness, Query, Refusal, Reply};
 use crate::time::{Span, Time};
 
@@ -19,6 +20,7 @@ use crate::time::{Span, Time};
 #[derive(Clone, Debug)]
 struct Read {
     ticket: Ticket,
+    principal: Principal,
     query: Query,
     deadline: Time,
 }
@@ -70,6 +72,7 @@ impl ContextManager {
         &mut self,
         now: Now,
         ticket: Ticket,
+        principal: Principal,
         query: Query,
         consistency: Consistency,
     ) {
@@ -86,6 +89,7 @@ impl ContextManager {
                 let deadline = now.time + Span::from_ms(self.config.knobs.wait_ms_max);
                 self.reads.arrived.push_back(Read {
                     ticket,
+                    principal,
                     query,
                     deadline,
                 });
@@ -119,6 +123,11 @@ impl ContextManager {
             .confirmed
             .pop_front_if(|(index, _)| *index <= applied)
         {
+            // As fresh as the answer would be.
+            if let Some(denial) = self.query_denial(&read.principal, &read.query) {
+                self.deny(now, read.ticket, &read.principal, denial);
+                continue;
+            }
             self.answer_read(read.ticket, &read.query, Freshness::Linearizable);
         }
         while let Some(read) = self.reads.expire(now.time) {
@@ -161,6 +170,11 @@ impl ContextManager {
             Query::Explain(job) => self.explain(*job),
             Query::Cached(address) => Answer::Cached(self.queue.cached_view(address).map(Box::new)),
             Query::Cache => Answer::Cache(Box::new(self.queue.cache_view())),
+            Query::Roles { after, count_max } => {
+                let count_max = (*count_max).clamp(1, RIGHTS_LISTED_MAX);
+                let (rights, next) = self.queue.rights_after(after.as_ref(), count_max);
+                Answer::Roles { rights, next }
+            }
         };
         let reply = Reply::Read {
             answer,

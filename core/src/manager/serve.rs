@@ -29,15 +29,35 @@ impl ContextManager {
             );
             return self.outbox.answer(ticket, Reply::Invalid { message });
         }
+        // What only a leader does it also judges: here it is not known what is applied
+        // there.
+        let is_for_any = match &request {
+            Request::Status
+            | Request::Read { .. }
+            | Request::FinishedAfter { .. }
+            | Request::RecoverUnsafely { .. } => true,
+            Request::Propose { .. }
+            | Request::Poll(_)
+            | Request::ChangeMembership(_)
+            | Request::HandOver { .. } => false,
+        };
+        if is_for_any && let Some(denial) = self.request_denial(&principal, &request) {
+            return self.deny(now, ticket, &principal, denial);
+        }
         match request {
             Request::Status => {
                 let status = Box::new(self.status());
                 self.outbox.answer(ticket, Reply::Status(status));
             }
-            Request::Read { query, consistency } => self.read(now, ticket, query, consistency),
+            Request::Read { query, consistency } => {
+                self.read(now, ticket, principal, query, consistency);
+            }
             Request::FinishedAfter { after, count_max } => {
                 let deadline = now.time + Span::from_ms(self.config.knobs.worker_poll_ms);
-                if !self.feeds.hold(ticket, after, count_max, deadline) {
+                if !self
+                    .feeds
+                    .hold(ticket, principal, after, count_max, deadline)
+                {
                     self.refuse(ticket, Refusal::WaitingRequests);
                 }
             }
@@ -80,6 +100,9 @@ impl ContextManager {
             }
             return;
         }
+        if let Some(denial) = self.request_denial(&principal, &request) {
+            return self.deny(now, ticket, &principal, denial);
+        }
         match request {
             Request::Propose {
                 request,
@@ -92,6 +115,10 @@ impl ContextManager {
                 self.change_membership(now, ticket, principal, change);
             }
             Request::HandOver { to } => self.hand_over(now, ticket, to),
+            Request::Poll(poll) if self.queue.is_nobodys(poll.worker) => {
+                let work = self.generation.unknown_worker();
+                self.outbox.answer(ticket, Reply::Work(work));
+            }
             Request::Poll(poll) => {
                 for (ticket, work) in self.generation.on_poll(now.time, ticket, poll, &self.queue) {
                     self.outbox.answer(ticket, Reply::Work(work));
@@ -122,7 +149,19 @@ impl ContextManager {
             // An older program that met it in its log could not go on.
             return self.refuse(ticket, Refusal::LevelTooLow);
         }
-        if let Some(outcome) = self.known_outcome(request, acknowledged, &command) {
+        // The same, in the same order, as where an entry is applied.
+        if let Some(denial) = self.queue.session_denial(&principal, request) {
+            return self.deny(now, ticket, &principal, denial);
+        }
+        let known = self.known_outcome(&principal, request, acknowledged, &command);
+        let denial = match known {
+            Some(_) => None,
+            None => self.queue.command_denial(&principal, &command),
+        };
+        if let Some(denial) = denial {
+            return self.deny(now, ticket, &principal, denial);
+        }
+        if let Some(outcome) = known {
             self.marks.hit(Mark::ResendAnswered);
             // A worker that registers again is there, entry or not.
             self.generation.on_settled(&command);
@@ -169,12 +208,16 @@ impl ContextManager {
     /// is one that sends something else under the same id.
     fn known_outcome(
         &self,
+        principal: &Principal,
         request: Option<RequestId>,
         acknowledged: Sequence,
         command: &Command,
     ) -> Option<Outcome> {
         if let (None, Command::Register { worker }) = (request, command) {
-            let is_known = self.queue.worker(worker.worker) == Some(worker);
+            let (id, queue) = (worker.worker, &self.queue);
+            let is_known = queue.worker(id) == Some(worker)
+                && queue.worker_denial(principal, id).is_none()
+                && !queue.is_nobodys(id);
             return is_known.then_some(Outcome::Registered);
         }
         let request = request.filter(|request| acknowledged <= request.sequence)?;
@@ -243,13 +286,16 @@ fn refusal_of(command: &Command, request: Option<RequestId>) -> Option<String> {
         | Command::PutLimits { .. }
         | Command::Ask { .. }
         | Command::Invalidate { .. }
-        | Command::PutBudget { .. } => None,
+        | Command::PutBudget { .. }
+        | Command::PutRoles { .. } => None,
         Command::TakeOver { .. }
         | Command::Claim { .. }
+        | Command::ClaimFrom { .. }
         | Command::Expire { .. }
         | Command::Tick
         | Command::RaiseLevel { .. }
-        | Command::Evict { .. } => Some(
+        | Command::Evict { .. }
+        | Command::NoteDenials { .. } => Some(
             "only the leader itself proposes take-overs, claims, expiries, ticks, levels and evictions".into(),
         ),
     }

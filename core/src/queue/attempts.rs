@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use crate::bytes::Bytes;
-use crate::command::{AfterFailure, Claim, ClaimRefusal, ExpiredLease, Outcome, Rejection};
+use crate::command::{
+    AfterFailure, Claim, ClaimRefusal, Command, ExpiredLease, Outcome, Rejection,
+};
 use crate::digest::Digest;
 use crate::ids::{JobId, LogIndex, Token, WorkerId};
 use crate::job::{FailureClass, JobState, Lease, WorkerSpec};
@@ -71,6 +73,7 @@ impl QueueManager {
         }
         if known {
             self.workers.remove(&worker);
+            self.forget_worker(worker);
         }
         Outcome::Expelled { known, jobs }
     }
@@ -78,15 +81,15 @@ impl QueueManager {
     pub(super) fn claim(
         &mut self,
         index: LogIndex,
-        claims: &[Claim],
+        command: &Command,
     ) -> Result<Vec<Result<Token, ClaimRefusal>>, Rejection> {
         check_range(
             "the claims of an entry",
-            claims.len() as u64,
+            command.claims().count() as u64,
             1,
             CLAIMS_PER_ENTRY_MAX,
         )?;
-        let claims = (0u32..).zip(claims).map(|(position, claim)| {
+        let claims = (0u32..).zip(command.claims()).map(|(position, claim)| {
             let token = Token { index, position };
             self.claim_one(claim, token).map(|()| token)
         });
@@ -110,6 +113,9 @@ impl QueueManager {
             .workers
             .get(&worker)
             .ok_or(ClaimRefusal::UnknownWorker)?;
+        if !self.may_work(worker) {
+            return Err(ClaimRefusal::NotAllowed);
+        }
         if self.jobs.leases.count(worker) >= u64::from(known.slots) {
             return Err(ClaimRefusal::NoSlot);
         }

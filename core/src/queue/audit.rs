@@ -1,6 +1,8 @@
 //! The audit chain: every entry leaves one record in words, linked to the one
 //! before by digest. The state keeps only the chain's head.
 
+mod told;
+
 use std::fmt::Write;
 use std::sync::LazyLock;
 
@@ -99,6 +101,7 @@ pub(super) fn words_of_command(command: &Command) -> String {
         ),
         // The outcome says it: only there are the tokens known.
         Command::Claim { claims } => format!("claim {} jobs", claims.len()),
+        Command::ClaimFrom { claims } => format!("claim {} jobs", claims.len()),
         Command::Complete {
             job, token, result, ..
         } => format!("complete {job} by {token:?} with {result}"),
@@ -158,6 +161,10 @@ pub(super) fn words_of_command(command: &Command) -> String {
         Command::PutBudget { bytes_max: None } => "let results take any room".to_owned(),
         // The outcome says which.
         Command::Evict { evictions } => format!("evict {} results", evictions.len()),
+        Command::PutRoles { principal, grants } => {
+            told::words_of_roles(&word_of(principal), grants)
+        }
+        Command::NoteDenials { denied, others } => told::words_of_denials(denied, *others),
     }
 }
 
@@ -221,10 +228,14 @@ pub(super) fn words(asked: &str, entry: &Entry, outcome: &Outcome) -> String {
         Outcome::Registered | Outcome::LevelRaised => words.push_str(": done"),
         Outcome::Claimed(results) => {
             words.push(':');
-            let Command::Claim { claims } = &entry.command else {
-                panic!("only a claim is answered by {outcome:?}");
+            let weighed = match &entry.command {
+                Command::Claim { .. } => [].as_slice(),
+                Command::ClaimFrom { claims } => claims.as_slice(),
+                _ => panic!("only a claim is answered by {outcome:?}"),
             };
-            for (claim, result) in claims.iter().zip(results) {
+            let mut weighed = weighed.iter();
+            for (claim, result) in entry.command.claims().zip(results) {
+                let weighed = weighed.next();
                 let why = match claim.rule {
                     ClaimRule::OnlyFit => "the only one fit",
                     ClaimRule::LeastLoaded => "least loaded",
@@ -234,13 +245,17 @@ pub(super) fn words(asked: &str, entry: &Entry, outcome: &Outcome) -> String {
                 match result {
                     Ok(token) => add(
                         &mut words,
-                        format_args!(" {job} to {worker} by {token:?}, {why};"),
+                        format_args!(" {job} to {worker} by {token:?}, {why}"),
                     ),
                     Err(refusal) => add(
                         &mut words,
-                        format_args!(" {job} not to {worker}, {refusal:?};"),
+                        format_args!(" {job} not to {worker}, {refusal:?}"),
                     ),
                 }
+                if let (Some(weighed), Ok(_)) = (weighed, result) {
+                    told::add_weights(&mut words, weighed);
+                }
+                words.push(';');
             }
         }
         Outcome::Completed => words.push_str(": done"),
@@ -328,6 +343,10 @@ pub(super) fn words(asked: &str, entry: &Entry, outcome: &Outcome) -> String {
         Outcome::LimitsPut { before } => {
             add(&mut words, format_args!(": before it was {before}"));
         }
+        Outcome::RolesPut { before } => {
+            add(&mut words, format_args!(": it had {before} grants"));
+        }
+        Outcome::DenialsNoted => {}
         Outcome::Rejected(rejection) => {
             add(&mut words, format_args!(": rejected: {rejection}"));
         }

@@ -52,6 +52,7 @@ impl QueueManager {
         self.check_letters()?;
         self.check_limits()?;
         self.check_cache()?;
+        self.check_access()?;
         self.check_sessions()?;
         self.check_hashes()
     }
@@ -409,6 +410,15 @@ impl QueueManager {
         Ok(())
     }
 
+    fn check_access(&self) -> Result<(), String> {
+        ensure!(self.access.is_sound(), "the roles are not as indexed");
+        ensure!(
+            self.owns_what_is(),
+            "a worker or session that is not there is somebody's, or one before its time"
+        );
+        Ok(())
+    }
+
     /// A dead letter is a finished job with all that is needed to do it again.
     fn check_limits(&self) -> Result<(), String> {
         let (accounts, breakers) = (&self.accounts, &self.breakers);
@@ -536,7 +546,10 @@ impl QueueManager {
             && is_right(&self.letters.rows)
             && is_right(&self.letters.attempts)
             && is_right(&self.pauses.rows)
-            && self.are_cache_hashes_right();
+            && self.are_cache_hashes_right()
+            && is_right(&self.access.roles)
+            && is_right(&self.access.workers)
+            && is_right(&self.access.sessions);
         ensure!(right, "a table's hash is not that of its rows");
         Ok(())
     }

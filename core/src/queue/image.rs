@@ -11,7 +11,9 @@ use crate::digest::{Digest, StateHash};
 use crate::feature::FeatureLevel;
 use crate::ids::{JobId, LogIndex, Sequence, SessionId, WorkerId};
 use crate::job::WorkerSpec;
+use crate::principal::Principal;
 
+use super::access::{Access, RolesRow, holds_roles};
 use super::accounts::{Accounts, LimitRow, holds_limits};
 use super::breakers::{BreakerRow, Breakers};
 use super::contexts::{Context, Place, PlaceId, Places, Trace};
@@ -108,6 +110,8 @@ struct Image {
     limited: Limited,
     #[serde(skip)]
     cached: Cached,
+    #[serde(skip)]
+    known: Known,
 }
 
 /// What a state holds since queues are operated.
@@ -134,6 +138,14 @@ struct Cached {
     outdated: Rows<JobId, LogIndex>,
     marks: Rows<LogIndex, Mark>,
     budget: Rows<u8, BudgetRow>,
+}
+
+/// What a state holds since access is checked.
+#[derive(Deserialize, Default)]
+struct Known {
+    roles: Rows<Digest, RolesRow>,
+    workers: Rows<WorkerId, Principal>,
+    sessions: Rows<SessionId, Principal>,
 }
 
 impl QueueManager {
@@ -176,6 +188,11 @@ impl QueueManager {
             write(&mut bytes, self.cache.outdated.rows());
             write(&mut bytes, self.cache.marks.rows());
             write(&mut bytes, self.cache.budget.rows());
+        }
+        if holds_roles(self.level) {
+            write(&mut bytes, self.access.roles.rows());
+            write(&mut bytes, self.access.workers.rows());
+            write(&mut bytes, self.access.sessions.rows());
         }
         write(&mut bytes, &self.state_hash());
         bytes
@@ -221,6 +238,9 @@ impl QueueManager {
         }
         if holds_cache(level) {
             (image.cached, bytes) = postcard::take_from_bytes(bytes).map_err(undecodable)?;
+        }
+        if holds_roles(level) {
+            (image.known, bytes) = postcard::take_from_bytes(bytes).map_err(undecodable)?;
         }
         let (hash, rest) = postcard::take_from_bytes::<StateHash>(bytes).map_err(undecodable)?;
         if !rest.is_empty() {
@@ -276,6 +296,11 @@ impl Image {
         queue.pauses = Pauses::new(Table::from_rows(tag::PAUSES, self.operated.pauses));
         queue.accounts = Accounts::new(Table::from_rows(tag::LIMITS, self.limited.limits));
         queue.breakers = Breakers::new(Table::from_rows(tag::BREAKERS, self.limited.breakers));
+        queue.access = Access::new(
+            Table::from_rows(tag::ROLES, self.known.roles),
+            Table::from_rows(tag::WORKER_OWNERS, self.known.workers),
+            Table::from_rows(tag::SESSION_OWNERS, self.known.sessions),
+        );
         queue.jobs = Jobs::new(tag::JOBS);
         let mut letters = self.operated.letters;
         for letter in letters.values_mut() {

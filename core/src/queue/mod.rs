@@ -10,10 +10,12 @@
 //! `Submit` does), `attempts` (claims and what becomes of them), `cancel` (jobs
 //! that are taken back), `endings` (how an end spreads), `sessions`, `waits` (which
 //! session waits for what), `accounts` and `breakers` (what may run at a time), `asking`,
-//! `cache`, `invalidation` and `eviction` (what answers without a run),
+//! `cache`, `invalidation` and `eviction` (what answers without a run), `access` (who
+//! may do what),
 //! `audit`, `image` and `parts` (the state as bytes), `consistency`. Below them:
 //! `table` (rows and their hash), `rows` (how rows stand in memory).
 
+mod access;
 mod accounts;
 mod admission;
 mod asking;
@@ -55,6 +57,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::Denial;
 use crate::bytes::Bytes;
 use crate::command::{AuditRecord, Command, Entry, Outcome, Rejection};
 use crate::config::Rules;
@@ -62,11 +65,13 @@ use crate::digest::{Digest, StateHash};
 use crate::feature::FeatureLevel;
 use crate::ids::{FinishNumber, JobId, LogIndex, RequestId, Sequence, SessionId, Term, WorkerId};
 use crate::job::WorkerSpec;
-use crate::limits::TIMERS_PER_ENTRY_MAX;
+use crate::limits::{DENIALS_NAMED_MAX, TIMERS_PER_ENTRY_MAX};
 use crate::membership::MembershipEntry;
 use crate::time::Stamp;
 
+use self::access::Access;
 use self::accounts::Accounts;
+use self::attempts::check_range;
 pub use self::audit::digest_of_record;
 use self::breakers::Breakers;
 use self::cache::Hopeless;
@@ -114,6 +119,9 @@ mod tag {
     pub(super) const MARKS: u64 = 21;
     pub(super) const BUDGET: u64 = 22;
     pub(super) const TRACES: u64 = 23;
+    pub(super) const ROLES: u64 = 24;
+    pub(super) const WORKER_OWNERS: u64 = 25;
+    pub(super) const SESSION_OWNERS: u64 = 26;
 }
 
 /// What came of an entry.
@@ -178,6 +186,7 @@ pub struct QueueManager {
     accounts: Accounts,
     breakers: Breakers,
     cache: Cache,
+    access: Access,
     workers: Table<WorkerId, WorkerSpec>,
     timers: Timers,
     /// Workers that are to stop by the entry that is being applied.
@@ -228,6 +237,11 @@ impl QueueManager {
             accounts: Accounts::new(Table::new(tag::LIMITS)),
             breakers: Breakers::new(Table::new(tag::BREAKERS)),
             cache: Cache::new(),
+            access: Access::new(
+                Table::new(tag::ROLES),
+                Table::new(tag::WORKER_OWNERS),
+                Table::new(tag::SESSION_OWNERS),
+            ),
             workers: Table::new(tag::WORKERS),
             timers: Timers::default(),
             stopped: Vec::new(),
@@ -310,6 +324,9 @@ impl QueueManager {
             self.cache.outdated.hash(),
             self.cache.marks.hash(),
             self.cache.budget.hash(),
+            self.access.roles.hash(),
+            self.access.workers.hash(),
+            self.access.sessions.hash(),
         ];
         let head = hash_of(tag::HEAD, &(&self.rules, &self.head));
         // Programs that know no levels compute the hash of the first one without it.
@@ -352,9 +369,19 @@ impl QueueManager {
                 None,
             );
         }
+        // Before anything of a session is touched: another's stays as it is.
+        if let Some(denial) = self.session_denial(&entry.principal, entry.request) {
+            return (Outcome::Rejected(Rejection::Denied(denial)), None);
+        }
         let Some(request) = entry.request else {
-            return self.execute(index, term, entry);
+            return match self.entry_denial(entry) {
+                Some(denial) => (Outcome::Rejected(Rejection::Denied(denial)), None),
+                None => self.execute(index, term, entry),
+            };
         };
+        if !self.checks_access() {
+            self.note_session(request.session, &entry.principal);
+        }
         self.touch_session(request.session, entry.acknowledged);
         let command = audit::digest_of_command(&entry.command);
         match self.sessions.look(request, command) {
@@ -370,9 +397,22 @@ impl QueueManager {
             Seen::Refused(rejection) => return (Outcome::Rejected(rejection), None),
             Seen::Never => {}
         }
+        // What was done while it was allowed keeps its answer; a denial has none to keep.
+        if let Some(denial) = self.entry_denial(entry) {
+            return (Outcome::Rejected(Rejection::Denied(denial)), None);
+        }
         let (outcome, publication) = self.execute(index, term, entry);
         self.sessions.keep(request, command, outcome.clone());
         (outcome, publication)
+    }
+
+    /// Why an entry may not be executed by who may do what as of now, if it may not.
+    fn entry_denial(&self, entry: &Entry) -> Option<Denial> {
+        #[cfg(feature = "planted-bugs")]
+        if self.is_planted(crate::planted::Bug::RolesIgnoredAtApply) {
+            return None;
+        }
+        self.command_denial(&entry.principal, &entry.command)
     }
 
     fn touch_session(&mut self, session: SessionId, acknowledged: Sequence) {
@@ -435,13 +475,21 @@ impl QueueManager {
                 let ttl_ms = self.rules.session_ttl_ms;
                 self.sessions
                     .open(id, self.head.now, ttl_ms, &mut self.timers)
-                    .map(|()| Outcome::SessionOpened(id))
+                    .map(|()| {
+                        self.note_session(id, &entry.principal);
+                        Outcome::SessionOpened(id)
+                    })
             }
             Command::Submit { items } => self
                 .submit(items, &entry.principal, session)
                 .map(Outcome::Submitted),
-            Command::Register { worker } => self.register(worker).map(|()| Outcome::Registered),
-            Command::Claim { claims } => self.claim(index, claims).map(Outcome::Claimed),
+            Command::Register { worker } => self.register(worker).map(|()| {
+                self.note_worker(worker.worker, &entry.principal);
+                Outcome::Registered
+            }),
+            Command::Claim { .. } | Command::ClaimFrom { .. } => {
+                self.claim(index, &entry.command).map(Outcome::Claimed)
+            }
             Command::Complete {
                 job,
                 token,
@@ -487,6 +535,14 @@ impl QueueManager {
             Command::Invalidate { reach } => self.invalidate(reach),
             Command::PutBudget { bytes_max } => self.put_budget(*bytes_max),
             Command::Evict { evictions } => self.evict(evictions).map(Outcome::Evicted),
+            Command::PutRoles { principal, grants } => self.put_roles(principal, grants),
+            Command::NoteDenials { denied, .. } => check_range(
+                "the denials of an entry",
+                denied.len() as u64,
+                0,
+                DENIALS_NAMED_MAX,
+            )
+            .map(|()| Outcome::DenialsNoted),
         };
         match done {
             Ok(Outcome::Ticked { count }) => {
@@ -530,6 +586,7 @@ impl QueueManager {
                 }
                 Timer::Session(id) => {
                     let ttl_ms = self.rules.session_ttl_ms;
+                    self.forget_session(id);
                     self.sessions.expire(id, ttl_ms, &mut self.timers)
                 }
             };

@@ -6,6 +6,7 @@ use crate::digest::StateHash;
 use crate::feature::FeatureLevel;
 
 use super::QueueManager;
+use super::access::holds_roles;
 use super::accounts::holds_limits;
 use super::frozen::write;
 use super::image::beginning;
@@ -147,6 +148,11 @@ impl QueueManager {
             tables.push(&mut self.cache.outdated);
             tables.push(&mut self.cache.marks);
             tables.push(&mut self.cache.budget);
+        }
+        if holds_roles(level) {
+            tables.push(&mut self.access.roles);
+            tables.push(&mut self.access.workers);
+            tables.push(&mut self.access.sessions);
         }
         tables
     }

@@ -162,6 +162,14 @@ impl QueueManager {
         })
     }
 
+    /// What a job is for; none if it never was or was purged.
+    #[must_use]
+    pub fn address_of(&self, id: JobId) -> Option<&Address> {
+        let live = self.jobs.get(id).map(|job| job.place);
+        let place = live.or_else(|| Some(self.finished.get(id)?.place))?;
+        Some(self.places.address(place))
+    }
+
     /// What is published at an address.
     #[must_use]
     pub fn context(&self, address: &Address) -> Option<ContextView> {

@@ -115,13 +115,11 @@ impl History {
         {
             self.expelled.push((index, worker));
         }
-        if let Command::Claim { claims } = &command.command {
-            for (position, claim) in (0..).zip(claims) {
-                self.claims
-                    .entry(claim.job)
-                    .or_default()
-                    .push(Token { index, position });
-            }
+        for (position, claim) in (0..).zip(command.command.claims()) {
+            self.claims
+                .entry(claim.job)
+                .or_default()
+                .push(Token { index, position });
         }
     }
 
@@ -170,7 +168,8 @@ impl History {
             | Reply::HandedOver { .. }
             | Reply::HandOverFailed(_)
             | Reply::Recovered(_)
-            | Reply::RecoveryFailed(_) => Ok(()),
+            | Reply::RecoveryFailed(_)
+            | Reply::Denied(_) => Ok(()),
         }
     }
 
@@ -413,12 +412,9 @@ fn on_work(work: &Work, logs: &Logs) -> Verdict {
     for assignment in &work.assignments {
         let token = assignment.token;
         let claimed = logs.get(token.index).is_some_and(|committed| {
-            let Some(Command::Claim { claims }) = committed.command() else {
-                return false;
-            };
-            claims
-                .get(token.position as usize)
-                .is_some_and(|claim| claim.job == assignment.job)
+            let command = committed.command();
+            let claim = command.and_then(|command| command.claims().nth(token.position as usize));
+            claim.is_some_and(|claim| claim.job == assignment.job)
         });
         ensure(claimed, Checker::DispatchAfterCommit, || {
             format!(

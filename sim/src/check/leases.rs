@@ -158,6 +158,7 @@ impl Leases {
             | Command::OpenSession
             | Command::Submit { .. }
             | Command::Claim { .. }
+            | Command::ClaimFrom { .. }
             | Command::Fail { .. }
             | Command::Release { .. }
             | Command::Tick
@@ -174,7 +175,9 @@ impl Leases {
             | Command::Ask { .. }
             | Command::Invalidate { .. }
             | Command::PutBudget { .. }
-            | Command::Evict { .. } => Ok(()),
+            | Command::Evict { .. }
+            | Command::PutRoles { .. }
+            | Command::NoteDenials { .. } => Ok(()),
         }
     }
 
@@ -182,13 +185,9 @@ impl Leases {
         let (Some(expiry), Some(claim)) = (logs.get(index), logs.get(token.index)) else {
             return Ok(());
         };
-        let Some(Command::Claim { claims }) = claim.command() else {
-            return Ok(());
-        };
-        let Some(worker) = claims
-            .get(token.position as usize)
-            .map(|claim| claim.worker)
-        else {
+        let command = claim.command();
+        let given = command.and_then(|command| command.claims().nth(token.position as usize));
+        let Some(worker) = given.map(|given| given.worker) else {
             return Ok(());
         };
         if self

@@ -208,8 +208,8 @@ impl Limited {
                 return self.on_submit(items, record, marks);
             }
             Command::PutLimits { account, limits } => self.on_limits(account, limits, record.t),
-            Command::Claim { claims } => {
-                for claim in claims {
+            Command::Claim { .. } | Command::ClaimFrom { .. } => {
+                for claim in entry.command.claims() {
                     let granted = format!(" {} to {} by ", claim.job, claim.worker);
                     if record.text.contains(&granted) {
                         self.on_granted(claim.job, record, view)?;

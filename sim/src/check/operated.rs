@@ -178,9 +178,9 @@ impl Entries {
         for index in indices.filter(|index| !logs.was_rejected(*index)) {
             let command = logs.get(index).and_then(|committed| committed.command());
             match command {
-                Some(Command::Claim { claims }) => {
+                Some(command @ (Command::Claim { .. } | Command::ClaimFrom { .. })) => {
                     let tokens = (0..).map(|position| Token { index, position });
-                    entries.claims.extend(claims.iter().copied().zip(tokens));
+                    entries.claims.extend(command.claims().copied().zip(tokens));
                 }
                 Some(Command::Reprioritise { jobs, .. }) => entries.reprioritised.extend(jobs),
                 Some(Command::Complete { job, .. }) => entries.completed.push(*job),

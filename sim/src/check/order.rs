@@ -4,7 +4,7 @@
 //! (decision 16) is all that it shares with what it judges.
 
 use precentor_core::action::Write;
-use precentor_core::command::{Claim, Command};
+use precentor_core::command::Claim;
 use precentor_core::entry::EntryKind;
 use precentor_core::ids::{JobId, LogIndex, Term};
 use precentor_core::job::{Account, Class};
@@ -113,10 +113,11 @@ impl Order {
             if entry.kind == EntryKind::Membership || !own(entry.term) {
                 continue;
             }
-            if let Ok(decoded) = decode(&entry.body)
-                && let Command::Claim { claims: some } = decoded.command
-            {
-                claims.push((entry.index, some));
+            if let Ok(decoded) = decode(&entry.body) {
+                let some: Vec<Claim> = decoded.command.claims().copied().collect();
+                if !some.is_empty() {
+                    claims.push((entry.index, some));
+                }
             }
         }
         if claims.is_empty() {

@@ -145,9 +145,9 @@ impl Queue {
                         self.needs.insert(item.address.clone(), needed.collect());
                     }
                 }
-                Command::Claim { claims } => {
+                Command::Claim { .. } | Command::ClaimFrom { .. } => {
                     claimed = true;
-                    for (position, claim) in (0..).zip(claims) {
+                    for (position, claim) in (0..).zip(command.claims()) {
                         let token = Token {
                             index: LogIndex(index),
                             position,
@@ -182,7 +182,9 @@ impl Queue {
                 | Command::PutLimits { .. }
                 | Command::Invalidate { .. }
                 | Command::PutBudget { .. }
-                | Command::Evict { .. } => {}
+                | Command::Evict { .. }
+                | Command::PutRoles { .. }
+                | Command::NoteDenials { .. } => {}
             }
         }
         if claimed {

@@ -203,6 +203,10 @@ impl Reads {
                 }),
                 Answer::Cache(cache) => view.queue().cache_view() == **cache,
                 Answer::Pauses(pauses) => view.queue().pauses().eq(pauses.iter().cloned()),
+                Answer::Roles { rights, .. } => {
+                    let (all, _) = view.queue().rights_after(None, u32::MAX);
+                    rights.iter().all(|one| all.contains(one))
+                }
                 Answer::Limits { accounts, breakers } => {
                     view.queue().accounts().eq(accounts.iter().cloned())
                         && view.queue().breakers().eq(breakers.iter().cloned())
@@ -265,7 +269,8 @@ impl Reads {
             (Query::Pauses, Answer::Pauses(_))
             | (Query::Limits, Answer::Limits { .. })
             | (Query::Cached(_), Answer::Cached(_))
-            | (Query::Cache, Answer::Cache(_)) => None,
+            | (Query::Cache, Answer::Cache(_))
+            | (Query::Roles { .. }, Answer::Roles { .. }) => None,
             (Query::Explain(job), Answer::Explained { explanation, .. })
                 if explanation.as_ref().is_none_or(|said| said.job.job == *job) =>
             {
@@ -293,7 +298,8 @@ impl Reads {
             | Answer::Pauses(_)
             | Answer::Limits { .. }
             | Answer::Cached(_)
-            | Answer::Cache(_) => Ok(()),
+            | Answer::Cache(_)
+            | Answer::Roles { .. } => Ok(()),
             Answer::Explained { explanation, .. } => check_explanation(explanation.as_deref()),
             Answer::Job(Some(job)) => {
                 let known = self.jobs.entry(job.job).or_insert((applied, None));

@@ -76,10 +76,9 @@ pub(super) fn measure(rig: &mut Rig) -> Result<Vec<Takeover>> {
         });
         ensure!(applied.outcome == Outcome::TookOver, "{applied:?}");
         ensure!(answers.is_empty(), "there is no news for the worker");
-        let given = commands.iter().map(|command| match command {
-            Command::Claim { claims } => claims.len() as u64,
-            _ => 0,
-        });
+        let given = commands
+            .iter()
+            .map(|command| command.claims().count() as u64);
         let given: u64 = given.sum();
         ensure!(
             given == WORKER_SLOTS_MAX - HELD,

@@ -1,5 +1,6 @@
 //! What came of a command, in the words of a trace.
 
+use precentor_core::access::Grant;
 use precentor_core::command::{
     AfterFailure, Cancellation, Outcome, Purging, Redriving, Reprioritisation,
 };
@@ -78,6 +79,8 @@ pub(super) fn words_of_outcome(outcome: &Outcome) -> String {
             format!("budget, before: {}", caching::words_of_budget(*before))
         }
         Outcome::Evicted(results) => caching::words_of_evicted(results),
+        Outcome::RolesPut { before } => format!("may do that, before: {before} grants"),
+        Outcome::DenialsNoted => "noted".into(),
         Outcome::Rejected(rejection) => format!("rejected: {rejection}"),
     }
 }
@@ -126,5 +129,14 @@ fn words_of_cancellation(result: Cancellation) -> String {
         Cancellation::NotWaitedFor => "not waited for".into(),
         Cancellation::Unknown => "unknown".into(),
         Cancellation::Further { job } => format!("further at {job}"),
+    }
+}
+
+/// Grants in words.
+pub(super) fn words_of_grants(grants: &[Grant]) -> String {
+    let grants: Vec<String> = grants.iter().map(ToString::to_string).collect();
+    match grants.is_empty() {
+        true => "nothing".into(),
+        false => grants.join(", "),
     }
 }

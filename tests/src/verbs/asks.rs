@@ -1,11 +1,13 @@
 //! The verbs with which a client, a worker or an operator asks a node.
 
 use anyhow::{Context, Result, bail};
+use precentor_core::access::{Area, Grant, Role};
 use precentor_core::bytes::Bytes;
 use precentor_core::command::{CacheMode, Command};
 use precentor_core::digest::Digest;
 use precentor_core::ids::{FinishNumber, JobId, RequestId, Sequence, SessionId, WorkerIncarnation};
 use precentor_core::job::{Account, Limits, Rate, Reach, Scope, WorkerSpec};
+use precentor_core::principal::Principal;
 use precentor_core::request::{Consistency, Poll, Query, Request};
 
 use super::members::change;
@@ -86,6 +88,7 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
             propose(None, Sequence(0), Command::Expel { worker })
         }
         "limit" => propose(None, Sequence(0), put_limits(&mut words)?),
+        "roles" => propose(None, Sequence(0), put_roles(&mut words)?),
         "register" => propose(None, Sequence(0), register(&mut words)?),
         "poll" => {
             let worker = words.worker()?;
@@ -156,6 +159,10 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
             "limits" => stale(Query::Limits),
             "cached" => stale(Query::Cached(address(words.need("an address")?)?)),
             "cache" => stale(Query::Cache),
+            "roles" => stale(Query::Roles {
+                after: words.take().map(|name| Principal(name.to_owned())),
+                count_max: 9,
+            }),
             "why" => stale(Query::Explain(words.job()?)),
             "feed" => Request::FinishedAfter {
                 after: FinishNumber(words.number("f")?),
@@ -287,6 +294,27 @@ fn put_limits(words: &mut Words<'_>) -> Result<Command> {
         }
     }
     Ok(Command::PutLimits { account, limits })
+}
+
+/// `bob agent within a class normal + viewer at b`, or nothing but a name.
+fn put_roles(words: &mut Words<'_>) -> Result<Command> {
+    let principal = Principal(words.need("a name")?.to_owned());
+    let mut grants = Vec::new();
+    while let Some(word) = words.take() {
+        let role = Role::ALL.into_iter().find(|role| role.to_string() == word);
+        let mut grant = Grant::everywhere(role.with_context(|| format!("{word:?} is no role"))?);
+        while let Some(word) = words.take() {
+            match word {
+                "within" => grant.area = Area::Within(address(words.need("an address")?)?),
+                "at" => grant.area = Area::At(address(words.need("an address")?)?),
+                "class" => grant.class = class(words.need("a class")?)?,
+                "+" => break,
+                other => bail!("{other:?} is nothing that a grant has"),
+            }
+        }
+        grants.push(grant);
+    }
+    Ok(Command::PutRoles { principal, grants })
 }
 
 fn stale(query: Query) -> Request {

@@ -21,7 +21,7 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    fn new() -> Pair {
+    pub(super) fn new() -> Pair {
         let mut pair = Pair {
             world: World::new(),
             model: Model::default(),
@@ -79,7 +79,7 @@ impl Pair {
         Some(self.tokens[at])
     }
 
-    fn take(&mut self, step: Step) {
+    pub(super) fn take(&mut self, step: Step) {
         match step {
             Step::Submit(items, session) => {
                 let items = items_of(items);
@@ -351,7 +351,7 @@ impl Pair {
         }
     }
 
-    fn compare(&self) {
+    pub(super) fn compare(&self) {
         self.compare_cache();
         for (id, task) in &self.model.tasks {
             let view = self.world.queue.job(JobId(*id)).unwrap();

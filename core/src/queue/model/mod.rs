@@ -2,6 +2,7 @@
 //! model has no index, line or cascade: it scans, follows successors and
 //! recurses. Where the two agree over random commands, the clever one is right.
 
+pub(in crate::queue) mod access;
 mod against;
 mod cached;
 mod cancel;
@@ -17,6 +18,7 @@ use crate::ids::*;
 use crate::job::*;
 use crate::time::Stamp;
 
+use super::QueueManager;
 use super::tests::{address, spec};
 
 use self::cached::Cached;

@@ -1,5 +1,6 @@
 //! The rules of the queue as claims, one small world each. Here: the worlds.
 
+mod access;
 mod admission;
 mod attempts;
 mod breakers;
@@ -32,6 +33,7 @@ use crate::time::Stamp;
 
 use super::contexts::PlaceId;
 use super::jobs::{FreshJob, Job, Origin, Phase};
+use super::model::access::Guard;
 use super::{Applied, QueueManager};
 
 pub(in crate::queue) fn rules() -> Rules {
@@ -122,6 +124,8 @@ pub(in crate::queue) struct World {
     pub(in crate::queue) t: u64,
     /// Gets the same entries, and must stay equal.
     pub(in crate::queue) twin: Option<QueueManager>,
+    /// Says who may not do what is entered, and has that tried.
+    pub(in crate::queue) guard: Option<Box<Guard>>,
 }
 
 impl World {
@@ -135,6 +139,7 @@ impl World {
             index: 0,
             t: 0,
             twin: None,
+            guard: None,
         };
         assert_eq!(world.apply(worker(1, 1, 8)), Outcome::Registered);
         world
@@ -145,7 +150,23 @@ impl World {
         self.enter(entry).outcome
     }
 
-    pub(in crate::queue) fn enter(&mut self, entry: Entry) -> Applied {
+    pub(in crate::queue) fn enter(&mut self, mut entry: Entry) -> Applied {
+        let tries = match &mut self.guard {
+            Some(guard) => guard.tries(&mut entry, &self.queue),
+            None => Vec::new(),
+        };
+        for (attempt, reason) in tries {
+            let words = format!("{} {:?}", attempt.principal, attempt.command);
+            let outcome = self.enter_one(attempt).outcome;
+            let Outcome::Rejected(Rejection::Denied(denial)) = outcome else {
+                panic!("{words} came to {outcome:?}");
+            };
+            assert_eq!(denial.reason(), reason, "{words}");
+        }
+        self.enter_one(entry)
+    }
+
+    fn enter_one(&mut self, entry: Entry) -> Applied {
         self.index += 1;
         let index = LogIndex(self.index);
         if let Some(twin) = &mut self.twin {
@@ -273,6 +294,7 @@ impl World {
             index: self.index,
             t: self.t,
             twin: None,
+            guard: None,
         }
     }
 }

@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::check;
-use crate::command::{CacheMode, Claim, ClaimRule, Command, Entry, Eviction, ExpiredLease};
+use crate::access::{Area, DenialReason, Denied, Grant, Role, Tally};
+use crate::command::{
+    CacheMode, Claim, ClaimRule, Command, Contender, Entry, Eviction, ExpiredLease, Load,
+    WeighedClaim,
+};
 use crate::context::ContextKind;
 use crate::digest::Digest;
 use crate::feature::FeatureLevel;
@@ -55,6 +59,9 @@ kinds! { Command, COMMANDS, command_kind:
     Command::Invalidate { .. } => "invalidate",
     Command::PutBudget { .. } => "put_budget",
     Command::Evict { .. } => "evict",
+    Command::PutRoles { .. } => "put_roles",
+    Command::NoteDenials { .. } => "note_denials",
+    Command::ClaimFrom { .. } => "claim_from",
 }
 
 kinds! { Why, REASONS, reason_kind:
@@ -75,6 +82,15 @@ fn commands() -> Vec<Command> {
         position: 3,
     };
     let body = b"a result"[..].into();
+    let tally = Tally {
+        count: 1_000_000,
+        first: Stamp(300),
+        last: Stamp(400),
+    };
+    let load = Load {
+        share: 250,
+        last_claim: 300,
+    };
     let address = |text: &str| text.parse().unwrap();
     vec![
         Command::TakeOver {
@@ -202,6 +218,49 @@ fn commands() -> Vec<Command> {
             evictions: vec![Eviction {
                 address: address("ucxl://p/a/b.rs"),
                 job,
+            }],
+        },
+        Command::PutRoles {
+            principal: Principal("bob".into()),
+            grants: vec![
+                Grant::everywhere(Role::Operator),
+                Grant {
+                    role: Role::Agent,
+                    area: Area::Within(address("ucxl://p/a")),
+                    class: Class::Background,
+                },
+                Grant {
+                    role: Role::Viewer,
+                    area: Area::At(address("ucxl://p/b.rs")),
+                    class: Class::Urgent,
+                },
+            ],
+        },
+        Command::NoteDenials {
+            denied: vec![Denied {
+                principal: Principal("mallory".into()),
+                reason: DenialReason::Place(Role::Agent),
+                tally,
+            }],
+            others: Some(tally),
+        },
+        Command::ClaimFrom {
+            claims: vec![WeighedClaim {
+                claim: Claim {
+                    job,
+                    worker: WorkerId(4),
+                    rule: ClaimRule::LeastLoaded,
+                },
+                load,
+                fit: 2,
+                others: [
+                    Some(Contender {
+                        worker: WorkerId(5),
+                        load,
+                    }),
+                    None,
+                    None,
+                ],
             }],
         },
     ]

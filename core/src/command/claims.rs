@@ -1,0 +1,85 @@
+//! Which jobs a leader gives to which workers, and why that came to nothing.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{JobId, WorkerId};
+use crate::limits::CONTENDERS_NAMED_MAX;
+
+/// One job for one worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Claim {
+    /// The job.
+    pub job: JobId,
+    /// The worker.
+    pub worker: WorkerId,
+    /// Why this worker, for the audit.
+    pub rule: ClaimRule,
+}
+
+/// The rule that chose a worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ClaimRule {
+    /// It was the only fit one with a free slot.
+    OnlyFit,
+    /// It had the least share of its slots in use.
+    LeastLoaded,
+    /// Of those with equal load, it was the least recently used.
+    LeastRecentlyUsed,
+}
+
+/// One job for one worker, and who else was considered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WeighedClaim {
+    /// The job and the worker.
+    pub claim: Claim,
+    /// What the worker had.
+    pub load: Load,
+    /// How many workers could have taken the job, this one among them.
+    pub fit: u32,
+    /// The next best of them.
+    pub others: [Option<Contender>; CONTENDERS_NAMED_MAX],
+}
+
+/// A worker that could have had a job.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Contender {
+    /// Which.
+    pub worker: WorkerId,
+    /// What it had.
+    pub load: Load,
+}
+
+/// What workers are compared by. Less is better.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Load {
+    /// Thousandths of its slots in use.
+    pub share: u64,
+    /// The number of the last claim that it got of this leader, counted from its
+    /// take-over; 0 if none.
+    pub last_claim: u64,
+}
+
+/// Why a claim took no effect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ClaimRefusal {
+    /// No such job, or it is over.
+    UnknownJob,
+    /// The job may not be claimed as it stands.
+    NotReady,
+    /// No such worker.
+    UnknownWorker,
+    /// The worker's slots are all in use.
+    NoSlot,
+    /// The worker does not offer the job's engine.
+    WrongEngine,
+    /// Another job of the same context is running.
+    ContextRunning,
+    /// The cluster, its engine, its tenant or the worker is paused.
+    Paused,
+    /// Its tenant, engine or project uses as much as it may.
+    Limited,
+    /// Its engine is held for broken.
+    Broken,
+    /// The worker is of nobody who may run jobs.
+    NotAllowed,
+}

@@ -1,0 +1,72 @@
+//! What the replicated state says, in words that stay the same.
+
+use precentor_core::request::Answer;
+
+use super::caching;
+use super::outcomes::{words_of_grants, words_of_letter};
+use super::words_of_job;
+
+pub(super) fn words_of_answer(answer: &Answer) -> String {
+    match answer {
+        Answer::Job(Some(job)) => words_of_job(job),
+        Answer::Job(None) => "no such job".into(),
+        Answer::Context(Some(context)) => format!(
+            "input {:?}, result {:?}, by {}",
+            context.subject, context.result, context.job
+        ),
+        Answer::Context(None) => "no context".into(),
+        Answer::DeadLetter(Some(letter)) => words_of_letter(letter),
+        Answer::DeadLetter(None) => "no such dead letter".into(),
+        Answer::DeadLetters { letters, next } => {
+            let mut words: Vec<String> = letters.iter().map(words_of_letter).collect();
+            words.extend(next.map(|next| format!("more after {next}")));
+            match words.is_empty() {
+                true => "no dead letters".into(),
+                false => words.join("; "),
+            }
+        }
+        Answer::Explained {
+            explanation,
+            asking,
+        } => {
+            let why = match explanation {
+                Some(explanation) => explanation.to_string().replace("\n ", ";"),
+                None => "no such job".into(),
+            };
+            match asking {
+                Some(asking) => format!("{why}; {asking} workers ask"),
+                None => why,
+            }
+        }
+        Answer::Pauses(pauses) => {
+            let pauses = pauses.iter().map(|pause| {
+                format!(
+                    "{} is paused since {:?} by {}: {}",
+                    pause.scope, pause.since, pause.by, pause.reason
+                )
+            });
+            one_or_more(pauses.collect(), "nothing is paused")
+        }
+        Answer::Limits { accounts, breakers } => {
+            let accounts = accounts.iter().map(ToString::to_string);
+            let breakers = breakers.iter().map(ToString::to_string);
+            one_or_more(accounts.chain(breakers).collect(), "nothing is limited")
+        }
+        Answer::Cached(view) => caching::words_of_cached(view.as_deref()),
+        Answer::Cache(view) => caching::words_of_cache(view),
+        Answer::Roles { rights, next } => {
+            let rights = rights
+                .iter()
+                .map(|one| format!("{}: {}", one.principal, words_of_grants(&one.grants)));
+            let next = next.iter().map(|next| format!("more after {next}"));
+            one_or_more(rights.chain(next).collect(), "everybody may do everything")
+        }
+    }
+}
+
+fn one_or_more(parts: Vec<String>, none: &str) -> String {
+    match parts.len() {
+        0 => none.to_owned(),
+        _ => parts.join("; "),
+    }
+}
