@@ -173,6 +173,8 @@ pub enum Bug {
     ForeignSessionUsed,
     /// Each denial has an entry of its own.
     DenialPerAttempt,
+    /// Workers whose owner may not run jobs any more are given some.
+    RevokedWorkerServed,
 }
 
 impl Bug {
@@ -262,5 +264,6 @@ impl Bug {
         Bug::ForeignTokenTaken,
         Bug::ForeignSessionUsed,
         Bug::DenialPerAttempt,
+        Bug::RevokedWorkerServed,
     ];
 }

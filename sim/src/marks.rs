@@ -124,6 +124,11 @@ marks! {
     Invalidated "results were made invalid",
     Evicted "a result was evicted",
     EvictionRefused "a result was not evicted for a job depends on it",
+    RolesPut "it was said who may do what",
+    Denied "a request was denied before it was an entry",
+    DeniedAtApply "an entry was denied where it was applied",
+    DenialsTold "an entry told what was denied",
+    ClaimWeighed "several workers were considered for a job and did not get it",
 }
 
 /// How often each mark was reached, in the order of [`Mark::ALL`].

@@ -105,6 +105,11 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
         Bug::EvictsDependedOn => &[Checker::Evictions],
         Bug::FailureOfAnotherInput => &[Checker::KnownFailures],
         Bug::BreakerStaysClosed | Bug::FailedProbePasses => &[Checker::BrokenEngine],
+        Bug::RolesIgnoredAtApply
+        | Bug::ForeignTokenTaken
+        | Bug::ForeignSessionUsed
+        | Bug::RevokedWorkerServed => &[Checker::Access],
+        Bug::DenialPerAttempt => &[Checker::BoundedDenials],
         Bug::PromotesLaggard | Bug::PromotesToEven | Bug::ReplacesHeardVoter => &[Checker::Unasked],
         Bug::ChangeBeforeOwnCommit | Bug::TwoChangesAtOnce => &[Checker::OneChangeAtATime],
     }

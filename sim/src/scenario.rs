@@ -14,8 +14,8 @@ use crate::tape::{Domain, Roll, Tape};
 use crate::topology::{Bound, Row, TopologyOptions};
 
 use draw::{
-    backlog, caching, clients, disk, knobs, limiting, napping, nemesis, network, operating, some,
-    taking_back, upgrade, workers,
+    backlog, caching, clients, disk, knobs, limiting, napping, nemesis, network, operating, ruling,
+    some, taking_back, upgrade, workers,
 };
 
 pub use actors::{ClientOptions, WorkerOptions};
@@ -302,6 +302,9 @@ impl Scenario {
     fn with_disaster(mut self, roll: &mut Roll) -> Scenario {
         let is_there = roll.chance(100_000) && self.nodes > 2;
         self.disaster = is_there.then(|| roll.between(50_000, self.chaos_us));
+        if is_there {
+            self.rule_nobody();
+        }
         self
     }
 
@@ -319,7 +322,14 @@ impl Scenario {
         self.knobs.voters_target = operator.voters_target;
         self.knobs.voter_silence_ms = operator.voter_silence_ms;
         self.operator = Some(operator);
+        self.rule_nobody();
         self
+    }
+
+    /// Who changes the membership, or looks whether there is a leader, is nobody whom
+    /// the first client knows.
+    pub(crate) fn rule_nobody(&mut self) {
+        self.clients.roles_ppm = 0;
     }
 
     /// The slow disk of an operator's world: of any machine, and no slower than
@@ -377,6 +387,7 @@ impl Scenario {
         operating(&mut part(43), &mut clients, &workers);
         limiting(&mut part(44), &mut clients, &mut workers);
         caching(&mut part(47), &mut clients);
+        ruling(&mut part(48), &mut clients, &mut knobs);
         napping(&mut part(51), &mut clients, &mut knobs);
         let mut other = part(8);
         let mut shapes = part(9);

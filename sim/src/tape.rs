@@ -137,6 +137,8 @@ domains! {
     CacheMode fault "request that says what may come from the cache",
     Invalidate fault "results made invalid",
     Budget fault "budget of results changed",
+    Rule fault "orders about who may do what",
+    ForgedRight fault "something tried that is another's",
 }
 
 /// One fault that happened: the `nth` decision of a lane went the unusual way.

@@ -357,6 +357,7 @@ impl Scenario {
         // Voters lend what their memory holds of the log: where a candidate lacks
         // what is on their disks or in snapshots only, nobody can be elected.
         let usual = Knobs::default();
+        self.rule_nobody();
         self.knobs.log_slack_bytes = usual.log_slack_bytes;
         self.knobs.log_window_bytes_max = usual.log_window_bytes_max;
         Scenario {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use precentor_core::access::Denial;
 use precentor_core::bytes::Bytes;
 use precentor_core::command::{Command, Outcome};
 use precentor_core::digest::Digest;
@@ -149,6 +150,14 @@ impl Worker {
             Reply::Applied { .. } | Reply::Invalid { .. } => {
                 let held = self.held.remove(&token).expect("it was just found");
                 self.send_double(held, desk);
+            }
+            Reply::Denied(denial) => {
+                // It was expelled and is nobody's, or must not work now: it says whose it
+                // is before it says this again.
+                self.registered &= !matches!(denial, Denial::ForeignToken { .. });
+                if let Some(held) = self.held.get_mut(&token) {
+                    held.sent = Some((NOBODY, desk.now_us));
+                }
             }
             other => {
                 self.ask_elsewhere(&other, desk);

@@ -3,19 +3,20 @@
 //! finished jobs. Keeps its own record of what it was promised; knows nothing
 //! of how the cluster keeps the promise.
 
+mod batches;
 mod caching;
 mod items;
 mod operating;
+mod ruling;
 mod taking_back;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use precentor_core::command::{Command, Outcome, Rejection};
-use precentor_core::context::ContextKind;
 use precentor_core::ids::{FinishNumber, JobId, RequestId, Sequence, SessionId, Ticket};
-use precentor_core::job::{Class, Finished, JobSpec};
-use precentor_core::request::{Refusal, Reply, Request};
+use precentor_core::job::{Finished, JobState};
+use precentor_core::request::{Answer, Refusal, Reply, Request};
 
 use crate::check::history::job_of;
 use crate::desk::{Caller, Desk};
@@ -24,8 +25,9 @@ use crate::readings::Readings;
 use crate::scenario::ClientOptions;
 use crate::tape::{Domain, Roll};
 
-use self::items::{OTHER_PROJECT, TENANT, address, address_in, bad_batch, spec};
+use self::items::{TENANT, address, bad_batch};
 use self::operating::Operating;
+use self::ruling::{Forging, Ruling};
 use self::taking_back::TakingBack;
 pub use self::tree::Tree;
 
@@ -69,6 +71,9 @@ pub struct Client {
     readings: Readings,
     taking_back: TakingBack,
     operating: Operating,
+    ruling: Ruling,
+    forging: Forging,
+    own_sessions: Vec<SessionId>,
     thought_us: u64,
     /// On whose account it asks.
     tenant: String,
@@ -107,6 +112,9 @@ impl Client {
             readings: Readings::default(),
             taking_back: TakingBack::default(),
             operating: Operating::default(),
+            ruling: Ruling::new(lane, &options),
+            forging: Forging::default(),
+            own_sessions: Vec::new(),
             thought_us: 0,
         }
     }
@@ -126,6 +134,7 @@ impl Client {
             && self.promised.is_empty()
             && self.again.is_empty()
             && self.operating.is_done()
+            && self.ruling.is_done()
             && self.readings.left(is_member).next().is_none()
     }
 
@@ -205,9 +214,11 @@ impl Client {
         for command in std::mem::take(&mut self.again) {
             self.begin(desk, session, command);
         }
-        if let Some(command) = self.operating.take_due(now_us, self.retiring) {
+        let due = self.operating.take_due(now_us, self.retiring);
+        for command in due.into_iter().chain(self.ruling.take_due(self.retiring)) {
             self.begin(desk, session, command);
         }
+        self.maybe_forge(desk, tree);
         if !self.retiring && now_us >= self.thought_us && self.asked.len() < OPEN_MAX {
             let mut roll = desk.tape.roll(Domain::Client, self.caller.lane);
             self.thought_us = now_us + roll.exponential(self.options.think_us);
@@ -235,7 +246,10 @@ impl Client {
 
     fn next_command(&mut self, desk: &mut Desk<'_>, tree: &mut Tree, roll: &mut Roll) -> Command {
         let (lane, options) = (self.caller.lane, self.options);
-        if let Some(command) = self.taking_back.next(desk.tape, lane, &options) {
+        let own = &self.caller.principal;
+        let ruled = self.ruling.next(desk.tape, lane, own, &options);
+        let ruled = ruled.or_else(|| self.taking_back.next(desk.tape, lane, &options));
+        if let Some(command) = ruled {
             return command;
         }
         let now_us = desk.now_us;
@@ -272,7 +286,10 @@ impl Client {
                 Reply::Applied {
                     outcome: Outcome::SessionOpened(session),
                     ..
-                } => self.session = Some(session),
+                } => {
+                    self.session = Some(session);
+                    self.own_sessions.push(session);
+                }
                 other => self.follow_hint(&other, desk),
             }
             return Ok(());
@@ -283,6 +300,14 @@ impl Client {
                 return self.on_finished(&jobs);
             }
             return Ok(());
+        }
+        if let Reply::Read {
+            answer: Answer::Job(Some(job)),
+            ..
+        } = &reply
+            && let JobState::Running(lease) = job.state
+        {
+            self.forging.on_running(job.job, lease.token);
         }
         if self.readings.on_reply(ticket, &reply) {
             return Ok(());
@@ -301,7 +326,12 @@ impl Client {
                 ..
             } => {
                 // Some program is old: nothing can be taken back, perhaps for ever.
+                self.ruling.on_failed(&self.asked[&sequence].command, true);
                 self.on_answered(sequence);
+                Ok(())
+            }
+            Reply::Denied(denial) => {
+                self.on_denied(sequence, &denial, desk.now_us);
                 Ok(())
             }
             Reply::Invalid { message } => Err(format!(
@@ -351,7 +381,12 @@ impl Client {
                     self.caller.principal
                 ));
             }
-            Outcome::Rejected(_) => {}
+            Outcome::Rejected(Rejection::Denied(denial)) => {
+                self.on_denied(sequence, &denial, desk.now_us);
+                return Ok(());
+            }
+            Outcome::Rejected(_) => self.ruling.on_failed(&asked.command, false),
+            Outcome::RolesPut { .. } => self.ruling.on_put(&asked.command),
             Outcome::Cancelled(results) => {
                 let (Command::Leave { jobs } | Command::Cancel { jobs }) = &asked.command else {
                     return Err(format!("a submit came to {results:?}"));
@@ -510,73 +545,6 @@ impl Client {
         );
         asked.ticket = Some(self.caller.ask(desk, request));
         asked.at_us = desk.now_us;
-    }
-
-    fn batch(&mut self, tree: &mut Tree, roll: &mut Roll) -> Vec<JobSpec> {
-        let may = self.options.bulk_ppm > 0 && self.bulks < self.options.bulks_max;
-        if may && roll.chance(self.options.bulk_ppm) {
-            self.bulks += 1;
-            return self.bulk(roll);
-        }
-        let mut items = self.part_of_tree(tree, roll);
-        for item in &mut items {
-            item.tenant.clone_from(&self.tenant);
-        }
-        items
-    }
-
-    /// Many files that nobody else asks for, all equally urgent.
-    fn bulk(&self, roll: &mut Roll) -> Vec<JobSpec> {
-        let class = *roll.pick(&Class::ALL);
-        let engine = match self.two_engines && roll.chance(500_000) {
-            true => OTHER_ENGINE,
-            false => ENGINE,
-        };
-        let count = roll.between(1, self.options.bulk_files_max);
-        let (lane, bulk) = (self.caller.lane, self.bulks);
-        let paths = (0..count).map(|file| format!("bulk{lane}-{bulk}/a{file}"));
-        let items = paths.map(|path| {
-            let mut item = spec(&path, ContextKind::File, &path, class, Vec::new());
-            if self.options.limit_ppm > 0 && lane % 2 == 1 {
-                item.address = address_in(OTHER_PROJECT, &path);
-            }
-            item.generator.engine = engine.into();
-            item.tenant.clone_from(&self.tenant);
-            item
-        });
-        items.collect()
-    }
-
-    /// Mostly one file, at times a folder with its files, rarely the whole
-    /// project: many small entries reach more states than few large ones.
-    fn part_of_tree(&self, tree: &mut Tree, roll: &mut Roll) -> Vec<JobSpec> {
-        let options = &self.options;
-        let folder = roll.below(options.folders);
-        if roll.chance(options.newer_ppm) {
-            let file = roll.below(options.files);
-            tree.renew(folder, file);
-        }
-        let class = *roll.pick(&Class::ALL);
-        let mut items = Vec::new();
-        match roll.below(16) {
-            0..10 => items.push(tree.file(folder, roll.below(options.files), class)),
-            10..15 => tree.add_folder(folder, options, class, &mut items),
-            _ => {
-                for folder in 0..options.folders {
-                    tree.add_folder(folder, options, class, &mut items);
-                }
-                items.push(tree.project(options, class));
-            }
-        }
-        if roll.chance(100_000) {
-            // The same item twice in a batch.
-            items.push(items[0].clone());
-        }
-        if roll.chance(50_000) {
-            items[0].delay_ms = roll.between(1, 300);
-        }
-        roll.shuffle(&mut items);
-        items
     }
 }
 

@@ -415,6 +415,10 @@ impl QueueManager {
         if !self.checks_access() {
             return true;
         }
+        #[cfg(feature = "planted-bugs")]
+        if self.is_planted(crate::planted::Bug::RevokedWorkerServed) {
+            return true;
+        }
         let owner = self.access.workers.get(&worker);
         owner.is_some_and(|owner| {
             let held = Held(self.access.grants_of(owner));

@@ -84,8 +84,8 @@ impl Explained {
 
     fn on_command(&mut self, command: &Command, record: &AuditRecord) {
         match command {
-            Command::Claim { claims } => {
-                for (position, claim) in (0..).zip(claims) {
+            Command::Claim { .. } | Command::ClaimFrom { .. } => {
+                for (position, claim) in (0..).zip(command.claims()) {
                     let index = record.index;
                     self.on_claim(claim, Token { index, position }, record);
                 }

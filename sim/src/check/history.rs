@@ -2,7 +2,8 @@
 //! committed; a request id has one answer; a job is completed by its last
 //! token; work is handed out under a committed claim.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 
 use precentor_core::command::{
     Admission, Asked, Cancellation, Command, Outcome, Purging, Redriving, Rejection,
@@ -23,6 +24,8 @@ use crate::marks::{Mark, Marks};
 pub struct History {
     /// Where a request id stands first, and what was answered.
     requests: BTreeMap<RequestId, (LogIndex, Option<Outcome>)>,
+    /// Where it stands again: the next one counts where those before were denied.
+    copies: BTreeMap<RequestId, VecDeque<LogIndex>>,
     /// What was sent under a request id, or by a worker that registers, and is
     /// not answered.
     asked: BTreeMap<Ticket, (Option<RequestId>, Command)>,
@@ -53,7 +56,21 @@ impl History {
         std::mem::take(&mut self.told)
     }
 
+    /// Where a request stands of which something came.
+    fn pass_denied(&mut self, request: RequestId, logs: &Logs) {
+        let Some((first, _)) = self.requests.get_mut(&request) else {
+            return;
+        };
+        let copies = self.copies.entry(request).or_default();
+        while logs.was_denied(*first)
+            && let Some(next) = copies.pop_front()
+        {
+            *first = next;
+        }
+    }
+
     fn note_told(&mut self, request: RequestId, outcome: &Outcome, logs: &Logs) {
+        self.pass_denied(request, logs);
         let Some((at, None)) = self.requests.get(&request) else {
             return;
         };
@@ -101,7 +118,10 @@ impl History {
             return;
         };
         if let Some(request) = command.request {
-            self.requests.entry(request).or_insert((index, None));
+            match self.requests.entry(request) {
+                Entry::Vacant(vacant) => drop(vacant.insert((index, None))),
+                Entry::Occupied(_) => self.copies.entry(request).or_default().push_back(index),
+            }
         }
         if let Command::Register { worker } = &command.command {
             self.registered.push((index, worker.clone()));
@@ -272,6 +292,7 @@ impl History {
                     | Rejection::UnknownSession { .. }
                     | Rejection::TooManyOutstanding { .. }
                     | Rejection::OldTerm { .. }
+                    | Rejection::Denied(_)
             )
         );
         if of_copy {
@@ -302,7 +323,8 @@ impl History {
         let since = expelled.next().map_or(LogIndex(0), |(at, _)| *at);
         let registered = self.registered.iter();
         let of_it = registered
-            .filter(|(at, other)| (since..=index).contains(at) && other.worker == worker.worker);
+            .filter(|(at, other)| (since..=index).contains(at) && other.worker == worker.worker)
+            .filter(|(at, _)| !logs.was_denied(*at));
         // Of equal lives the later one counts.
         let last = of_it.max_by_key(|(at, other)| (other.incarnation, *at));
         let is_so = *outcome == Outcome::Registered

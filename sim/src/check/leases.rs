@@ -95,11 +95,17 @@ impl Leases {
         self.led_since.entry((place, term)).or_insert(at);
         let Event::Client {
             request: Request::Poll(poll),
+            principal,
             ..
         } = event
         else {
             return;
         };
+        let queue = view.queue();
+        if queue.worker_denial(principal, poll.worker).is_some() || queue.is_nobodys(poll.worker) {
+            // Who may not speak for a worker renews nothing.
+            return;
+        }
         if self
             .lives
             .get(&poll.worker)

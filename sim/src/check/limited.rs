@@ -183,6 +183,9 @@ impl Limited {
         let Some(entry) = committed.and_then(|committed| committed.command.as_ref()) else {
             return Ok(());
         };
+        if logs.was_denied(record.index) {
+            return Ok(());
+        }
         let again = entry
             .request
             .is_some_and(|request| !self.asked.insert(request));

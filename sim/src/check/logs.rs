@@ -69,6 +69,8 @@ pub struct Logs {
     buried: BTreeMap<u64, Disk>,
     /// Entries that had no effect when they were applied, by the audit.
     rejected: BTreeSet<LogIndex>,
+    /// Of these, those that whoever asked may not do: nothing is kept of them.
+    denied: BTreeSet<LogIndex>,
     /// This turn brings what a leader appends.
     is_appended_to: bool,
 }
@@ -81,6 +83,7 @@ impl Logs {
             compared: vec![LogIndex(0); count],
             buried: BTreeMap::new(),
             rejected: BTreeSet::new(),
+            denied: BTreeSet::new(),
             is_appended_to: false,
         }
     }
@@ -90,11 +93,19 @@ impl Logs {
         if record.text.contains(": rejected: ") {
             self.rejected.insert(record.index);
         }
+        if record.text.contains(": rejected: denied: ") {
+            self.denied.insert(record.index);
+        }
     }
 
     /// Was an entry applied, and had no effect?
     pub(super) fn was_rejected(&self, index: LogIndex) -> bool {
         self.rejected.contains(&index)
+    }
+
+    /// Was an entry applied, and denied?
+    pub(super) fn was_denied(&self, index: LogIndex) -> bool {
+        self.denied.contains(&index)
     }
 
     pub(super) fn on_event(&mut self, event: &Event) {

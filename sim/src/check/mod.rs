@@ -2,6 +2,7 @@
 //! itself, what it does, and what was asked. They never look inside a
 //! component, so a bug and its check cannot share a mistake.
 
+pub mod access;
 pub mod cached;
 pub mod elections;
 pub mod explained;
@@ -151,6 +152,12 @@ pub enum Checker {
     ServingLeader,
     /// After healing, everything accepted ends and replicas agree.
     Liveness,
+    /// Nobody does what they may not, and nobody is denied what they may.
+    Access,
+    /// What is denied costs no entry but one in an interval.
+    BoundedDenials,
+    /// A claim says truthfully who else was considered.
+    WeighedClaims,
 }
 
 impl Checker {
@@ -209,6 +216,7 @@ pub struct Moment {
 /// All judges of one run.
 #[derive(Clone, Debug)]
 pub struct Checks {
+    access: access::Access,
     cached: cached::Cached,
     elections: elections::Elections,
     /// The log as all nodes together wrote it.
@@ -238,6 +246,7 @@ impl Checks {
     #[must_use]
     pub fn new(count: usize, founders: usize, knobs: &Knobs) -> Checks {
         Checks {
+            access: access::Access::new(knobs),
             cached: cached::Cached::default(),
             elections: elections::Elections::new(count),
             logs: logs::Logs::new(count),
@@ -285,6 +294,7 @@ impl Checks {
 
     /// An event is about to be taken.
     pub fn on_event(&mut self, moment: Moment, event: &Event, view: &View<'_>) {
+        self.access.on_event(event);
         self.elections.on_event(moment.place, event);
         self.leases.on_event(moment, event, view);
         self.unasked.on_event(moment, event, view);
@@ -377,6 +387,7 @@ impl Checks {
                 }
                 Action::Audit(record) => {
                     self.queue.on_audit(record)?;
+                    self.access.on_audit(record, view, &self.logs, marks)?;
                     self.explained.on_audit(record, &self.logs);
                     self.sessions.on_audit(record, &self.logs, marks)?;
                     self.limited
@@ -404,6 +415,7 @@ impl Checks {
                 | Action::FindLacking { .. } => {}
             }
         }
+        self.access.on_turn(view, actions, marks)?;
         self.limited.on_turn(view, marks)?;
         self.explained.on_turn(view, &self.queue, marks)?;
         self.cached.on_turn(view)?;

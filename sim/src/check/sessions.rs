@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use precentor_core::access::Denial;
 use precentor_core::command::{AuditRecord, Command, Rejection};
 use precentor_core::config::Knobs;
 use precentor_core::ids::{LogIndex, SessionId};
@@ -59,6 +60,11 @@ impl Sessions {
             return Ok(());
         };
         let session = request.session;
+        // Another's session stays as it was.
+        let foreign = Denial::ForeignSession { session }.to_string();
+        if record.text.contains(&foreign) {
+            return Ok(());
+        }
         let used = self.used.get(&session).copied();
         let unknown = Rejection::UnknownSession { session }.to_string();
         if !record.text.contains(&unknown) {

@@ -57,7 +57,10 @@ pub struct ClientOptions {
     pub invalidate_ppm: u32,
     /// Requests that change what results may take, per million.
     pub budget_ppm: u32,
-    /// How many workers may be paused and expelled.
+    /// Orders of the first client that say who may do what, per million, and tries of the
+    /// others to do what they may not; 0 where everybody may do everything.
+    pub roles_ppm: u32,
+    /// How many workers there are: they may be paused and expelled, and get roles.
     pub workers: u64,
 }
 

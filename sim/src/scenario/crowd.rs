@@ -15,6 +15,7 @@ impl Scenario {
         let mut roll = Tape::of_seed(seed).roll(Domain::Scenario, 50);
         scenario.nodes = 5;
         scenario.topology = None;
+        scenario.rule_nobody();
         // A leader must be possible where one is lost so often.
         scenario.let_elections_be();
         scenario.chaos_us = roll.between(3_000_000, 6_000_000);

@@ -130,6 +130,7 @@ pub(super) fn clients(roll: &mut Roll) -> ClientOptions {
         mode_ppm: 0,
         invalidate_ppm: 0,
         budget_ppm: 0,
+        roles_ppm: 0,
         workers: 0,
     }
 }
@@ -156,6 +157,17 @@ pub(super) fn limiting(roll: &mut Roll, clients: &mut ClientOptions, workers: &m
     if down {
         workers.outage_every_us = every_us;
         workers.outage_us = every_us / roll.between(2, 4);
+    }
+}
+
+/// In some worlds it is checked who does what, and that changes.
+pub(super) fn ruling(roll: &mut Roll, clients: &mut ClientOptions, knobs: &mut Knobs) {
+    clients.roles_ppm = some(roll, 350_000, 40_000, 320_000);
+    let note_ms = roll.between(50, 1_000);
+    if clients.roles_ppm > 0 {
+        knobs.denials_note_ms = note_ms;
+        // Alone it has nobody to rule.
+        clients.count = clients.count.max(3);
     }
 }
 

@@ -191,6 +191,12 @@ impl Operating {
         Some(Vec::new())
     }
 
+    /// Does it end something that stands in others' way?
+    pub(super) fn insists_on(&self, command: &Command) -> bool {
+        let held = self.held.as_ref();
+        held.is_some_and(|held| held.stands == Stands::Ending && held.end == *command)
+    }
+
     /// Nothing came of it: some program is too old.
     pub(super) fn on_refused(&mut self, command: &Command) {
         self.held.take_if(|held| held.order == *command);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use precentor_core::context::ContextKind;
+use precentor_core::ids::SessionId;
 use precentor_core::job::{Class, Dependency, JobSpec, Policy};
 
 use super::items::{address, spec};
@@ -13,6 +14,10 @@ use crate::scenario::ClientOptions;
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
     versions: BTreeMap<(u64, u64), u64>,
+    /// It is checked who does what.
+    pub(super) closed: bool,
+    /// Sessions of clients, of which others have heard.
+    pub(super) sessions: Vec<SessionId>,
 }
 
 impl Tree {
