@@ -23,7 +23,7 @@
 //! ask n1 job j1 | context PATH | cached PATH | cache | feed f0 | status   what it has applied; how it is
 //! ask n1 recovery n1 n2                              go on with these only, as a last resort
 //! ask n1 handover [n2]                               another leader, says an operator
-//! together n1 read job j1 + read job j2             requests that arrive at once
+//! together n1 read job j1 + as bob read job j2      requests that arrive at once
 //! join n4 [life 2]   lives known   erase n3           no member yet; before `nodes`; its disk is lost
 //! member n1 learner n4 | voter n4 | promote n4 | remove n3 | replace n3 n4 [life 2]
 //! members | status | health | log | queue | leases | promises | patience [n1]      same
@@ -51,6 +51,26 @@ use crate::world::{Flight, World};
 
 use asks::client;
 
+/// Who does what, if that is said: `as NAME COMMAND`.
+fn by_whom(line: &str) -> (Option<Principal>, &str) {
+    let named = line.strip_prefix("as ").and_then(|it| it.split_once(' '));
+    match named {
+        Some((name, line)) => (Some(Principal(name.to_owned())), line),
+        None => (None, line),
+    }
+}
+
+fn as_whom(
+    world: &mut World,
+    name: Principal,
+    does: impl FnOnce(&mut World) -> Result<()>,
+) -> Result<()> {
+    let before = world.principal.replace(name);
+    let done = does(world);
+    world.principal = before;
+    done
+}
+
 /// Does what a line says.
 pub fn run(world: &mut World, line: &str) -> Result<()> {
     world.begin_command();
@@ -60,14 +80,8 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
         world.trace.lines.truncate(before);
         return Ok(());
     }
-    if let Some((name, line)) = line
-        .strip_prefix("as ")
-        .and_then(|line| line.split_once(' '))
-    {
-        let before = world.principal.replace(Principal(name.to_owned()));
-        let done = run(world, line);
-        world.principal = before;
-        return done;
+    if let (Some(name), line) = by_whom(line) {
+        return as_whom(world, name, |world| run(world, line));
     }
     let mut words = Words::new(line);
     match words.need("a verb")? {
@@ -194,8 +208,13 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
             let node = words.node()?;
             world.gathered = Some(Vec::new());
             for request in words.rest().split(" + ") {
+                let (name, request) = by_whom(request);
                 let (verb, rest) = request.split_once(' ').unwrap_or((request, ""));
-                client(world, &format!("{verb} {node} {rest}"))?;
+                let line = format!("{verb} {node} {rest}");
+                match name {
+                    Some(name) => as_whom(world, name, |world| client(world, &line))?,
+                    None => client(world, &line)?,
+                }
             }
             let events = world.gathered.take().expect("it was just put there");
             world.turn(node, events)?;

@@ -296,7 +296,7 @@ fn refusal_of(command: &Command, request: Option<RequestId>) -> Option<String> {
         | Command::RaiseLevel { .. }
         | Command::Evict { .. }
         | Command::NoteDenials { .. } => Some(
-            "only the leader itself proposes take-overs, claims, expiries, ticks, levels and evictions".into(),
+            "only the leader itself proposes take-overs, claims, expiries, ticks, levels, evictions and notes of denials".into(),
         ),
     }
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use precentor_core::access::{Area, Grant, Role};
 use precentor_core::action::Action;
 use precentor_core::address::Address;
-use precentor_core::command::{AuditRecord, ClaimRule, Command, Entry, WeighedClaim};
+use precentor_core::command::{AuditRecord, ClaimRule, Command, Entry, Load, WeighedClaim};
 use precentor_core::config::Knobs;
 use precentor_core::entry::EntryKind;
 use precentor_core::event::Event;
@@ -432,7 +432,7 @@ enum Place<'a> {
 
 /// The rule is the one that the figures say, and whoever is named lost by them.
 fn check_weights(weighed: &WeighedClaim, record: &AuditRecord, marks: &mut Marks) -> Verdict {
-    let figures = |load: precentor_core::command::Load| (load.share, load.last_claim);
+    let figures = |load: Load| (load.share, load.last_claim);
     let named: Vec<_> = weighed.others.iter().flatten().collect();
     let winner = (figures(weighed.load), weighed.claim.worker);
     let ranks = named.iter().map(|one| (figures(one.load), one.worker));
