@@ -77,6 +77,7 @@ const FURTHER: &[&str] = &[
     "openraft, change to no voters",
     "found here, 2026",
     "found here, 2026; Raft, figure 13",
+    "etcd#11651, etcd#14571",
 ];
 
 /// The tables of the document: each row's cells.

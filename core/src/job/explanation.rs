@@ -55,7 +55,7 @@ pub enum Hold {
     },
     /// It is paused.
     Paused(Pause),
-    /// No registered worker offers its engine that is not paused.
+    /// No registered worker offers its engine that is not paused and may run jobs.
     NoWorker,
     /// It is ready, and its turn has not come.
     Turn {
@@ -65,7 +65,7 @@ pub enum Hold {
         ahead_is_least: bool,
         /// Queues that take turns: of each class and tenant one for each engine.
         queues: u64,
-        /// Workers that offer its engine, and are not paused.
+        /// Workers that offer its engine, are not paused and may run jobs.
         workers: u64,
         /// Jobs that they can run at a time, together.
         slots: u64,
@@ -148,7 +148,7 @@ impl fmt::Display for Hold {
                 pause.scope, pause.since, pause.by, pause.reason
             ),
             Hold::NoWorker => f.write_str(
-                "no registered worker offers its engine that is not paused; it goes on when there is one",
+                "no registered worker offers its engine that is not paused and may run jobs; it goes on when there is one",
             ),
             Hold::Turn {
                 ahead,

@@ -78,7 +78,9 @@ impl QueueManager {
         holds.extend(self.full_account(job).map(Hold::Limited));
         let offers = self.workers().filter(|worker| {
             let mut offered = worker.engines.iter();
-            offered.any(|offered| offered == engine) && !self.is_worker_paused(worker.worker)
+            offered.any(|offered| offered == engine)
+                && !self.is_worker_paused(worker.worker)
+                && self.may_work(worker.worker)
         });
         let (mut workers, mut slots, mut taken) = (0, 0, 0);
         for worker in offers {
