@@ -65,6 +65,8 @@ fn an_operator_moves_nothing_that_a_seed_draws_else() {
         if drawn.operator.take().is_some() {
             drawn.slow_disk = settled.slow_disk;
         }
+        // Where somebody else gives orders nobody is ruled.
+        drawn.clients.roles_ppm = settled.clients.roles_ppm;
         drawn.disk.install_us_max = settled.disk.install_us_max;
         drawn.knobs.promotion_lag_entries_max = settled.knobs.promotion_lag_entries_max;
         drawn.knobs.voters_target = settled.knobs.voters_target;
