@@ -184,7 +184,7 @@ impl Guard {
             return Some(DenialReason::Place(need.role));
         }
         let is_at = |grant: &&&Grant| matches!(grant.area, Area::At(_));
-        if need.inside && there.iter().all(|grant| is_at(grant)) {
+        if need.inside && there.iter().all(is_at) {
             return Some(DenialReason::Inside(need.role));
         }
         let class = need.class?;
