@@ -272,3 +272,10 @@ fn nobody_gives_way_to_whoever_hangs_too() {
 fn an_engine_that_failed_before_the_level_is_not_held_for_broken() {
     passes_as_drawn(300_101_768, &[Mark::EngineBroken]);
 }
+
+/// A judge's fault: an order to expel a worker came again after the worker had registered
+/// again; it has no effect then, and the judge demanded one.
+#[test]
+fn an_order_that_comes_again_expels_nobody() {
+    passes_as_drawn(2_195_868_233, &[Mark::WorkerExpelled]);
+}

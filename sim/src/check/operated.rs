@@ -3,11 +3,11 @@
 //! is made less urgent than one that waits for it. Each log index is judged once, at
 //! the replica that applies it first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use precentor_core::address::Address;
 use precentor_core::command::{Claim, Command};
-use precentor_core::ids::{JobId, LogIndex, Token, WorkerId};
+use precentor_core::ids::{JobId, LogIndex, RequestId, Token, WorkerId};
 use precentor_core::job::Scope;
 use precentor_core::view::View;
 
@@ -56,6 +56,8 @@ pub struct Operated {
     ages: BTreeMap<JobId, Option<JobId>>,
     /// How old the input is that each context was made of.
     published: BTreeMap<Address, JobId>,
+    /// Requests that were done: an entry of one again has no effect.
+    done: BTreeSet<RequestId>,
 }
 
 /// What the entries of one turn say.
@@ -77,7 +79,7 @@ impl Operated {
             return Ok(());
         }
         let from = std::mem::replace(&mut self.judged, view.applied());
-        let entries = Entries::read(from, view.applied(), logs);
+        let entries = self.read(from, view.applied(), logs);
         if entries.redrives {
             self.note_ages(view, entries.submits)?;
         }
@@ -98,6 +100,24 @@ impl Operated {
             check_claims(&entries.claims, view, marks)?;
         }
         Ok(())
+    }
+
+    fn read(&mut self, from: LogIndex, to: LogIndex, logs: &Logs) -> Entries {
+        let mut entries = Entries::default();
+        let indices = (from.0 + 1..=to.0).map(LogIndex);
+        for index in indices.filter(|index| !logs.was_rejected(*index)) {
+            let entry = logs
+                .get(index)
+                .and_then(|committed| committed.command.as_ref());
+            let Some(entry) = entry else {
+                continue;
+            };
+            let is_again = |request: RequestId| !self.done.insert(request);
+            if !entry.request.is_some_and(is_again) {
+                entries.take(index, &entry.command);
+            }
+        }
+        entries
     }
 
     /// Which jobs do letters again that were not redriven before. Those that were
@@ -172,27 +192,21 @@ impl Operated {
 }
 
 impl Entries {
-    fn read(from: LogIndex, to: LogIndex, logs: &Logs) -> Entries {
-        let mut entries = Entries::default();
-        let indices = (from.0 + 1..=to.0).map(LogIndex);
-        for index in indices.filter(|index| !logs.was_rejected(*index)) {
-            let command = logs.get(index).and_then(|committed| committed.command());
-            match command {
-                Some(command @ (Command::Claim { .. } | Command::ClaimFrom { .. })) => {
-                    let tokens = (0..).map(|position| Token { index, position });
-                    entries.claims.extend(command.claims().copied().zip(tokens));
-                }
-                Some(Command::Reprioritise { jobs, .. }) => entries.reprioritised.extend(jobs),
-                Some(Command::Complete { job, .. }) => entries.completed.push(*job),
-                Some(Command::Expel { worker }) => entries.expelled.push(*worker),
-                Some(Command::Register { .. }) => entries.registers = true,
-                Some(Command::Submit { .. } | Command::Ask { .. }) => entries.submits = true,
-                Some(Command::Redrive { .. }) => entries.redrives = true,
-                Some(Command::Pause { .. } | Command::Resume { .. }) => entries.pauses = true,
-                _ => {}
+    fn take(&mut self, index: LogIndex, command: &Command) {
+        match command {
+            Command::Claim { .. } | Command::ClaimFrom { .. } => {
+                let tokens = (0..).map(|position| Token { index, position });
+                self.claims.extend(command.claims().copied().zip(tokens));
             }
+            Command::Reprioritise { jobs, .. } => self.reprioritised.extend(jobs),
+            Command::Complete { job, .. } => self.completed.push(*job),
+            Command::Expel { worker } => self.expelled.push(*worker),
+            Command::Register { .. } => self.registers = true,
+            Command::Submit { .. } | Command::Ask { .. } => self.submits = true,
+            Command::Redrive { .. } => self.redrives = true,
+            Command::Pause { .. } | Command::Resume { .. } => self.pauses = true,
+            _ => {}
         }
-        entries
     }
 }
 
