@@ -10,8 +10,11 @@ use crate::access::{Denied, Grant, Tally};
 use crate::address::Address;
 use crate::bytes::Bytes;
 use crate::digest::Digest;
+use crate::edit::{Author, Basis, ConflictId, Edit, Merge, Resolution};
 use crate::feature::FeatureLevel;
-use crate::ids::{JobId, LogIndex, NodeId, RequestId, Sequence, SessionId, Term, Token, WorkerId};
+use crate::ids::{
+    JobId, LogIndex, NodeId, RequestId, Revision, Sequence, SessionId, Term, Token, WorkerId,
+};
 use crate::job::{Account, Class, FailureClass, JobSpec, Limits, Reach, Scope, WorkerSpec};
 use crate::principal::Principal;
 use crate::time::Stamp;
@@ -207,6 +210,28 @@ pub enum Command {
         /// Who gets what, and why.
         claims: Vec<WeighedClaim>,
     },
+    /// Somebody says something of a context.
+    Annotate {
+        /// Of which; it need not be generated yet.
+        address: Address,
+        /// What.
+        edit: Edit,
+        /// Having seen what.
+        basis: Basis,
+    },
+    /// Somebody has looked at a conflict.
+    Resolve {
+        /// At which address.
+        address: Address,
+        /// Which.
+        conflict: ConflictId,
+        /// Having seen it in this revision. Refused if there is another one by now.
+        revision: Revision,
+        /// Is it a person?
+        author: Author,
+        /// What is right.
+        resolution: Box<Resolution>,
+    },
 }
 
 impl Command {
@@ -230,6 +255,7 @@ impl Command {
             Command::PutRoles { .. } | Command::NoteDenials { .. } | Command::ClaimFrom { .. } => {
                 FeatureLevel::ACCESS_CHECKED
             }
+            Command::Annotate { .. } | Command::Resolve { .. } => FeatureLevel::CONTEXTS_EDITED,
             Command::TakeOver { .. }
             | Command::OpenSession
             | Command::Submit { .. }
@@ -350,6 +376,20 @@ pub enum Outcome {
     },
     /// It is in the audit.
     DenialsNoted,
+    /// The edit is merged with what was there.
+    Annotated {
+        /// The revision that it made.
+        revision: Revision,
+        /// Had its author seen everything?
+        merge: Merge,
+        /// Conflicts of which it is a side: the rule chose, until somebody looks.
+        conflicts: Vec<ConflictId>,
+    },
+    /// The conflict is over.
+    Resolved {
+        /// The revision that this made.
+        revision: Revision,
+    },
 }
 
 /// What became of dead letters that were to be redriven.

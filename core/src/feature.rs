@@ -11,6 +11,7 @@
 //! | 5 | tenants, engines and projects are limited, and tenants weighed; engines that fail are not used for a while; what failed for good answers the same request |
 //! | 6 | requests choose what they take from the cache; results are kept by a budget, and made invalid |
 //! | 7 | who may do what is replicated, and checked where it is applied |
+//! | 8 | contexts are edited by people, offline too, and keep a history; edits that contradict each other are kept until resolved |
 
 use std::fmt;
 
@@ -40,8 +41,11 @@ impl FeatureLevel {
     pub const CACHE_CHOSEN: FeatureLevel = FeatureLevel(6);
     /// Who may do what is replicated, and checked where it is applied (decision 24).
     pub const ACCESS_CHECKED: FeatureLevel = FeatureLevel(7);
+    /// Contexts are edited by people, offline too, and keep a history; edits that
+    /// contradict each other are kept until resolved (decision 25).
+    pub const CONTEXTS_EDITED: FeatureLevel = FeatureLevel(8);
     /// The highest that this program can do.
-    pub const LATEST: FeatureLevel = FeatureLevel::ACCESS_CHECKED;
+    pub const LATEST: FeatureLevel = FeatureLevel::CONTEXTS_EDITED;
 }
 
 impl fmt::Display for FeatureLevel {

@@ -78,6 +78,18 @@ id!(/// Names a read of old log entries. Never leaves the node.
 id!(/// Counts jobs as they reach a terminal state: the cursor of the feed of finished jobs.
     FinishNumber, "f");
 
+id!(/// Who edits contexts, in version vectors: a node or a client, by a number that
+    /// nobody else uses and that it keeps as long as its counter. 0 is the log.
+    ActorId, "a");
+id!(/// Counts what changed of what people say of a context; 0 where nobody said anything.
+    Revision, "rev");
+
+impl ActorId {
+    /// The author of edits that say which revision they were made of: the log
+    /// counts them.
+    pub const LOG: ActorId = ActorId(0);
+}
+
 impl Incarnation {
     /// Of a host that does not tell lives apart: it is never held against a member.
     pub const UNTOLD: Incarnation = Incarnation(0);

@@ -13,6 +13,7 @@ pub mod limits;
 pub mod pulse;
 pub mod random;
 pub mod time;
+pub mod version;
 
 // Layer 1: words.
 pub mod access;
@@ -20,6 +21,7 @@ pub mod action;
 pub mod command;
 pub mod config;
 pub mod context;
+pub mod edit;
 pub mod entries;
 pub mod entry;
 pub mod event;

@@ -90,6 +90,44 @@ pub const SWEPT_PER_ENTRY_MAX: u64 = 2_048;
 pub const USES_KEPT_MAX: u64 = 65_536;
 /// Published contexts that a leader looks at in a turn for some to evict.
 pub const EVICTION_LOOKED_AT_MAX: u64 = 1_024;
+/// Actors of one version vector.
+pub const VERSION_ACTORS_MAX: u64 = 64;
+/// Highest counter of an actor in a version vector: it must be able to go on.
+pub const VERSION_COUNTER_MAX: u64 = 1 << 48;
+/// Changes of one edit.
+pub const EDIT_CHANGES_MAX: u64 = 64;
+/// Texts and names of one edit, in bytes.
+pub const EDIT_BYTES_MAX: u64 = 16 * 1024;
+/// Longest note or summary of people, in bytes.
+pub const NOTE_BYTES_MAX: u64 = 2_048;
+/// Longest tag, in bytes.
+pub const TAG_BYTES_MAX: u64 = 64;
+/// Longest name of a symbol that a note is anchored to, in bytes.
+pub const SYMBOL_BYTES_MAX: u64 = 256;
+/// Notes at one address.
+pub const NOTES_PER_ADDRESS_MAX: u64 = 64;
+/// Tags at one address.
+pub const TAGS_PER_ADDRESS_MAX: u64 = 128;
+/// Contradicting values of one note or summary: more must wait until some are resolved.
+pub const SIDES_MAX: u64 = 8;
+/// What people say of one address, in bytes, with all sides of conflicts.
+pub const EDITED_BYTES_PER_ADDRESS_MAX: u64 = 256 * 1024;
+/// What people say of all addresses together, in bytes.
+pub const EDITED_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Addresses of which people said something.
+pub const EDITED_ADDRESSES_MAX: u64 = 100_000;
+/// Conflicts that are open at a time.
+pub const CONFLICTS_MAX: u64 = 10_000;
+/// Conflicts of one answer.
+pub const CONFLICTS_LISTED_MAX: u32 = 64;
+/// Results of one address that were replaced and are in its history: the last ones.
+pub const HISTORY_RESULTS_MAX: u64 = 16;
+/// Edits of one address that are in its history: the last ones.
+pub const HISTORY_EDITS_MAX: u64 = 32;
+/// Rows of all histories together. The oldest make way.
+pub const HISTORY_ROWS_MAX: u64 = 200_000;
+/// All histories together, in bytes. The oldest rows make way.
+pub const HISTORY_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// Notes of which session waits for which job. A request beyond is done like any
 /// other, and cannot be left.
 pub const WAITS_MAX: u64 = 4_000_000;
@@ -190,5 +228,20 @@ const _: () = assert!(
 );
 const _: () = assert!(
     RIGHTS_LISTED_MAX as u64 * GRANTS_MAX * (ADDRESS_BYTES_MAX + NAME_BYTES_MAX) < ENTRY_BYTES_MAX,
+    "an answer must fit a frame"
+);
+const _: () = assert!(
+    EDIT_BYTES_MAX * 4 < ENTRY_BYTES_MAX && EDIT_BYTES_MAX < EDITED_BYTES_PER_ADDRESS_MAX,
+    "an edit must fit an entry, and an address"
+);
+const _: () = assert!(
+    EDITED_BYTES_PER_ADDRESS_MAX + HISTORY_EDITS_MAX * EDIT_BYTES_MAX < FRAME_BYTES_MAX,
+    "what an address has, and its history, must fit a frame"
+);
+const _: () = assert!(
+    CONFLICTS_LISTED_MAX as u64
+        * (ADDRESS_BYTES_MAX
+            + SIDES_MAX * (NOTE_BYTES_MAX + SYMBOL_BYTES_MAX + 3 * NAME_BYTES_MAX))
+        < FRAME_BYTES_MAX,
     "an answer must fit a frame"
 );

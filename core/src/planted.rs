@@ -175,6 +175,16 @@ pub enum Bug {
     DenialPerAttempt,
     /// Workers whose owner may not run jobs any more are given some.
     RevokedWorkerServed,
+    /// An edit whose author had not seen everything has no effect. Found by merged edits.
+    ConcurrentEditDropped,
+    /// An edit that was merged long ago is merged again. Found by merged edits.
+    DominatedEditApplied,
+    /// Of edits that contradict each other only what the rule chose is kept. Found by kept conflicts.
+    ConflictForgotten,
+    /// A tag is removed that whoever removed it had not seen. Found by merged edits.
+    UnseenTagRemoved,
+    /// An edit of an older revision is taken. Found by merged edits.
+    RevisionIgnored,
 }
 
 impl Bug {
@@ -265,5 +275,10 @@ impl Bug {
         Bug::ForeignSessionUsed,
         Bug::DenialPerAttempt,
         Bug::RevokedWorkerServed,
+        Bug::ConcurrentEditDropped,
+        Bug::DominatedEditApplied,
+        Bug::ConflictForgotten,
+        Bug::UnseenTagRemoved,
+        Bug::RevisionIgnored,
     ];
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::{Denial, Rights};
 use crate::address::Address;
 use crate::command::{Command, Outcome};
+use crate::edit::{Conflict, ConflictId, EditedView, PastEdit, PastResult};
 use crate::ids::{
     FinishNumber, JobId, LogIndex, NodeId, RequestId, Sequence, Term, Token, WorkerId,
     WorkerIncarnation,
@@ -104,6 +105,17 @@ pub enum Query {
         /// At most so many.
         count_max: u32,
     },
+    /// What is published at an address, and what do people say of it?
+    Edited(Address),
+    /// What was published at an address, and who edited it?
+    History(Address),
+    /// Which conflicts are open? The oldest first.
+    Conflicts {
+        /// Those after this one.
+        after: ConflictId,
+        /// At most so many.
+        count_max: u32,
+    },
 }
 
 /// Which state a read must be answered from.
@@ -160,6 +172,24 @@ pub enum Answer {
         rights: Vec<Rights>,
         /// To ask for more, ask for those after this one; none if there are none.
         next: Option<Principal>,
+    },
+    /// A context with what people say of it; none if the address is not known.
+    Edited(Option<Box<EditedView>>),
+    /// The history of an address, the oldest first.
+    History {
+        /// Of which.
+        address: Address,
+        /// Results that were replaced.
+        results: Vec<PastResult>,
+        /// Edits and resolutions.
+        edits: Vec<PastEdit>,
+    },
+    /// Some open conflicts.
+    Conflicts {
+        /// The conflicts.
+        conflicts: Vec<Conflict>,
+        /// To ask for more, ask for those after this one; none if there are none.
+        next: Option<ConflictId>,
     },
 }
 

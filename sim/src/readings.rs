@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use precentor_core::address::Address;
+use precentor_core::edit::ConflictId;
 use precentor_core::ids::{JobId, Ticket};
 use precentor_core::request::{Consistency, Query, Reply, Request};
 
@@ -81,6 +82,15 @@ impl Readings {
             (_, 16) => Query::Limits,
             (_, 17) => Query::Cache,
             (_, 18) => Query::Cached(address(roll.bits())),
+            (_, 19) => match roll.below(4) {
+                0 => Query::Edited(address(roll.bits())),
+                1 => Query::History(address(roll.bits())),
+                2 => Query::Conflicts {
+                    after: ConflictId::default(),
+                    count_max: 4,
+                },
+                _ => Query::Context(address(roll.bits())),
+            },
             _ => Query::Context(address(roll.bits())),
         };
         self.read(caller, desk, place, query, consistency);

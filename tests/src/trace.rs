@@ -3,6 +3,7 @@
 
 mod answers;
 mod caching;
+mod edits;
 mod outcomes;
 
 use std::collections::BTreeMap;
@@ -373,6 +374,13 @@ pub fn words_of_body(entry: &LogEntry) -> String {
             format!("let {principal} be {}", words_of_grants(grants))
         }
         Command::NoteDenials { denied, .. } => format!("note denials of {}", denied.len()),
+        Command::Annotate { address, edit, .. } => {
+            let count = edit.changes.len();
+            format!("annotate {} with {count} changes", address.path())
+        }
+        Command::Resolve {
+            address, conflict, ..
+        } => format!("resolve {conflict} of {}", address.path()),
     }
 }
 

@@ -19,6 +19,10 @@
 //! complete n1 j1 5.0 TEXT   fail n1 j1 5.0 retryable|permanent|busy|drained TEXT   release n1 j1 5.0
 //! roles n1 NAME [ROLE [within|at PATH] [class C] + …]   all that NAME may do; nothing, if nothing is said
 //! as NAME COMMAND                                    that client, worker or operator does it
+//! annotate n1 q1 PATH person|agent at rev0 | by a1 a1:1 a2:3 + note NAME TEXT + no note NAME + …
+//!     … + tag TAG + no tag TAG + summary TEXT + no summary
+//! resolve n1 q2 PATH c7.0 rev2 person|agent keep a1:1 | dismiss | merge note NAME TEXT
+//! ask n1 edited PATH | history PATH | conflicts [c7.0] 10
 //! read n1 job j1 | context PATH                     what is committed by now
 //! ask n1 job j1 | context PATH | cached PATH | cache | feed f0 | status   what it has applied; how it is
 //! ask n1 recovery n1 n2                              go on with these only, as a last resort
@@ -31,6 +35,7 @@
 //! ```
 
 mod asks;
+mod edits;
 mod members;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -221,8 +226,8 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
         }
         "open" | "session" | "submit" | "leave" | "cancel" | "redrive" | "purge" | "take"
         | "invalidate" | "budget" | "reprioritise" | "pause" | "resume" | "limit" | "roles"
-        | "expel" | "register" | "poll" | "complete" | "fail" | "release" | "propose" | "ask"
-        | "read" | "member" => {
+        | "annotate" | "resolve" | "expel" | "register" | "poll" | "complete" | "fail"
+        | "release" | "propose" | "ask" | "read" | "member" => {
             return client(world, line);
         }
         "members" | "status" | "health" | "log" | "queue" | "promises" | "same" | "leases"

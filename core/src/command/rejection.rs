@@ -5,10 +5,12 @@ use serde::{Deserialize, Serialize};
 use super::caching::CacheMode;
 use crate::access::{Denial, Role};
 use crate::address::Address;
+use crate::edit::{ConflictId, Part};
 use crate::feature::FeatureLevel;
-use crate::ids::{JobId, Sequence, SessionId, Term, Token, WorkerId};
+use crate::ids::{ActorId, JobId, LogIndex, Revision, Sequence, SessionId, Term, Token, WorkerId};
 use crate::job::JobState;
 use crate::principal::Principal;
+use crate::version::{Dot, VersionVector};
 
 /// Why a command changed nothing. Every variant says what was found and what
 /// would be right.
@@ -292,5 +294,104 @@ pub enum Rejection {
         grant: u32,
         /// Its role.
         role: Role,
+    },
+    /// What its author had seen when it wrote the edit is less than what is there, and
+    /// it was here before, or its number was used again.
+    #[error(
+        "edit {dot} of {address} brings nothing new: {winner} of {index} has taken its place, and {version} is there; read the address, and edit what it says with the next number"
+    )]
+    EditDominated {
+        /// Where.
+        address: Address,
+        /// The edit.
+        dot: Dot,
+        /// What has taken its place: the edit of that number, or the last one.
+        winner: Dot,
+        /// Its entry.
+        index: LogIndex,
+        /// What is there.
+        version: Box<VersionVector>,
+    },
+    /// Its author had seen what is not here.
+    #[error(
+        "the author of {dot} of {address} has seen edits of {actor} up to {seen}, and here are those up to {known}; send the others first, in their order"
+    )]
+    EditAhead {
+        /// Where.
+        address: Address,
+        /// The edit.
+        dot: Dot,
+        /// Whose edits are missing.
+        actor: ActorId,
+        /// Up to which of its edits its author had seen, this one not counted.
+        seen: u64,
+        /// Up to which are here.
+        known: u64,
+    },
+    /// Somebody else was faster.
+    #[error(
+        "{address} is at {current} and not at {expected} any more; read it again, and edit what it says now"
+    )]
+    RevisionMoved {
+        /// Where.
+        address: Address,
+        /// What the author had seen.
+        expected: Revision,
+        /// What is there.
+        current: Revision,
+    },
+    /// An edit that changes a part twice.
+    #[error("the edit changes {part} twice; say once what it is to be")]
+    ChangedTwice {
+        /// Which part.
+        part: Part,
+    },
+    /// The log counts its edits itself.
+    #[error("{actor} is the log's own; take another number, or name the revision that was edited")]
+    ReservedActor {
+        /// Who.
+        actor: ActorId,
+    },
+    /// An address is at a bound of what people may say of it.
+    #[error("{address} would have {found} {what}; the limit is {limit}; {advice}")]
+    EditedFull {
+        /// Where.
+        address: Address,
+        /// Of what.
+        what: Box<str>,
+        /// How many there would be.
+        found: u64,
+        /// The bound.
+        limit: u64,
+        /// What to do.
+        advice: Box<str>,
+    },
+    /// No room for another conflict.
+    #[error(
+        "there would be {found} open conflicts; the limit is {limit} (conflicts_max); resolve or dismiss some first, and send this edit again"
+    )]
+    TooManyConflicts {
+        /// How many there would be.
+        found: u64,
+        /// The bound.
+        limit: u64,
+    },
+    /// There is no such conflict.
+    #[error("{address} has no open conflict {conflict}: it is resolved, or never was")]
+    NoConflict {
+        /// Where.
+        address: Address,
+        /// Which.
+        conflict: ConflictId,
+    },
+    /// A resolution that keeps what is no side, or says something of another part.
+    #[error("{conflict} is about {part}, and {found} is no side of it; read it and name one")]
+    NoSide {
+        /// Which.
+        conflict: ConflictId,
+        /// What it is about.
+        part: Part,
+        /// What was named.
+        found: Box<str>,
     },
 }

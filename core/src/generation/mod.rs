@@ -19,7 +19,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::command::{Claim, Command, ExpiredLease, WeighedClaim};
 use crate::config::Knobs;
-use crate::feature::FeatureLevel;
 use crate::ids::{Term, Ticket, Token, WorkerId, WorkerIncarnation};
 use crate::limits::{CLAIMS_PER_ENTRY_MAX, EXPIRIES_PER_ENTRY_MAX, WORKER_SLOTS_MAX};
 use crate::pulse::Rhythm;
@@ -259,7 +258,9 @@ impl GenerationCoordinator {
             | Command::PutBudget { .. }
             | Command::Evict { .. }
             | Command::PutRoles { .. }
-            | Command::NoteDenials { .. } => {}
+            | Command::NoteDenials { .. }
+            | Command::Annotate { .. }
+            | Command::Resolve { .. } => {}
             Command::Expel { worker } => {
                 self.touched.insert(*worker);
                 self.missing.remove(worker);
@@ -481,16 +482,7 @@ impl GenerationCoordinator {
         }
         round.end();
         self.stride = stride;
-        let per_entry = usize::try_from(CLAIMS_PER_ENTRY_MAX).expect("it is small");
-        let says_why = queue.level() >= FeatureLevel::ACCESS_CHECKED;
-        commands.extend(claims.chunks(per_entry).map(|claims| match says_why {
-            true => Command::ClaimFrom {
-                claims: claims.to_vec(),
-            },
-            false => Command::Claim {
-                claims: claims.iter().map(|weighed| weighed.claim).collect(),
-            },
-        }));
+        commands.extend(placement::orders(&claims, queue.level()));
     }
 
     /// Planted: what is paused is given out.

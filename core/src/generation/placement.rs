@@ -4,9 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::command::{ClaimRule, Contender, Load};
+use crate::command::{ClaimRule, Command, Contender, Load, WeighedClaim};
+use crate::feature::FeatureLevel;
 use crate::ids::WorkerId;
-use crate::limits::CONTENDERS_NAMED_MAX;
+use crate::limits::{CLAIMS_PER_ENTRY_MAX, CONTENDERS_NAMED_MAX};
 
 /// A worker that can take jobs now.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -154,6 +155,24 @@ impl<'a> Placement<'a> {
                 .insert((candidate.share(), candidate.last_claim, worker));
         }
     }
+}
+
+/// What gives these jobs to these workers, where a level knows it: with the reasons, or
+/// without.
+pub(super) fn orders(
+    claims: &[WeighedClaim],
+    level: FeatureLevel,
+) -> impl Iterator<Item = Command> {
+    let per_entry = usize::try_from(CLAIMS_PER_ENTRY_MAX).expect("it is small");
+    let says_why = level >= FeatureLevel::ACCESS_CHECKED;
+    claims.chunks(per_entry).map(move |claims| match says_why {
+        true => Command::ClaimFrom {
+            claims: claims.to_vec(),
+        },
+        false => Command::Claim {
+            claims: claims.iter().map(|weighed| weighed.claim).collect(),
+        },
+    })
 }
 
 #[cfg(test)]

@@ -133,10 +133,15 @@ impl ContextManager {
             Query::Job(job) | Query::DeadLetter(job) | Query::Explain(job) => {
                 at(queue.address_of(*job))
             }
-            Query::Context(address) | Query::Cached(address) => at(Some(address)),
-            Query::DeadLetters { .. } | Query::Pauses | Query::Limits | Query::Cache => {
-                queue.role_denial(who, Role::Viewer, None)
-            }
+            Query::Context(address)
+            | Query::Cached(address)
+            | Query::Edited(address)
+            | Query::History(address) => at(Some(address)),
+            Query::DeadLetters { .. }
+            | Query::Pauses
+            | Query::Limits
+            | Query::Cache
+            | Query::Conflicts { .. } => queue.role_denial(who, Role::Viewer, None),
             Query::Roles { .. } => queue.role_denial(who, Role::Admin, None),
         }
     }

@@ -10,7 +10,9 @@ use std::collections::VecDeque;
 use super::{ContextManager, cx};
 use crate::event::Now;
 use crate::ids::{JobId, LogIndex, ReadNumber, Ticket};
-use crate::limits::{DEAD_LETTERS_LISTED_MAX, READS_WAITING_MAX, RIGHTS_LISTED_MAX};
+use crate::limits::{
+    CONFLICTS_LISTED_MAX, DEAD_LETTERS_LISTED_MAX, READS_WAITING_MAX, RIGHTS_LISTED_MAX,
+};
 use crate::marks::Mark;
 use crate::principal::Principal;
 use crate::request::{Answer, Consistency, Freshness, Query, Refusal, Reply};
@@ -174,6 +176,20 @@ impl ContextManager {
                 let count_max = (*count_max).clamp(1, RIGHTS_LISTED_MAX);
                 let (rights, next) = self.queue.rights_after(after.as_ref(), count_max);
                 Answer::Roles { rights, next }
+            }
+            Query::Edited(address) => Answer::Edited(self.queue.edited(address).map(Box::new)),
+            Query::History(address) => {
+                let (results, edits) = self.queue.history(address);
+                Answer::History {
+                    address: address.clone(),
+                    results,
+                    edits,
+                }
+            }
+            Query::Conflicts { after, count_max } => {
+                let count_max = (*count_max).clamp(1, CONFLICTS_LISTED_MAX);
+                let (conflicts, next) = self.queue.conflicts(*after, count_max);
+                Answer::Conflicts { conflicts, next }
             }
         };
         let reply = Reply::Read {

@@ -287,7 +287,9 @@ fn refusal_of(command: &Command, request: Option<RequestId>) -> Option<String> {
         | Command::Ask { .. }
         | Command::Invalidate { .. }
         | Command::PutBudget { .. }
-        | Command::PutRoles { .. } => None,
+        | Command::PutRoles { .. }
+        | Command::Annotate { .. }
+        | Command::Resolve { .. } => None,
         Command::TakeOver { .. }
         | Command::Claim { .. }
         | Command::ClaimFrom { .. }

@@ -358,6 +358,9 @@ impl QueueManager {
                 reach: Reach::Prefix(address),
             } => held.within(Role::Operator, address),
             Command::PutRoles { .. } => held.everywhere(Role::Admin),
+            Command::Annotate { address, .. } | Command::Resolve { address, .. } => {
+                held.at(Role::Agent, address, None)
+            }
         };
         checked.err()
     }

@@ -226,7 +226,7 @@ impl QueueManager {
         Submitted { job: id, how }
     }
 
-    fn place_of(&mut self, address: &Address) -> PlaceId {
+    pub(super) fn place_of(&mut self, address: &Address) -> PlaceId {
         let next = self.head.next_place;
         let (place, is_new) = self.places.find_or_add(address, next);
         if is_new {

@@ -186,6 +186,7 @@ impl QueueManager {
         token: Token,
         result: Digest,
         body: &Bytes,
+        wall_ms: u64,
     ) -> Result<bool, Rejection> {
         let bytes = body.count();
         if bytes > RESULT_BYTES_MAX {
@@ -227,8 +228,12 @@ impl QueueManager {
             job: id,
             accepted: job.accepted,
         };
+        let before = self.places.context(place).cloned();
         if self.places.publish(place, context) {
             self.note_published(place, id, token);
+            if let Some(before) = before {
+                self.note_replaced(place, before, id, wall_ms);
+            }
         }
         let state = JobState::Done {
             result,

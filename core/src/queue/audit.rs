@@ -11,6 +11,7 @@ use crate::command::{
     Eviction, Outcome, Purging, Redriving, Reprioritisation, Submitted,
 };
 use crate::digest::{Digest, DigestBuilder};
+use crate::edit::Merge;
 use crate::ids::{LogIndex, Term};
 use crate::job::Class;
 use crate::limits::{MESSAGE_BYTES_MAX, NAME_BYTES_MAX};
@@ -18,6 +19,7 @@ use crate::principal::Principal;
 
 use super::QueueManager;
 use super::attempts::cut;
+use super::edits::{words_of_edit, words_of_resolution};
 
 const AUDIT_DOMAIN: &str = "precentor 2026 audit record";
 const COMMAND_DOMAIN: &str = "precentor 2026 request";
@@ -165,6 +167,21 @@ pub(super) fn words_of_command(command: &Command) -> String {
             told::words_of_roles(&word_of(principal), grants)
         }
         Command::NoteDenials { denied, others } => told::words_of_denials(denied, *others),
+        Command::Annotate {
+            address,
+            edit,
+            basis,
+        } => words_of_edit(address, edit, basis),
+        Command::Resolve {
+            address,
+            conflict,
+            revision,
+            author,
+            resolution,
+        } => {
+            let how = words_of_resolution(resolution);
+            format!("resolve {conflict} of {address} at {revision} as {author:?}: {how}")
+        }
     }
 }
 
@@ -347,6 +364,20 @@ pub(super) fn words(asked: &str, entry: &Entry, outcome: &Outcome) -> String {
             add(&mut words, format_args!(": it had {before} grants"));
         }
         Outcome::DenialsNoted => {}
+        Outcome::Annotated {
+            revision,
+            merge,
+            conflicts,
+        } => {
+            add(&mut words, format_args!(": {revision}"));
+            if *merge == Merge::Concurrent {
+                words.push_str(", merged with what its author had not seen");
+            }
+            for conflict in conflicts {
+                add(&mut words, format_args!(", conflict {conflict}"));
+            }
+        }
+        Outcome::Resolved { revision } => add(&mut words, format_args!(": {revision}")),
         Outcome::Rejected(rejection) => {
             add(&mut words, format_args!(": rejected: {rejection}"));
         }

@@ -11,6 +11,7 @@ use crate::limits::SESSION_REPLIES_MAX;
 use super::QueueManager;
 use super::accounts::holds_limits;
 use super::contexts::{PlaceId, Slots};
+use super::edits::holds_edits;
 use super::jobs::{Job, Phase, PhaseCounts};
 use super::letters::cause;
 use super::order::Order;
@@ -53,6 +54,7 @@ impl QueueManager {
         self.check_limits()?;
         self.check_cache()?;
         self.check_access()?;
+        self.check_edits()?;
         self.check_sessions()?;
         self.check_hashes()
     }
@@ -213,7 +215,8 @@ impl QueueManager {
         }
         let finished = self.finished.rows.iter().map(|(_, job)| job.place);
         let edges = self.edges.rows.iter().map(|(_, edge)| edge.place);
-        for place in finished {
+        let said = self.edits.places().chain(self.history.places());
+        for place in finished.chain(said) {
             slots.entry(place).or_default().uses += 1;
         }
         for place in edges {
@@ -509,6 +512,20 @@ impl QueueManager {
         Ok(())
     }
 
+    fn check_edits(&self) -> Result<(), String> {
+        let (edits, history) = (&self.edits, &self.history);
+        ensure!(
+            holds_edits(self.level)
+                || (edits.rows.is_empty() && edits.parts.is_empty() && history.rows.is_empty()),
+            "edits are kept below their level"
+        );
+        ensure!(
+            edits.is_sound() && history.is_sound(self.head.applied),
+            "what people say is not what the rows say"
+        );
+        Ok(())
+    }
+
     fn check_sessions(&self) -> Result<(), String> {
         let mut replies: BTreeMap<_, u64> = BTreeMap::new();
         for ((session, sequence), _) in self.sessions.replies.iter() {
@@ -549,7 +566,10 @@ impl QueueManager {
             && self.are_cache_hashes_right()
             && is_right(&self.access.roles)
             && is_right(&self.access.workers)
-            && is_right(&self.access.sessions);
+            && is_right(&self.access.sessions)
+            && is_right(&self.edits.rows)
+            && is_right(&self.edits.parts)
+            && is_right(&self.history.rows);
         ensure!(right, "a table's hash is not that of its rows");
         Ok(())
     }

@@ -42,7 +42,7 @@ pub(super) struct Slots {
     pub(super) current: Option<JobId>,
     /// A newer input that waits for the current job's end.
     pub(super) parked: Option<JobId>,
-    /// Jobs, finished ones too, and edges that name the place.
+    /// Jobs, finished ones too, edges, edits and history that name the place.
     pub(super) uses: u64,
     /// Of these, the edges.
     pub(super) edges: u64,

@@ -18,9 +18,11 @@ use super::accounts::{Accounts, LimitRow, holds_limits};
 use super::breakers::{BreakerRow, Breakers};
 use super::contexts::{Context, Place, PlaceId, Places, Trace};
 use super::dependencies::{Edge, EdgeKey, Edges, Ended};
+use super::edits::{EditedRow, Edits, PartRow, holds_edits};
 use super::eviction::BudgetRow;
 use super::finished::{FinishedJob, FinishedJobs};
 use super::frozen::write;
+use super::history::{History, PastRow};
 use super::invalidation::{Cache, Mark, Publication, holds_cache};
 use super::jobs::{Job, Jobs, Phase};
 use super::letters::{AttemptRow, Letter, Letters, holds_letters};
@@ -112,6 +114,8 @@ struct Image {
     cached: Cached,
     #[serde(skip)]
     known: Known,
+    #[serde(skip)]
+    edited: Edited,
 }
 
 /// What a state holds since queues are operated.
@@ -146,6 +150,14 @@ struct Known {
     roles: Rows<Digest, RolesRow>,
     workers: Rows<WorkerId, Principal>,
     sessions: Rows<SessionId, Principal>,
+}
+
+/// What a state holds since contexts are edited.
+#[derive(Deserialize, Default)]
+struct Edited {
+    rows: Rows<PlaceId, EditedRow>,
+    parts: Rows<(PlaceId, Digest), PartRow>,
+    history: Rows<LogIndex, PastRow>,
 }
 
 impl QueueManager {
@@ -194,6 +206,11 @@ impl QueueManager {
             write(&mut bytes, self.access.workers.rows());
             write(&mut bytes, self.access.sessions.rows());
         }
+        if holds_edits(self.level) {
+            write(&mut bytes, self.edits.rows.rows());
+            write(&mut bytes, self.edits.parts.rows());
+            write(&mut bytes, self.history.rows.rows());
+        }
         write(&mut bytes, &self.state_hash());
         bytes
     }
@@ -241,6 +258,9 @@ impl QueueManager {
         }
         if holds_roles(level) {
             (image.known, bytes) = postcard::take_from_bytes(bytes).map_err(undecodable)?;
+        }
+        if holds_edits(level) {
+            (image.edited, bytes) = postcard::take_from_bytes(bytes).map_err(undecodable)?;
         }
         let (hash, rest) = postcard::take_from_bytes::<StateHash>(bytes).map_err(undecodable)?;
         if !rest.is_empty() {
@@ -301,6 +321,11 @@ impl Image {
             Table::from_rows(tag::WORKER_OWNERS, self.known.workers),
             Table::from_rows(tag::SESSION_OWNERS, self.known.sessions),
         );
+        queue.edits = Edits::new(
+            Table::from_rows(tag::EDITED, self.edited.rows),
+            Table::from_rows(tag::PARTS, self.edited.parts),
+        );
+        queue.history = History::new(Table::from_rows(tag::HISTORY, self.edited.history));
         queue.jobs = Jobs::new(tag::JOBS);
         let mut letters = self.operated.letters;
         for letter in letters.values_mut() {
@@ -340,6 +365,9 @@ impl Image {
         for (_, edge) in queue.edges.rows.iter() {
             queue.places.hold_edge(edge.place);
         }
+        for place in queue.edits.places().chain(queue.history.places()) {
+            queue.places.hold(place);
+        }
         for (id, session) in queue.sessions.sessions.iter() {
             let at = session.used.plus_ms(queue.rules.session_ttl_ms);
             queue.timers.set(at, Timer::Session(*id));
@@ -375,6 +403,15 @@ impl Image {
         }
         for (at, trace) in self.cached.traces.iter() {
             place(*at, &trace.job)?;
+        }
+        for (at, _) in self.edited.rows.iter() {
+            place(*at, &"an edit")?;
+        }
+        for ((at, _), _) in self.edited.parts.iter() {
+            place(*at, &"an edited part")?;
+        }
+        for (index, row) in self.edited.history.iter() {
+            place(row.place(), index)?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@
 //! that are taken back), `endings` (how an end spreads), `sessions`, `waits` (which
 //! session waits for what), `accounts` and `breakers` (what may run at a time), `asking`,
 //! `cache`, `invalidation` and `eviction` (what answers without a run), `access` (who
-//! may do what),
+//! may do what), `edits` and `history` (what people say of contexts, and what was),
 //! `audit`, `image` and `parts` (the state as bytes), `consistency`. Below them:
 //! `table` (rows and their hash), `rows` (how rows stand in memory).
 
@@ -27,11 +27,14 @@ mod cancel;
 mod consistency;
 mod contexts;
 mod dependencies;
+mod edits;
 mod endings;
 mod eviction;
+mod execute;
 mod explain;
 mod finished;
 mod frozen;
+mod history;
 mod image;
 mod invalidation;
 mod jobs;
@@ -65,20 +68,20 @@ use crate::digest::{Digest, StateHash};
 use crate::feature::FeatureLevel;
 use crate::ids::{FinishNumber, JobId, LogIndex, RequestId, Sequence, SessionId, Term, WorkerId};
 use crate::job::WorkerSpec;
-use crate::limits::{DENIALS_NAMED_MAX, TIMERS_PER_ENTRY_MAX};
 use crate::membership::MembershipEntry;
 use crate::time::Stamp;
 
 use self::access::Access;
 use self::accounts::Accounts;
-use self::attempts::check_range;
 pub use self::audit::digest_of_record;
 use self::breakers::Breakers;
 use self::cache::Hopeless;
 use self::contexts::{PlaceId, Places};
 use self::dependencies::Edges;
+use self::edits::Edits;
 pub use self::eviction::{CachedAt, Evictable};
 use self::finished::FinishedJobs;
+use self::history::History;
 pub use self::image::DecodeError;
 use self::invalidation::Cache;
 use self::jobs::Jobs;
@@ -90,7 +93,7 @@ use self::pauses::Pauses;
 pub use self::reads::{BodyCursor, Unfinished};
 use self::sessions::{Seen, Sessions};
 use self::table::{Table, hash_of};
-use self::timers::{Timer, Timers};
+use self::timers::Timers;
 use self::waits::Waits;
 
 /// Names each table in the state hash.
@@ -122,6 +125,9 @@ mod tag {
     pub(super) const ROLES: u64 = 24;
     pub(super) const WORKER_OWNERS: u64 = 25;
     pub(super) const SESSION_OWNERS: u64 = 26;
+    pub(super) const EDITED: u64 = 27;
+    pub(super) const PARTS: u64 = 28;
+    pub(super) const HISTORY: u64 = 29;
 }
 
 /// What came of an entry.
@@ -187,6 +193,8 @@ pub struct QueueManager {
     breakers: Breakers,
     cache: Cache,
     access: Access,
+    edits: Edits,
+    history: History,
     workers: Table<WorkerId, WorkerSpec>,
     timers: Timers,
     /// Workers that are to stop by the entry that is being applied.
@@ -242,6 +250,8 @@ impl QueueManager {
                 Table::new(tag::WORKER_OWNERS),
                 Table::new(tag::SESSION_OWNERS),
             ),
+            edits: Edits::new(Table::new(tag::EDITED), Table::new(tag::PARTS)),
+            history: History::new(Table::new(tag::HISTORY)),
             workers: Table::new(tag::WORKERS),
             timers: Timers::default(),
             stopped: Vec::new(),
@@ -327,6 +337,9 @@ impl QueueManager {
             self.access.roles.hash(),
             self.access.workers.hash(),
             self.access.sessions.hash(),
+            self.edits.rows.hash(),
+            self.edits.parts.hash(),
+            self.history.rows.hash(),
         ];
         let head = hash_of(tag::HEAD, &(&self.rules, &self.head));
         // Programs that know no levels compute the hash of the first one without it.
@@ -444,156 +457,5 @@ impl QueueManager {
             Seen::Answered(outcome) => Some(outcome),
             Seen::Refused(_) | Seen::Never => None,
         }
-    }
-
-    /// Does what the entry asks, and then what is left from before.
-    fn execute(
-        &mut self,
-        index: LogIndex,
-        term: Term,
-        entry: &Entry,
-    ) -> (Outcome, Option<(Digest, Bytes)>) {
-        let mut publication = None;
-        let (needed, current) = (entry.command.level(), self.level);
-        if needed > current {
-            let rejection = Rejection::LevelTooLow { needed, current };
-            return (Outcome::Rejected(rejection), None);
-        }
-        let session = entry.request.map(|request| request.session);
-        let done = match &entry.command {
-            // A take-over stands for the term of its entry and for no other.
-            Command::TakeOver { term: named, .. } if *named != term => Err(Rejection::OldTerm {
-                term: *named,
-                current: term,
-            }),
-            Command::TakeOver { .. } => {
-                self.head.takeover = term;
-                Ok(Outcome::TookOver)
-            }
-            Command::OpenSession => {
-                let id = SessionId(index.0);
-                let ttl_ms = self.rules.session_ttl_ms;
-                self.sessions
-                    .open(id, self.head.now, ttl_ms, &mut self.timers)
-                    .map(|()| {
-                        self.note_session(id, &entry.principal);
-                        Outcome::SessionOpened(id)
-                    })
-            }
-            Command::Submit { items } => self
-                .submit(items, &entry.principal, session)
-                .map(Outcome::Submitted),
-            Command::Register { worker } => self.register(worker).map(|()| {
-                self.note_worker(worker.worker, &entry.principal);
-                Outcome::Registered
-            }),
-            Command::Claim { .. } | Command::ClaimFrom { .. } => {
-                self.claim(index, &entry.command).map(Outcome::Claimed)
-            }
-            Command::Complete {
-                job,
-                token,
-                result,
-                body,
-            } => self.complete(*job, *token, *result, body).map(|effect| {
-                publication = effect.then(|| (*result, body.clone()));
-                Outcome::Completed
-            }),
-            Command::Fail {
-                job,
-                token,
-                class,
-                message,
-                retry_after_ms,
-            } => self
-                .fail(*job, *token, *class, message, *retry_after_ms)
-                .map(Outcome::Failed),
-            Command::Release { job, token } => {
-                self.give_up(*job, *token).map(|()| Outcome::Released)
-            }
-            Command::Expire { leases } => {
-                self.expire(leases).map(|count| Outcome::Expired { count })
-            }
-            Command::Tick => Ok(Outcome::Ticked { count: self.tick() }),
-            Command::RaiseLevel { to } => self.raise_level(*to).map(|()| Outcome::LevelRaised),
-            Command::Leave { jobs } => self.leave(jobs, session).map(Outcome::Cancelled),
-            Command::Cancel { jobs } => self.cancel(jobs).map(Outcome::Cancelled),
-            Command::Redrive { jobs, dependents } => self
-                .redrive(jobs, *dependents, session)
-                .map(Outcome::Redriven),
-            Command::Purge { jobs } => self.purge_letters(jobs).map(Outcome::Purged),
-            Command::Reprioritise { jobs, class } => {
-                self.reprioritise(jobs, *class).map(Outcome::Reprioritised)
-            }
-            Command::Pause { scope, reason } => self.pause(scope, reason, &entry.principal),
-            Command::Resume { scope } => self.resume(scope),
-            Command::Expel { worker } => Ok(self.expel(*worker)),
-            Command::PutLimits { account, limits } => self.put_limits(account, limits),
-            Command::Ask { items, mode } => self
-                .ask(items, *mode, &entry.principal, session)
-                .map(Outcome::Asked),
-            Command::Invalidate { reach } => self.invalidate(reach),
-            Command::PutBudget { bytes_max } => self.put_budget(*bytes_max),
-            Command::Evict { evictions } => self.evict(evictions).map(Outcome::Evicted),
-            Command::PutRoles { principal, grants } => self.put_roles(principal, grants),
-            Command::NoteDenials { denied, .. } => check_range(
-                "the denials of an entry",
-                denied.len() as u64,
-                0,
-                DENIALS_NAMED_MAX,
-            )
-            .map(|()| Outcome::DenialsNoted),
-        };
-        match done {
-            Ok(Outcome::Ticked { count }) => {
-                let count = count + self.settle();
-                (Outcome::Ticked { count }, publication)
-            }
-            Ok(outcome) => {
-                self.settle();
-                (outcome, publication)
-            }
-            Err(rejection) => (Outcome::Rejected(rejection), None),
-        }
-    }
-
-    /// The rules of a level hold from the next entry on. They never go back.
-    fn raise_level(&mut self, to: FeatureLevel) -> Result<(), Rejection> {
-        let current = self.level;
-        if to <= current {
-            return Err(Rejection::LevelNotHigher { to, current });
-        }
-        self.level = to;
-        Ok(())
-    }
-
-    /// Fires the timers that are due, up to the limit; says how many.
-    fn tick(&mut self) -> u32 {
-        let now = self.head.now;
-        let mut count = 0;
-        let mut budget = TIMERS_PER_ENTRY_MAX;
-        while budget > 0 {
-            let Some(timer) = self.timers.first_due(now) else {
-                break;
-            };
-            count += 1;
-            let cost = match timer {
-                Timer::Job(id) => {
-                    self.jobs.change(id, &mut self.timers, |job| {
-                        job.set_phase(jobs::Phase::Ready);
-                    });
-                    1
-                }
-                Timer::Session(id) => {
-                    let ttl_ms = self.rules.session_ttl_ms;
-                    self.forget_session(id);
-                    self.sessions.expire(id, ttl_ms, &mut self.timers)
-                }
-            };
-            budget = budget.saturating_sub(cost);
-        }
-        count += self.sweep();
-        count += self.look_at_buckets(budget);
-        count + self.look_at_breakers(budget)
     }
 }

@@ -8,6 +8,7 @@ use crate::feature::FeatureLevel;
 use super::QueueManager;
 use super::access::holds_roles;
 use super::accounts::holds_limits;
+use super::edits::holds_edits;
 use super::frozen::write;
 use super::image::beginning;
 use super::invalidation::holds_cache;
@@ -153,6 +154,11 @@ impl QueueManager {
             tables.push(&mut self.access.roles);
             tables.push(&mut self.access.workers);
             tables.push(&mut self.access.sessions);
+        }
+        if holds_edits(level) {
+            tables.push(&mut self.edits.rows);
+            tables.push(&mut self.edits.parts);
+            tables.push(&mut self.history.rows);
         }
         tables
     }

@@ -321,6 +321,9 @@ impl Access {
             | Command::Resume { .. }
             | Command::Expel { .. } => all(Role::Operator),
             Command::PutRoles { .. } => all(Role::Admin),
+            Command::Annotate { address, .. } | Command::Resolve { address, .. } => {
+                at(Role::Agent, address, None)
+            }
         }
     }
 

@@ -183,7 +183,9 @@ impl Leases {
             | Command::PutBudget { .. }
             | Command::Evict { .. }
             | Command::PutRoles { .. }
-            | Command::NoteDenials { .. } => Ok(()),
+            | Command::NoteDenials { .. }
+            | Command::Annotate { .. }
+            | Command::Resolve { .. } => Ok(()),
         }
     }
 

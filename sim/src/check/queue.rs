@@ -184,7 +184,9 @@ impl Queue {
                 | Command::PutBudget { .. }
                 | Command::Evict { .. }
                 | Command::PutRoles { .. }
-                | Command::NoteDenials { .. } => {}
+                | Command::NoteDenials { .. }
+                | Command::Annotate { .. }
+                | Command::Resolve { .. } => {}
             }
         }
         if claimed {

@@ -7,6 +7,7 @@ use std::ops::{Bound, RangeBounds};
 
 use precentor_core::address::Address;
 use precentor_core::command::Command;
+use precentor_core::edit::ConflictId;
 use precentor_core::event::Event;
 use precentor_core::ids::{JobId, LogIndex, Term, Ticket};
 use precentor_core::job::{ContextView, Explanation, Hold, JobState, JobView};
@@ -211,6 +212,19 @@ impl Reads {
                     view.queue().accounts().eq(accounts.iter().cloned())
                         && view.queue().breakers().eq(breakers.iter().cloned())
                 }
+                Answer::Edited(None) => true,
+                Answer::Edited(Some(edited)) => {
+                    view.queue().edited(&edited.address).as_ref() == Some(edited)
+                }
+                Answer::History {
+                    address,
+                    results,
+                    edits,
+                } => view.queue().history(address) == (results.clone(), edits.clone()),
+                Answer::Conflicts { conflicts, .. } => {
+                    let (open, _) = view.queue().conflicts(ConflictId::default(), u32::MAX);
+                    conflicts.iter().all(|conflict| open.contains(conflict))
+                }
             };
         ensure(same, Checker::FreshReads, || {
             format!("{node} answers {answer:?} as of {applied}, and its state there is another")
@@ -271,6 +285,24 @@ impl Reads {
             | (Query::Cached(_), Answer::Cached(_))
             | (Query::Cache, Answer::Cache(_))
             | (Query::Roles { .. }, Answer::Roles { .. }) => None,
+            (Query::Edited(address), Answer::Edited(edited))
+                if edited
+                    .as_ref()
+                    .is_none_or(|edited| edited.address == *address) =>
+            {
+                None
+            }
+            (Query::History(address), Answer::History { address: found, .. })
+                if address == found =>
+            {
+                None
+            }
+            // What is resolved is open no longer.
+            (Query::Conflicts { after, .. }, Answer::Conflicts { conflicts, .. })
+                if conflicts.iter().all(|conflict| conflict.id > *after) =>
+            {
+                None
+            }
             (Query::Explain(job), Answer::Explained { explanation, .. })
                 if explanation.as_ref().is_none_or(|said| said.job.job == *job) =>
             {
@@ -299,7 +331,10 @@ impl Reads {
             | Answer::Limits { .. }
             | Answer::Cached(_)
             | Answer::Cache(_)
-            | Answer::Roles { .. } => Ok(()),
+            | Answer::Roles { .. }
+            | Answer::Edited(_)
+            | Answer::History { .. }
+            | Answer::Conflicts { .. } => Ok(()),
             Answer::Explained { explanation, .. } => check_explanation(explanation.as_deref()),
             Answer::Job(Some(job)) => {
                 let known = self.jobs.entry(job.job).or_insert((applied, None));

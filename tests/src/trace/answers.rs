@@ -3,6 +3,7 @@
 use precentor_core::request::Answer;
 
 use super::caching;
+use super::edits::{words_of_conflict, words_of_edited, words_of_history};
 use super::outcomes::{words_of_grants, words_of_letter};
 use super::words_of_job;
 
@@ -51,6 +52,16 @@ pub(super) fn words_of_answer(answer: &Answer) -> String {
             let accounts = accounts.iter().map(ToString::to_string);
             let breakers = breakers.iter().map(ToString::to_string);
             one_or_more(accounts.chain(breakers).collect(), "nothing is limited")
+        }
+        Answer::Edited(None) => "nothing is known of it".into(),
+        Answer::Edited(Some(edited)) => words_of_edited(edited),
+        Answer::History { results, edits, .. } => {
+            one_or_more(words_of_history(results, edits), "no history")
+        }
+        Answer::Conflicts { conflicts, next } => {
+            let mut words: Vec<String> = conflicts.iter().map(words_of_conflict).collect();
+            words.extend(next.map(|next| format!("more after {next}")));
+            one_or_more(words, "no open conflicts")
         }
         Answer::Cached(view) => caching::words_of_cached(view.as_deref()),
         Answer::Cache(view) => caching::words_of_cache(view),

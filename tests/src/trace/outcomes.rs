@@ -4,6 +4,7 @@ use precentor_core::access::Grant;
 use precentor_core::command::{
     AfterFailure, Cancellation, Outcome, Purging, Redriving, Reprioritisation,
 };
+use precentor_core::edit::Merge;
 use precentor_core::job::DeadLetter;
 
 use super::caching;
@@ -81,6 +82,21 @@ pub(super) fn words_of_outcome(outcome: &Outcome) -> String {
         Outcome::Evicted(results) => caching::words_of_evicted(results),
         Outcome::RolesPut { before } => format!("may do that, before: {before} grants"),
         Outcome::DenialsNoted => "noted".into(),
+        Outcome::Annotated {
+            revision,
+            merge,
+            conflicts,
+        } => {
+            let mut words = format!("{revision}");
+            if *merge == Merge::Concurrent {
+                words.push_str(", merged with what its author had not seen");
+            }
+            for conflict in conflicts {
+                words.push_str(&format!(", conflict {conflict}"));
+            }
+            words
+        }
+        Outcome::Resolved { revision } => format!("resolved, {revision}"),
         Outcome::Rejected(rejection) => format!("rejected: {rejection}"),
     }
 }

@@ -10,6 +10,7 @@ use precentor_core::job::{Account, Limits, Rate, Reach, Scope, WorkerSpec};
 use precentor_core::principal::Principal;
 use precentor_core::request::{Consistency, Poll, Query, Request};
 
+use super::edits::{annotate, edited, resolve};
 use super::members::change;
 use crate::words::{Words, address, class, failure_class, items, token};
 use crate::world::World;
@@ -87,6 +88,14 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
             let worker = words.worker()?;
             propose(None, Sequence(0), Command::Expel { worker })
         }
+        "annotate" => {
+            let (request, acknowledged) = named(world, &mut words)?;
+            propose(Some(request), acknowledged, annotate(&mut words)?)
+        }
+        "resolve" => {
+            let (request, acknowledged) = named(world, &mut words)?;
+            propose(Some(request), acknowledged, resolve(&mut words)?)
+        }
         "limit" => propose(None, Sequence(0), put_limits(&mut words)?),
         "roles" => propose(None, Sequence(0), put_roles(&mut words)?),
         "register" => propose(None, Sequence(0), register(&mut words)?),
@@ -163,6 +172,7 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
                 after: words.take().map(|name| Principal(name.to_owned())),
                 count_max: 9,
             }),
+            question @ ("edited" | "history" | "conflicts") => stale(edited(question, &mut words)?),
             "why" => stale(Query::Explain(words.job()?)),
             "feed" => Request::FinishedAfter {
                 after: FinishNumber(words.number("f")?),

@@ -255,6 +255,9 @@ fn needs_of(command: &Command, queue: &QueueManager) -> Vec<Need> {
             ..place(Role::Operator, address.as_str(), None)
         }],
         Command::PutRoles { .. } => vec![everywhere(Role::Admin)],
+        Command::Annotate { address, .. } | Command::Resolve { address, .. } => {
+            vec![place(Role::Agent, address.as_str(), None)]
+        }
         _ => vec![everywhere(Role::Operator)],
     }
 }

@@ -300,6 +300,16 @@ impl Pair {
                 assert_eq!(outcome, Outcome::LimitsPut { before });
             }
             Step::Caching(step) => self.take_caching(step),
+            Step::Edited(step) => {
+                if let Some(planned) = self.model.expect_edit(step.clone(), 0) {
+                    let outcome = self.world.apply(planned.command);
+                    // Tries of others may have come before it.
+                    let expected = self.model.expect_edit(step, self.world.index);
+                    let expected = expected.expect("nothing has changed");
+                    assert_eq!(outcome, expected.outcome, "{:?}", expected.command);
+                    self.model.note_said(expected);
+                }
+            }
             Step::Expel(id) => {
                 let worker = WorkerId(id);
                 let outcome = self.world.apply(Command::Expel { worker });
@@ -353,6 +363,7 @@ impl Pair {
 
     pub(super) fn compare(&self) {
         self.compare_cache();
+        self.model.compare_edits(&self.world.queue);
         for (id, task) in &self.model.tasks {
             let view = self.world.queue.job(JobId(*id)).unwrap();
             let same = match (&task.stage, &view.state) {

@@ -6,6 +6,7 @@ pub(in crate::queue) mod access;
 mod against;
 mod cached;
 mod cancel;
+mod edited;
 mod limited;
 mod operated;
 mod steps;
@@ -91,6 +92,8 @@ struct Model {
     paused: BTreeSet<Scope>,
     limited: Limited,
     cached: Cached,
+    /// What people said of which address, in the order of the log.
+    said: BTreeMap<usize, Vec<edited::Said>>,
 }
 
 impl Model {

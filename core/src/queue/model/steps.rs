@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::super::tests::spec;
 use super::cached::{Caching, reaches};
+use super::edited::{EditStep, edit_steps};
 use super::*;
 
 /// Name, input, class, needs (name, required) and delay of an item.
@@ -31,6 +32,7 @@ pub(super) enum Step {
     Expel(u64),
     Limit(usize, Limits),
     Caching(Caching),
+    Edited(EditStep),
 }
 
 /// What is paused at times. All jobs are of one tenant and engine.
@@ -85,6 +87,7 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..6usize).prop_map(Step::Pause),
         2 => (0..6usize).prop_map(Step::Resume),
         1 => (1..4u64).prop_map(Step::Expel),
+        4 => edit_steps().prop_map(Step::Edited),
         2 => (0..4usize, limits()).prop_map(|(account, limits)| Step::Limit(account, limits)),
         6 => caching,
     ];

@@ -7,11 +7,14 @@ mod breakers;
 mod cache;
 mod cancel;
 mod dependencies;
+mod edits;
 mod eviction;
 mod explain;
 mod held_back;
+mod history;
 mod known_failures;
 mod limits;
+mod merging;
 mod operated;
 #[cfg(feature = "planted-bugs")]
 mod planted;

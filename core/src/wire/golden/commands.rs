@@ -10,10 +10,11 @@ use crate::command::{
 };
 use crate::context::ContextKind;
 use crate::digest::Digest;
+use crate::edit::{self, Anchor, Author, Basis, ConflictId, Edit, Note, Resolution};
 use crate::feature::FeatureLevel;
 use crate::ids::{
-    Incarnation, JobId, LogIndex, NodeId, RequestId, Sequence, SessionId, Term, Token, WorkerId,
-    WorkerIncarnation,
+    ActorId, Incarnation, JobId, LogIndex, NodeId, RequestId, Revision, Sequence, SessionId, Term,
+    Token, WorkerId, WorkerIncarnation,
 };
 use crate::job::{
     Account, Class, Dependency, FailureClass, Generator, JobSpec, Limits, Policy, Rate, Reach,
@@ -22,6 +23,7 @@ use crate::job::{
 use crate::membership::{Change, Loss, Membership, MembershipEntry, Why};
 use crate::principal::Principal;
 use crate::time::Stamp;
+use crate::version::Dot;
 use crate::wire::{command, membership};
 
 macro_rules! kinds {
@@ -62,6 +64,8 @@ kinds! { Command, COMMANDS, command_kind:
     Command::PutRoles { .. } => "put_roles",
     Command::NoteDenials { .. } => "note_denials",
     Command::ClaimFrom { .. } => "claim_from",
+    Command::Annotate { .. } => "annotate",
+    Command::Resolve { .. } => "resolve",
 }
 
 kinds! { Why, REASONS, reason_kind:
@@ -263,7 +267,59 @@ fn commands() -> Vec<Command> {
                 ],
             }],
         },
+        annotate(),
+        Command::Resolve {
+            address: "ucxl://p/src/main.rs".parse().unwrap(),
+            conflict: ConflictId {
+                index: LogIndex(70_000),
+                position: 1,
+            },
+            revision: Revision(9),
+            author: Author::Person,
+            resolution: Box::new(Resolution::Keep {
+                side: Dot {
+                    actor: ActorId(2),
+                    counter: 3,
+                },
+            }),
+        },
     ]
+}
+
+fn annotate() -> Command {
+    let anchor = Anchor {
+        symbol: "main".into(),
+        digest: Digest::ZERO,
+    };
+    let note = Note {
+        text: "never call it twice".into(),
+        anchor: Some(anchor),
+    };
+    let changes = vec![
+        edit::Change::PutSummary("starts all".into()),
+        edit::Change::PutNote {
+            name: "once".into(),
+            note,
+        },
+        edit::Change::WithdrawNote { name: "old".into() },
+        edit::Change::AddTag("entry".into()),
+        edit::Change::RemoveTag("draft".into()),
+    ];
+    let dots = [(0, 1), (2, 300)].map(|(actor, counter)| Dot {
+        actor: ActorId(actor),
+        counter,
+    });
+    Command::Annotate {
+        address: "ucxl://p/src/main.rs".parse().unwrap(),
+        edit: Edit {
+            author: Author::Agent,
+            changes,
+        },
+        basis: Basis::Version {
+            actor: ActorId(2),
+            version: dots.into_iter().collect(),
+        },
+    }
 }
 
 #[test]
