@@ -129,6 +129,13 @@ marks! {
     DeniedAtApply "an entry was denied where it was applied",
     DenialsTold "an entry told what was denied",
     ClaimWeighed "several workers were considered for a job and did not get it",
+    EditMerged "an edit was merged with what its author had not seen",
+    EditsContradict "edits contradicted each other",
+    ConflictResolved "a conflict between edits was resolved",
+    EditKnown "an edit came again",
+    EditDominated "an edit that brought nothing new was dropped",
+    EditAhead "an edit came before what its author had seen",
+    RevisionMoved "an edit of an older revision was refused",
 }
 
 /// How often each mark was reached, in the order of [`Mark::ALL`].

@@ -110,6 +110,9 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
         | Bug::ForeignSessionUsed
         | Bug::RevokedWorkerServed => &[Checker::Access],
         Bug::DenialPerAttempt => &[Checker::BoundedDenials],
+        Bug::ConcurrentEditDropped | Bug::DominatedEditApplied => &[Checker::MergedEdits],
+        Bug::UnseenTagRemoved | Bug::RevisionIgnored => &[Checker::MergedEdits],
+        Bug::ConflictForgotten => &[Checker::KeptConflicts],
         Bug::PromotesLaggard | Bug::PromotesToEven | Bug::ReplacesHeardVoter => &[Checker::Unasked],
         Bug::ChangeBeforeOwnCommit | Bug::TwoChangesAtOnce => &[Checker::OneChangeAtATime],
     }

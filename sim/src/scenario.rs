@@ -14,8 +14,8 @@ use crate::tape::{Domain, Roll, Tape};
 use crate::topology::{Bound, Row, TopologyOptions};
 
 use draw::{
-    backlog, caching, clients, disk, knobs, limiting, napping, nemesis, network, operating, ruling,
-    some, taking_back, upgrade, workers,
+    backlog, caching, clients, disk, editing, knobs, limiting, napping, nemesis, network,
+    operating, ruling, some, taking_back, upgrade, workers,
 };
 
 pub use actors::{ClientOptions, WorkerOptions};
@@ -388,6 +388,7 @@ impl Scenario {
         limiting(&mut part(44), &mut clients, &mut workers);
         caching(&mut part(47), &mut clients);
         ruling(&mut part(48), &mut clients, &mut knobs);
+        editing(&mut part(49), &mut clients);
         napping(&mut part(51), &mut clients, &mut knobs);
         let mut other = part(8);
         let mut shapes = part(9);

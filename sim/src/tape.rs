@@ -139,6 +139,7 @@ domains! {
     Budget fault "budget of results changed",
     Rule fault "orders about who may do what",
     ForgedRight fault "something tried that is another's",
+    Edit fault "contexts edited",
 }
 
 /// One fault that happened: the `nth` decision of a lane went the unusual way.

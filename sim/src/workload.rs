@@ -5,6 +5,7 @@
 
 mod batches;
 mod caching;
+mod editing;
 mod items;
 mod operating;
 mod ruling;
@@ -25,6 +26,7 @@ use crate::readings::Readings;
 use crate::scenario::ClientOptions;
 use crate::tape::{Domain, Roll};
 
+use self::editing::Editing;
 use self::items::{TENANT, address, bad_batch};
 use self::operating::Operating;
 use self::ruling::{Forging, Ruling};
@@ -74,6 +76,7 @@ pub struct Client {
     ruling: Ruling,
     forging: Forging,
     own_sessions: Vec<SessionId>,
+    editing: Editing,
     thought_us: u64,
     /// On whose account it asks.
     tenant: String,
@@ -115,6 +118,7 @@ impl Client {
             ruling: Ruling::new(lane, &options),
             forging: Forging::default(),
             own_sessions: Vec::new(),
+            editing: Editing::default(),
             thought_us: 0,
         }
     }
@@ -168,6 +172,8 @@ impl Client {
         self.readings.on_alarm(&mut self.caller, desk);
         if !self.retiring {
             self.maybe_read(desk);
+            self.editing
+                .maybe_read(&mut self.caller, desk, &self.options);
         }
         let now_us = desk.now_us;
         let late = |at_us: u64| now_us >= at_us + PATIENCE_US;
@@ -262,6 +268,9 @@ impl Client {
         if let Some(command) = caching::order(desk.tape, lane, &options) {
             return command;
         }
+        if let Some(command) = self.editing.next(desk.tape, lane, now_us, &options) {
+            return command;
+        }
         let bad = desk.tape.fault(Domain::BadRequest, lane, options.bad_ppm);
         let items = match bad {
             Some(_) => bad_batch(roll.below(3)),
@@ -309,7 +318,7 @@ impl Client {
         {
             self.forging.on_running(job.job, lease.token);
         }
-        if self.readings.on_reply(ticket, &reply) {
+        if self.readings.on_reply(ticket, &reply) || self.editing.on_reply(ticket, &reply) {
             return Ok(());
         }
         let found = self
@@ -355,6 +364,7 @@ impl Client {
         desk: &mut Desk<'_>,
     ) -> Result<(), Complaint> {
         let asked = self.asked.get_mut(&sequence).expect("the caller found it");
+        self.editing.on_outcome(&asked.command, &outcome)?;
         match outcome {
             Outcome::Submitted(items) => {
                 for item in items {
@@ -386,6 +396,7 @@ impl Client {
                 return Ok(());
             }
             Outcome::Rejected(_) => self.ruling.on_failed(&asked.command, false),
+            Outcome::Annotated { .. } | Outcome::Resolved { .. } => {}
             Outcome::RolesPut { .. } => self.ruling.on_put(&asked.command),
             Outcome::Cancelled(results) => {
                 let (Command::Leave { jobs } | Command::Cancel { jobs }) = &asked.command else {
@@ -471,6 +482,7 @@ impl Client {
         let asked = self.asked.get_mut(&sequence);
         let asked = asked.expect("the caller found it");
         self.operating.on_refused(&asked.command);
+        self.editing.on_refused(&asked.command);
         asked.ticket = None;
         asked.answered = true;
         self.acknowledge();

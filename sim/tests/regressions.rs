@@ -38,7 +38,7 @@ fn passes_in(scenes: Scenes, seed: u64, through: &[Mark]) {
 #[test]
 fn a_leader_that_restarted_from_its_snapshot_catches_up_a_follower_with_nothing() {
     passes(323, &[Mark::RecoveredFromSnapshot, Mark::OldEntriesRead]);
-    passes(464, &[Mark::RecoveredFromSnapshot, Mark::OldEntriesRead]);
+    passes(475, &[Mark::RecoveredFromSnapshot, Mark::OldEntriesRead]);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod cached;
+pub mod edits;
 pub mod elections;
 pub mod explained;
 pub mod history;
@@ -96,6 +97,10 @@ pub enum Checker {
     CacheAsAsked,
     /// No result is evicted that a job depends on.
     Evictions,
+    /// What people say of a context is merged as the rules are, and none of it is lost.
+    MergedEdits,
+    /// Edits that contradict each other are all there until somebody looks.
+    KeptConflicts,
     /// A worker that is expelled holds nothing.
     Expelled,
     /// A dead letter is redriven once.
@@ -218,6 +223,7 @@ pub struct Moment {
 pub struct Checks {
     access: access::Access,
     cached: cached::Cached,
+    edits: edits::Edits,
     elections: elections::Elections,
     /// The log as all nodes together wrote it.
     pub logs: logs::Logs,
@@ -248,6 +254,7 @@ impl Checks {
         Checks {
             access: access::Access::new(knobs),
             cached: cached::Cached::default(),
+            edits: edits::Edits::default(),
             elections: elections::Elections::new(count),
             logs: logs::Logs::new(count),
             queue: queue::Queue::new(count),
@@ -390,6 +397,7 @@ impl Checks {
                     self.access.on_audit(record, view, &self.logs, marks)?;
                     self.explained.on_audit(record, &self.logs);
                     self.sessions.on_audit(record, &self.logs, marks)?;
+                    self.edits.on_audit(record, &self.logs, marks)?;
                     self.limited
                         .on_audit(record, view, &self.logs, &self.queue, marks)?;
                     self.cached.on_audit(record, view, &self.logs, marks)?;
@@ -416,6 +424,7 @@ impl Checks {
             }
         }
         self.access.on_turn(view, actions, marks)?;
+        self.edits.on_turn(view)?;
         self.limited.on_turn(view, marks)?;
         self.explained.on_turn(view, &self.queue, marks)?;
         self.cached.on_turn(view)?;

@@ -60,6 +60,8 @@ pub struct ClientOptions {
     /// Orders of the first client that say who may do what, per million, and tries of the
     /// others to do what they may not; 0 where everybody may do everything.
     pub roles_ppm: u32,
+    /// Requests that say something of contexts, per million.
+    pub edit_ppm: u32,
     /// How many workers there are: they may be paused and expelled, and get roles.
     pub workers: u64,
 }

@@ -131,6 +131,7 @@ pub(super) fn clients(roll: &mut Roll) -> ClientOptions {
         invalidate_ppm: 0,
         budget_ppm: 0,
         roles_ppm: 0,
+        edit_ppm: 0,
         workers: 0,
     }
 }
@@ -191,6 +192,11 @@ pub(super) fn caching(roll: &mut Roll, clients: &mut ClientOptions) {
         clients.invalidate_ppm = invalidate_ppm;
         clients.budget_ppm = budget_ppm;
     }
+}
+
+/// In some worlds people edit contexts, many of them without a leader.
+pub(super) fn editing(roll: &mut Roll, clients: &mut ClientOptions) {
+    clients.edit_ppm = some(roll, 350_000, 20_000, 400_000);
 }
 
 /// In half of the worlds several tenants ask, in most of these for more than the
