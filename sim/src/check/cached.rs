@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use precentor_core::address::Address;
 use precentor_core::command::{AuditRecord, CacheMode, Command, Entry};
 use precentor_core::digest::Digest;
-use precentor_core::ids::{JobId, LogIndex, RequestId, Token};
+use precentor_core::ids::{JobId, LogIndex, Token};
 use precentor_core::job::{Generator, JobSpec, Reach};
 use precentor_core::time::Stamp;
 use precentor_core::view::View;
 
+use super::effects::Effects;
 use super::logs::Logs;
 use super::{Checker, Verdict, ensure};
 use crate::marks::{Mark, Marks};
@@ -42,10 +43,7 @@ struct Made {
 /// The judge.
 #[derive(Clone, Debug, Default)]
 pub struct Cached {
-    /// The last index of which the audit was read.
-    read: LogIndex,
-    /// Requests that came already: again they have no effect.
-    asked: BTreeSet<RequestId>,
+    effects: Effects,
     /// What each job was made for that a request or a redrive made.
     jobs: BTreeMap<JobId, Asked>,
     made: BTreeMap<JobId, Made>,
@@ -65,21 +63,10 @@ impl Cached {
         logs: &Logs,
         marks: &mut Marks,
     ) -> Verdict {
-        if record.index <= self.read {
-            return Ok(());
+        match self.effects.next(record, logs) {
+            Some(entry) => self.on_entry(record, entry, view, marks),
+            None => Ok(()),
         }
-        self.read = record.index;
-        let committed = logs.get(record.index);
-        let Some(entry) = committed.and_then(|committed| committed.command.as_ref()) else {
-            return Ok(());
-        };
-        let again = entry
-            .request
-            .is_some_and(|request| !self.asked.insert(request));
-        if again || logs.was_rejected(record.index) {
-            return Ok(());
-        }
-        self.on_entry(record, entry, view, marks)
     }
 
     fn on_entry(
@@ -315,7 +302,7 @@ impl Cached {
     /// What is shown as valid is, as far as the state is one that was just judged.
     pub(super) fn on_turn(&self, view: &View<'_>) -> Verdict {
         let applied = view.applied();
-        if applied != self.read || !applied.0.is_multiple_of(SEEN_WITHIN) {
+        if applied != self.effects.last() || !applied.0.is_multiple_of(SEEN_WITHIN) {
             return Ok(());
         }
         for address in self.by_address.keys() {

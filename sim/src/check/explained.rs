@@ -15,6 +15,7 @@ use precentor_core::job::{
 use precentor_core::limits::ATTEMPTS_KEPT_MAX;
 use precentor_core::view::View;
 
+use super::effects::Effects;
 use super::logs::Logs;
 use super::queue::Queue;
 use super::{Checker, Verdict, ensure};
@@ -33,8 +34,7 @@ struct Word {
 pub struct Explained {
     failures_max: u64,
     crashes_max: u64,
-    /// The last index of which the audit was read.
-    read: LogIndex,
+    effects: Effects,
     /// From the entry after this one on, attempts are kept.
     kept_since: Option<LogIndex>,
     /// Items of the feed that were judged.
@@ -55,7 +55,7 @@ impl Explained {
         Explained {
             failures_max: knobs.failures_max,
             crashes_max: knobs.crashes_max,
-            read: LogIndex(0),
+            effects: Effects::default(),
             kept_since: None,
             feed_read: 0,
             granted: BTreeMap::new(),
@@ -69,15 +69,7 @@ impl Explained {
 
     /// A replica says what came of an entry.
     pub(super) fn on_audit(&mut self, record: &AuditRecord, logs: &Logs) {
-        if record.index <= self.read {
-            return;
-        }
-        self.read = record.index;
-        let committed = logs.get(record.index);
-        let entry = committed.and_then(|committed| committed.command.as_ref());
-        if let Some(entry) = entry
-            && !logs.was_rejected(record.index)
-        {
+        if let Some(entry) = self.effects.next(record, logs) {
             self.on_command(&entry.command, record);
         }
     }

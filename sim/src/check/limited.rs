@@ -9,13 +9,14 @@ use precentor_core::address::Address;
 use precentor_core::command::{AuditRecord, CacheMode, Command, Entry};
 use precentor_core::digest::Digest;
 use precentor_core::feature::FeatureLevel;
-use precentor_core::ids::{JobId, LogIndex, RequestId, Token};
+use precentor_core::ids::{JobId, LogIndex, Token};
 use precentor_core::job::{
     Account, Circuit, DeadReason, FailureClass, JobSpec, JobState, Limits, Rate, Scope,
 };
 use precentor_core::time::Stamp;
 use precentor_core::view::View;
 
+use super::effects::Effects;
 use super::logs::Logs;
 use super::queue::Queue;
 use super::{Checker, Verdict, ensure};
@@ -142,15 +143,12 @@ struct Broken {
 /// The judge.
 #[derive(Clone, Debug, Default)]
 pub struct Limited {
-    /// The last index of which the audit was read.
-    read: LogIndex,
+    effects: Effects,
     /// The last index of which the state was looked at.
     judged: LogIndex,
     allowed: BTreeMap<Account, Allowed>,
     /// For whom jobs count that were given out.
     accounts: BTreeMap<JobId, Vec<Account>>,
-    /// Requests that came already: again they have no effect.
-    asked: BTreeSet<RequestId>,
     tallies: BTreeMap<String, Tally>,
     broken: BTreeMap<String, Broken>,
     completed: BTreeSet<JobId>,
@@ -175,23 +173,9 @@ impl Limited {
         queue: &Queue,
         marks: &mut Marks,
     ) -> Verdict {
-        if record.index <= self.read {
-            return Ok(());
-        }
-        self.read = record.index;
-        let committed = logs.get(record.index);
-        let Some(entry) = committed.and_then(|committed| committed.command.as_ref()) else {
+        let Some(entry) = self.effects.next(record, logs) else {
             return Ok(());
         };
-        if logs.was_denied(record.index) {
-            return Ok(());
-        }
-        let again = entry
-            .request
-            .is_some_and(|request| !self.asked.insert(request));
-        if again || logs.was_rejected(record.index) {
-            return Ok(());
-        }
         self.note_failures(queue);
         self.on_entry(record, entry, view, marks)
     }

@@ -5,6 +5,7 @@
 pub mod access;
 pub mod cached;
 pub mod edits;
+mod effects;
 pub mod elections;
 pub mod explained;
 pub mod history;
