@@ -336,7 +336,8 @@ impl QueueManager {
                 account: Account::Project(project),
                 ..
             } => match Address::parse(&format!("{SCHEME}{project}/")) {
-                Ok(place) if place.project() == project => held.at(Role::Operator, &place, None),
+                // A project's limits are about all that is inside.
+                Ok(place) if place.project() == project => held.within(Role::Operator, &place),
                 // No address is of such a project.
                 Ok(_) | Err(_) => held.everywhere(Role::Operator),
             },

@@ -305,7 +305,7 @@ impl Access {
                 ..
             } => {
                 let place = format!("ucxl://{project}/").parse();
-                place.is_ok_and(|place| at(Role::Operator, &place, None))
+                place.is_ok_and(|place| self.has(who, Role::Operator, Place::Inside(&place), None))
             }
             Command::Invalidate {
                 reach: Reach::Address(address),

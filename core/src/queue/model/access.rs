@@ -244,7 +244,10 @@ fn needs_of(command: &Command, queue: &QueueManager) -> Vec<Need> {
         Command::PutLimits {
             account: Account::Project(project),
             ..
-        } => vec![place(Role::Operator, &format!("ucxl://{project}/"), None)],
+        } => vec![Need {
+            inside: true,
+            ..place(Role::Operator, &format!("ucxl://{project}/"), None)
+        }],
         Command::Invalidate {
             reach: Reach::Address(address),
         } => vec![place(Role::Operator, address.as_str(), None)],

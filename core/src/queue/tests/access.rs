@@ -422,6 +422,13 @@ fn an_operator_of_a_part_operates_no_more_than_that() {
         world.denied("operator", limit("p")),
         Denial::Place { .. }
     ));
+    // Who operates the root alone does not operate what is inside.
+    let root = Area::At("ucxl://p/".parse().unwrap());
+    world.put("admin", "operator", vec![grant(Role::Operator, root)]);
+    assert!(matches!(
+        world.denied("operator", limit("p")),
+        Denial::Inside { .. }
+    ));
     world.put("admin", "operator", vec![grant(Role::Operator, whole)]);
     assert!(matches!(
         world.by("operator", limit("p")),
