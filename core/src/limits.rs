@@ -181,6 +181,10 @@ pub const READS_WAITING_MAX: u64 = 4_096;
 pub const ROUNDS_UNDER_WAY_MAX: u64 = 64;
 /// Moments at which a node heard of commits that it has not applied yet.
 pub const HEARD_COMMITS_MAX: u64 = 64;
+/// Jobs whose end one request waits for.
+pub const AWAIT_JOBS_MAX: u64 = 1_000;
+/// Jobs whose end all requests at a node wait for.
+pub const AWAITED_JOBS_MAX: u64 = 100_000;
 /// Finished jobs of one answer.
 pub const FEED_JOBS_MAX: u32 = 1_024;
 /// Bytes of a snapshot's image in one message.

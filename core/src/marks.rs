@@ -103,6 +103,8 @@ marks! {
     EvictionProposed: "a leader chose results to let go of",
     RequestDenied: "a request was denied, and only counted",
     DenialsNoted: "a leader told in one entry what was denied",
+    AwaitAnswered: "a client that waited for the end of jobs was answered",
+    AwaitBehind: "a client waited for jobs at a node that was not told of them in time",
 }
 
 /// How often each mark was hit.

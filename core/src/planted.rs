@@ -185,6 +185,12 @@ pub enum Bug {
     UnseenTagRemoved,
     /// An edit of an older revision is taken. Found by merged edits.
     RevisionIgnored,
+    /// Who waits for a job is told that it was superseded, and not how the newer input ended. Found by awaited jobs.
+    AwaitEndsAtSuperseded,
+    /// Who waits is not told when the last job ends. Found by awaited jobs.
+    AwaitLooksOnce,
+    /// A node says of jobs that it was not told of yet that there are none. Found by awaited jobs.
+    AwaitIgnoresAfter,
 }
 
 impl Bug {
@@ -280,5 +286,8 @@ impl Bug {
         Bug::ConflictForgotten,
         Bug::UnseenTagRemoved,
         Bug::RevisionIgnored,
+        Bug::AwaitEndsAtSuperseded,
+        Bug::AwaitLooksOnce,
+        Bug::AwaitIgnoresAfter,
     ];
 }

@@ -13,7 +13,7 @@ use crate::ids::{
 };
 use crate::job::{
     AccountView, Assignment, BreakerView, CacheView, CachedView, ContextView, DeadLetter,
-    Explanation, Finished, JobView, Pause,
+    Explanation, Finished, JobState, JobView, Pause,
 };
 use crate::membership::{Change, ChangeError, Membership, RecoveryError, RecoveryReport};
 use crate::principal::Principal;
@@ -69,6 +69,16 @@ pub enum Request {
     RecoverUnsafely {
         /// Who is left.
         survivors: Vec<NodeId>,
+    },
+    /// How did these jobs end, or what took their place? Answered by any node, once: when
+    /// all are over, or when the hold time is. An end is the same wherever and however
+    /// often it is asked for.
+    Await {
+        /// Which jobs, as a reply named them. At most [`crate::limits::AWAIT_JOBS_MAX`].
+        jobs: Vec<JobId>,
+        /// The index of that reply: a node that has not applied as much does not know
+        /// of them yet.
+        after: LogIndex,
     },
 }
 
@@ -296,6 +306,32 @@ pub enum Reply {
     RecoveryFailed(RecoveryError),
     /// Nothing was done, and no entry made: the principal may not do it.
     Denied(Denial),
+    /// What became of jobs that were awaited.
+    Awaited {
+        /// Of each, in order.
+        endings: Vec<Ending>,
+        /// As of which applied index.
+        applied: LogIndex,
+    },
+}
+
+/// What became of a job that was awaited.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Ending {
+    /// It is over, for ever.
+    Over {
+        /// The job that answered for it at last: itself, or a newer input.
+        by: JobId,
+        /// How that one ended.
+        state: JobState,
+    },
+    /// It is not over. Ask again.
+    Unfinished {
+        /// For the job that answers for it by now: itself, or a newer input.
+        by: JobId,
+    },
+    /// It never was, or ended and was forgotten.
+    Unknown,
 }
 
 /// Why a leader goes on leading although another was wanted.
@@ -395,4 +431,7 @@ pub enum Refusal {
     /// Some member's program does not know the command yet.
     #[error("the command is known from a level on that is not yet in force")]
     LevelTooLow,
+    /// The node has not applied what the request speaks of.
+    #[error("this node was not told in time of what is awaited; ask again, or another node")]
+    Behind,
 }

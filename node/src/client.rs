@@ -214,7 +214,8 @@ impl Courier {
                 | Reply::HandOverFailed(_)
                 | Reply::Recovered(_)
                 | Reply::RecoveryFailed(_)
-                | Reply::Denied(_)),
+                | Reply::Denied(_)
+                | Reply::Awaited { .. }),
             ) => {
                 if matches!(reply, Reply::Applied { .. } | Reply::Work(_)) {
                     self.directory.suggest(node);

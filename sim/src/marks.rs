@@ -136,6 +136,10 @@ marks! {
     EditDominated "an edit that brought nothing new was dropped",
     EditAhead "an edit came before what its author had seen",
     RevisionMoved "an edit of an older revision was refused",
+    AwaitedToTheEnd "somebody waited for jobs until the last was over",
+    AwaitedNewer "somebody who waited for a job was told how a newer input ended",
+    AwaitedThroughChange "somebody waited for jobs at a node through a change of leader",
+    AwaitedLaterThanHeld "somebody was told that a job is not over, when the hold time was",
 }
 
 /// How often each mark was reached, in the order of [`Mark::ALL`].

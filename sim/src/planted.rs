@@ -112,6 +112,9 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
         Bug::DenialPerAttempt => &[Checker::BoundedDenials],
         Bug::ConcurrentEditDropped | Bug::DominatedEditApplied => &[Checker::MergedEdits],
         Bug::UnseenTagRemoved | Bug::RevisionIgnored => &[Checker::MergedEdits],
+        Bug::AwaitEndsAtSuperseded | Bug::AwaitLooksOnce | Bug::AwaitIgnoresAfter => {
+            &[Checker::AwaitedJobs]
+        }
         Bug::ConflictForgotten => &[Checker::KeptConflicts],
         Bug::PromotesLaggard | Bug::PromotesToEven | Bug::ReplacesHeardVoter => &[Checker::Unasked],
         Bug::ChangeBeforeOwnCommit | Bug::TwoChangesAtOnce => &[Checker::OneChangeAtATime],

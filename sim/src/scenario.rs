@@ -14,7 +14,7 @@ use crate::tape::{Domain, Roll, Tape};
 use crate::topology::{Bound, Row, TopologyOptions};
 
 use draw::{
-    backlog, caching, clients, disk, editing, knobs, limiting, napping, nemesis, network,
+    awaiting, backlog, caching, clients, disk, editing, knobs, limiting, napping, nemesis, network,
     operating, ruling, some, taking_back, upgrade, workers,
 };
 
@@ -390,6 +390,7 @@ impl Scenario {
         ruling(&mut part(48), &mut clients, &mut knobs);
         editing(&mut part(49), &mut clients);
         napping(&mut part(51), &mut clients, &mut knobs);
+        awaiting(&mut part(52), &mut clients);
         let mut other = part(8);
         let mut shapes = part(9);
         nemesis.all_shapes = shapes.chance(500_000);

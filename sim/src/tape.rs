@@ -140,6 +140,8 @@ domains! {
     Rule fault "orders about who may do what",
     ForgedRight fault "something tried that is another's",
     Edit fault "contexts edited",
+    Await fault "jobs awaited to their end",
+    AwaitWhere plain "which node is asked for the end of jobs",
 }
 
 /// One fault that happened: the `nth` decision of a lane went the unusual way.

@@ -3,6 +3,7 @@
 //! finished jobs. Keeps its own record of what it was promised; knows nothing
 //! of how the cluster keeps the promise.
 
+mod awaiting;
 mod batches;
 mod caching;
 mod editing;
@@ -26,6 +27,7 @@ use crate::readings::Readings;
 use crate::scenario::ClientOptions;
 use crate::tape::{Domain, Roll};
 
+use self::awaiting::Awaiting;
 use self::editing::Editing;
 use self::items::{TENANT, address, bad_batch};
 use self::operating::Operating;
@@ -77,6 +79,7 @@ pub struct Client {
     forging: Forging,
     own_sessions: Vec<SessionId>,
     editing: Editing,
+    awaiting: Awaiting,
     thought_us: u64,
     /// On whose account it asks.
     tenant: String,
@@ -119,6 +122,7 @@ impl Client {
             forging: Forging::default(),
             own_sessions: Vec::new(),
             editing: Editing::default(),
+            awaiting: Awaiting::default(),
             thought_us: 0,
         }
     }
@@ -138,6 +142,7 @@ impl Client {
             && self.promised.is_empty()
             && self.again.is_empty()
             && self.operating.is_done()
+            && self.awaiting.is_done()
             && self.ruling.is_done()
             && self.readings.left(is_member).next().is_none()
     }
@@ -170,6 +175,7 @@ impl Client {
         let pause_us = (self.options.think_us / 2).clamp(10_000, 50_000);
         self.caller.later(desk, pause_us, 0);
         self.readings.on_alarm(&mut self.caller, desk);
+        self.awaiting.on_alarm(&mut self.caller, desk);
         if !self.retiring {
             self.maybe_read(desk);
             self.editing
@@ -318,7 +324,10 @@ impl Client {
         {
             self.forging.on_running(job.job, lease.token);
         }
-        if self.readings.on_reply(ticket, &reply) || self.editing.on_reply(ticket, &reply) {
+        if self.readings.on_reply(ticket, &reply)
+            || self.editing.on_reply(ticket, &reply)
+            || self.awaiting.on_reply(ticket, &reply, desk.now_us)
+        {
             return Ok(());
         }
         let found = self
@@ -329,7 +338,12 @@ impl Client {
             return Ok(());
         };
         match reply {
-            Reply::Applied { outcome, .. } => self.on_outcome(sequence, outcome, desk),
+            Reply::Applied { index, outcome } => {
+                let (lane, options) = (self.caller.lane, self.options);
+                let jobs = jobs_of(&outcome);
+                self.awaiting.on_jobs(jobs, index, lane, desk, &options);
+                self.on_outcome(sequence, outcome, desk)
+            }
             Reply::Refused {
                 reason: Refusal::LevelTooLow,
                 ..
@@ -366,19 +380,14 @@ impl Client {
         let asked = self.asked.get_mut(&sequence).expect("the caller found it");
         self.editing.on_outcome(&asked.command, &outcome)?;
         match outcome {
-            Outcome::Submitted(items) => {
-                for item in items {
-                    self.on_promise(item.job);
-                }
+            Outcome::Submitted(_) | Outcome::Asked(_) => {
+                jobs_of(&outcome)
+                    .into_iter()
+                    .for_each(|job| self.on_promise(job));
             }
             Outcome::Rejected(Rejection::UnknownSession { .. }) if self.options.nap_us > 0 => {
                 self.on_session_expired();
                 return Ok(());
-            }
-            Outcome::Asked(items) => {
-                for job in items.iter().filter_map(job_of) {
-                    self.on_promise(job);
-                }
             }
             Outcome::Invalidated { .. } | Outcome::BudgetPut { .. } => {}
             Outcome::Rejected(
@@ -557,6 +566,15 @@ impl Client {
         );
         asked.ticket = Some(self.caller.ask(desk, request));
         asked.at_us = desk.now_us;
+    }
+}
+
+/// The jobs that answer for what was asked.
+fn jobs_of(outcome: &Outcome) -> Vec<JobId> {
+    match outcome {
+        Outcome::Submitted(items) => items.iter().map(|item| item.job).collect(),
+        Outcome::Asked(items) => items.iter().filter_map(job_of).collect(),
+        _ => Vec::new(),
     }
 }
 

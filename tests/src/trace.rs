@@ -15,7 +15,7 @@ use precentor_core::entry::{EntryKind, LogEntry};
 use precentor_core::ids::{JobId, LogIndex, NodeId, Term, Ticket};
 use precentor_core::job::{JobState, JobView};
 use precentor_core::message::{AppendResult, Body, LogPosition, Message};
-use precentor_core::request::{Freshness, Reply, Work};
+use precentor_core::request::{Ending, Freshness, Reply, Work};
 use precentor_core::status::{Health, PhaseName, RoleName};
 use precentor_core::wire;
 
@@ -457,10 +457,22 @@ pub fn words_of_reply(reply: &Reply) -> String {
         }
         Reply::RecoveryFailed(error) => format!("not recovered, {error}"),
         Reply::Denied(denial) => format!("denied: {denial}"),
+        Reply::Awaited { endings, applied } => {
+            let endings: Vec<_> = endings.iter().map(words_of_ending).collect();
+            format!("[{}] as of {applied}", endings.join(", "))
+        }
         Reply::Status(status) => format!(
             "{:?}, {:?}, {}, leader {:?}",
             status.role, status.phase, status.term, status.leader
         ),
+    }
+}
+
+fn words_of_ending(ending: &Ending) -> String {
+    match ending {
+        Ending::Over { by, state } => format!("{by} {}", words_of_state(state)),
+        Ending::Unfinished { by } => format!("{by} unfinished"),
+        Ending::Unknown => "unknown".into(),
     }
 }
 

@@ -107,6 +107,7 @@ impl ContextManager {
         let reclaimed = last_to_reclaim(&entry.command, &self.queue);
         let applied = self.queue.apply(index, logged.term, entry);
         self.applied = index;
+        self.see_endings();
         if !applied.stopped.is_empty() {
             self.marks.hit(Mark::WorkerStopped);
             if self.failover.is_leading() {

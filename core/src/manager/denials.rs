@@ -107,6 +107,8 @@ impl ContextManager {
             Request::Read { query, .. } => self.query_denial(who, query),
             Request::Status => queue.role_denial_anywhere(who, Role::Viewer),
             Request::FinishedAfter { .. } => self.feed_denial(who),
+            // Of each job when that is known here: see `answer_awaits`.
+            Request::Await { .. } => queue.role_denial_anywhere(who, Role::Viewer),
             Request::ChangeMembership(_)
             | Request::HandOver { .. }
             | Request::RecoverUnsafely { .. } => queue.role_denial(who, Role::Admin, None),

@@ -152,6 +152,7 @@ impl ContextManager {
                 self.queue.plant(bug);
             }
             self.applied = index;
+            self.awaits.on_replaced(&self.queue);
             self.hashes.clear();
         } else {
             // The log was faster, but the disk holds the leader's snapshot now.

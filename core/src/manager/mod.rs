@@ -1,7 +1,10 @@
 //! `ContextManager`: one event in, actions out. Wiring only: every rule of the
 //! protocol is in the component that it belongs to.
 
+#[cfg(test)]
+mod alone;
 mod apply;
+mod awaits;
 mod denials;
 mod evictions;
 mod feeds;
@@ -44,6 +47,7 @@ use crate::request::Reply;
 use crate::time::{Span, Stamp, Time};
 use crate::wire;
 
+use awaits::Awaits;
 use denials::Denials;
 use evictions::Evictions;
 use feeds::Feeds;
@@ -109,6 +113,7 @@ pub(crate) struct ContextManager {
     /// A `Tick` that is proposed and not applied.
     tick: Option<LogIndex>,
     feeds: Feeds,
+    awaits: Awaits,
     reads: Reads,
     recoveries: Recoveries,
     snapshots: Snapshots,
@@ -212,6 +217,7 @@ impl ContextManager {
             denials: Denials::default(),
             tick: None,
             feeds: Feeds::default(),
+            awaits: Awaits::default(),
             installing: None,
             reads: Reads::default(),
             recoveries: Recoveries::default(),
@@ -311,6 +317,7 @@ impl ContextManager {
         self.health.on_owing(owing, now.time);
         self.apply_committed(now);
         self.answer_reads(now);
+        self.answer_awaits(now);
         self.answer_hand_over(now);
         self.answer_recovery();
         self.serve_waiting(now);
@@ -340,6 +347,7 @@ impl ContextManager {
         let others = [
             self.failover.deadline(),
             self.feeds.deadline(),
+            self.awaits.deadline(self.applied),
             self.snapshots.deadline(),
             self.reads.deadline(),
             self.work_deadline(),

@@ -35,6 +35,7 @@ impl ContextManager {
             Request::Status
             | Request::Read { .. }
             | Request::FinishedAfter { .. }
+            | Request::Await { .. }
             | Request::RecoverUnsafely { .. } => true,
             Request::Propose { .. }
             | Request::Poll(_)
@@ -60,6 +61,9 @@ impl ContextManager {
                 {
                     self.refuse(ticket, Refusal::WaitingRequests);
                 }
+            }
+            Request::Await { jobs, after } => {
+                self.await_jobs(now, ticket, principal, &jobs, after);
             }
             Request::RecoverUnsafely { survivors } => {
                 self.recover_unsafely(now, ticket, principal, &survivors);
@@ -127,6 +131,7 @@ impl ContextManager {
             Request::Status
             | Request::Read { .. }
             | Request::FinishedAfter { .. }
+            | Request::Await { .. }
             | Request::RecoverUnsafely { .. } => {
                 unreachable!("answered by any node")
             }

@@ -14,7 +14,7 @@ use super::contexts::PlaceId;
 use super::dependencies::Ended;
 use super::jobs::{Job, Phase};
 use super::waiters::Walk;
-use super::waits::Answerer;
+use super::waits::Followed;
 
 /// Steps along newer inputs that one entry may take.
 const STEPS_PER_ENTRY_MAX: u64 = 10_000;
@@ -39,11 +39,12 @@ impl QueueManager {
     }
 
     fn leave_one(&mut self, told: JobId, session: SessionId, steps: &mut u64) -> Cancellation {
-        let id = match self.answerer_of(told, steps) {
-            Answerer::Unfinished(id) => id,
-            Answerer::Over => return Cancellation::Over,
-            Answerer::Unknown => return Cancellation::Unknown,
-            Answerer::Further(job) => {
+        let id = match self.follow(told, steps) {
+            Followed::Unfinished(id) => id,
+            Followed::Unknown(id) if id == told => return Cancellation::Unknown,
+            // Nothing newer is forgotten before it is over.
+            Followed::Over(..) | Followed::Unknown(_) => return Cancellation::Over,
+            Followed::Further(job) => {
                 return match self.waits.take(told, session) {
                     Some(count) => {
                         self.waits.add(job, session, count);

@@ -94,6 +94,7 @@ pub use self::reads::{BodyCursor, Unfinished};
 use self::sessions::{Seen, Sessions};
 use self::table::{Table, hash_of};
 use self::timers::Timers;
+pub use self::waits::Followed;
 use self::waits::Waits;
 
 /// Names each table in the state hash.

@@ -200,6 +200,11 @@ impl QueueManager {
             .collect()
     }
 
+    /// The jobs that ended after another, in order.
+    pub fn ended_after(&self, after: FinishNumber) -> impl Iterator<Item = JobId> {
+        self.finished.after(after).map(|(id, _)| id)
+    }
+
     /// How many jobs are in which state.
     #[must_use]
     pub fn counts(&self) -> QueueCounts {

@@ -62,20 +62,38 @@ impl Waits {
     }
 }
 
-/// Who answers for a job by now.
+/// Where the way from a job along newer inputs leads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Answerer {
-    /// This unfinished job: the one itself, or a newer input.
+pub enum Followed<'a> {
+    /// To this unfinished job: the one itself, or a newer input.
     Unfinished(JobId),
-    /// Nobody: it is over, or the newer one is.
-    Over,
-    /// It is not known.
-    Unknown,
-    /// The way is longer than the steps that were left: it leads on from here.
+    /// To this job, which ended so.
+    Over(JobId, &'a JobState),
+    /// To this one, which is not known: it never was, or was forgotten.
+    Unknown(JobId),
+    /// Further than the steps that were left: on from here.
     Further(JobId),
 }
 
 impl QueueManager {
+    /// Who answers for a job, within so many steps along newer inputs, and how that ended.
+    #[must_use]
+    pub fn follow(&self, job: JobId, steps: &mut u64) -> Followed<'_> {
+        let mut at = job;
+        loop {
+            if self.jobs.get(at).is_some() {
+                return Followed::Unfinished(at);
+            }
+            match self.finished.get(at).map(|finished| &finished.state) {
+                Some(JobState::Superseded { .. }) if *steps == 0 => return Followed::Further(at),
+                Some(JobState::Superseded { by }) => at = *by,
+                Some(state) => return Followed::Over(at, state),
+                None => return Followed::Unknown(at),
+            }
+            *steps -= 1;
+        }
+    }
+
     /// Are waits kept?
     pub(super) fn keeps_waits(&self) -> bool {
         holds_waits(self.level)
@@ -91,24 +109,6 @@ impl QueueManager {
             if !matches!(how, Admission::FromCache | Admission::FailedBefore) {
                 self.waits.add(*job, session, 1);
             }
-        }
-    }
-
-    /// Who answers for a job, within so many steps along newer inputs.
-    pub(super) fn answerer_of(&self, job: JobId, steps: &mut u64) -> Answerer {
-        let mut at = job;
-        loop {
-            if self.jobs.get(at).is_some() {
-                return Answerer::Unfinished(at);
-            }
-            match self.finished.get(at).map(|finished| &finished.state) {
-                Some(JobState::Superseded { .. }) if *steps == 0 => return Answerer::Further(at),
-                Some(JobState::Superseded { by }) => at = *by,
-                Some(_) => return Answerer::Over,
-                None if at == job => return Answerer::Unknown,
-                None => return Answerer::Over,
-            }
-            *steps -= 1;
         }
     }
 

@@ -189,7 +189,8 @@ impl History {
             | Reply::HandOverFailed(_)
             | Reply::Recovered(_)
             | Reply::RecoveryFailed(_)
-            | Reply::Denied(_) => Ok(()),
+            | Reply::Denied(_)
+            | Reply::Awaited { .. } => Ok(()),
         }
     }
 

@@ -3,6 +3,7 @@
 //! component, so a bug and its check cannot share a mistake.
 
 pub mod access;
+pub mod awaited;
 pub mod cached;
 pub mod edits;
 mod effects;
@@ -164,6 +165,8 @@ pub enum Checker {
     BoundedDenials,
     /// A claim says truthfully who else was considered.
     WeighedClaims,
+    /// Who waits for the end of jobs is told it at once, once, and everywhere the same.
+    AwaitedJobs,
 }
 
 impl Checker {
@@ -223,6 +226,7 @@ pub struct Moment {
 #[derive(Clone, Debug)]
 pub struct Checks {
     access: access::Access,
+    awaited: awaited::Awaited,
     cached: cached::Cached,
     edits: edits::Edits,
     elections: elections::Elections,
@@ -254,6 +258,7 @@ impl Checks {
     pub fn new(count: usize, founders: usize, knobs: &Knobs) -> Checks {
         Checks {
             access: access::Access::new(knobs),
+            awaited: awaited::Awaited::new(knobs),
             cached: cached::Cached::default(),
             edits: edits::Edits::default(),
             elections: elections::Elections::new(count),
@@ -287,6 +292,7 @@ impl Checks {
         self.queue.on_recovered(place);
         self.snapshots.on_recovered(place);
         self.reads.on_recovered(place);
+        self.awaited.on_recovered(place);
         self.recovery.on_recovered(place);
         self.members.on_recovered(place, view)?;
         self.levels.on_recovered(place);
@@ -308,6 +314,7 @@ impl Checks {
         self.unasked.on_event(moment, event, view);
         self.members.on_event(moment.place, event);
         self.history.on_event(event);
+        self.awaited.on_event(moment, event, view);
         self.snapshots.on_event(moment.place, event);
         self.logs.on_event(event);
         self.recovery.on_event(moment, event, view);
@@ -389,6 +396,8 @@ impl Checks {
                         self.operated.on_told(&told)?;
                     }
                     self.members.on_answer(moment.place, *ticket, reply)?;
+                    self.awaited
+                        .on_answer(moment, *ticket, reply, view, &self.queue, marks)?;
                     let committed = self.logs.committed();
                     self.reads
                         .on_answer(moment, *ticket, reply, view, committed, marks)?;
@@ -425,6 +434,7 @@ impl Checks {
             }
         }
         self.access.on_turn(view, actions, marks)?;
+        self.awaited.on_turn(moment, view, actions, &self.queue)?;
         self.edits.on_turn(view)?;
         self.limited.on_turn(view, marks)?;
         self.explained.on_turn(view, &self.queue, marks)?;

@@ -49,6 +49,12 @@ impl Queue {
         &self.finished
     }
 
+    /// How a job ended, if it did.
+    pub(super) fn end_of(&self, job: JobId) -> Option<&Finished> {
+        let number = self.by_job.get(&job)?;
+        self.finished.get(number.0 as usize - 1)
+    }
+
     /// The state's hash at an index, as far as a replica was seen there.
     pub(super) fn hash_at(&self, index: LogIndex) -> Option<StateHash> {
         self.hashes.get(&index).copied()
@@ -263,11 +269,7 @@ impl Queue {
         let Some(found) = view.queue().job(job) else {
             return Ok(());
         };
-        let ended = self
-            .by_job
-            .get(&job)
-            .and_then(|number| self.finished.get(number.0 as usize - 1));
-        if let Some(ended) = ended {
+        if let Some(ended) = self.end_of(job) {
             ensure(
                 ended.state == found.state,
                 Checker::OneTerminalState,

@@ -62,6 +62,8 @@ pub struct ClientOptions {
     pub roles_ppm: u32,
     /// Requests that say something of contexts, per million.
     pub edit_ppm: u32,
+    /// Requests whose jobs are awaited, per million.
+    pub await_ppm: u32,
     /// How many workers there are: they may be paused and expelled, and get roles.
     pub workers: u64,
 }

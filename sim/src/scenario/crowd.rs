@@ -39,6 +39,7 @@ impl Scenario {
         clients.bulk_ppm = 400_000;
         (clients.bulk_files_max, clients.bulks_max) = (40, 3);
         clients.read_ppm = clients.read_ppm.min(100_000);
+        clients.await_ppm = 500_000;
         // A pause of the cluster stands in everybody's way.
         clients.pause_ppm = clients.pause_ppm.min(2_000);
         clients.workers = 200;

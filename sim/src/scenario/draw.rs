@@ -132,6 +132,7 @@ pub(super) fn clients(roll: &mut Roll) -> ClientOptions {
         budget_ppm: 0,
         roles_ppm: 0,
         edit_ppm: 0,
+        await_ppm: 0,
         workers: 0,
     }
 }
@@ -197,6 +198,11 @@ pub(super) fn caching(roll: &mut Roll, clients: &mut ClientOptions) {
 /// In some worlds people edit contexts, many of them without a leader.
 pub(super) fn editing(roll: &mut Roll, clients: &mut ClientOptions) {
     clients.edit_ppm = some(roll, 350_000, 20_000, 400_000);
+}
+
+/// In some worlds clients wait for the end of what they asked for.
+pub(super) fn awaiting(roll: &mut Roll, clients: &mut ClientOptions) {
+    clients.await_ppm = some(roll, 500_000, 100_000, 900_000);
 }
 
 /// In half of the worlds several tenants ask, in most of these for more than the

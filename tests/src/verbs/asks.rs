@@ -5,7 +5,9 @@ use precentor_core::access::{Area, Grant, Role};
 use precentor_core::bytes::Bytes;
 use precentor_core::command::{CacheMode, Command};
 use precentor_core::digest::Digest;
-use precentor_core::ids::{FinishNumber, JobId, RequestId, Sequence, SessionId, WorkerIncarnation};
+use precentor_core::ids::{
+    FinishNumber, JobId, LogIndex, RequestId, Sequence, SessionId, WorkerIncarnation,
+};
 use precentor_core::job::{Account, Limits, Rate, Reach, Scope, WorkerSpec};
 use precentor_core::principal::Principal;
 use precentor_core::request::{Consistency, Poll, Query, Request};
@@ -179,6 +181,14 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
                 count_max: 100,
             },
             "status" => Request::Status,
+            "end" => {
+                let after = match words.has("after") {
+                    true => LogIndex(words.number("i")?),
+                    false => LogIndex(0),
+                };
+                let jobs = jobs(&mut words)?;
+                Request::Await { jobs, after }
+            }
             "handover" => Request::HandOver {
                 to: match words.clone().take() {
                     Some(_) => Some(words.node()?),

@@ -1,13 +1,21 @@
 use super::*;
 use crate::access::Grant;
-use crate::action::Action;
-use crate::command::AuditRecord;
-use crate::config::Config;
-use crate::driver::{Driver, Host, Recovered};
-use crate::event::Event;
-use crate::feature::FeatureLevel;
-use crate::ids::{ClusterId, FinishNumber, JobId, LogIndex, NodeId, Sequence, WriteId};
-use crate::request::{Answer, Consistency};
+use crate::ids::{FinishNumber, JobId, NodeId};
+use crate::manager::alone::{Alone, propose};
+use crate::request::{Answer, Consistency, Reply};
+
+/// With an admin and an agent.
+fn ruled() -> Alone {
+    let mut alone = Alone::new();
+    for (name, role) in [("admin", Role::Admin), ("agent", Role::Agent)] {
+        let principal = Principal(name.into());
+        let grants = vec![Grant::everywhere(role)];
+        let reply = alone.propose("admin", Command::PutRoles { principal, grants });
+        assert!(matches!(reply, Reply::Applied { .. }), "{reply:?}");
+    }
+    alone
+}
+
 fn note(denials: &mut Denials, ms: u64, who: &str) {
     let now = Time(ms * 1_000);
     let reason = DenialReason::Role(Role::Agent);
@@ -53,104 +61,6 @@ fn whoever_comes_under_many_names_fills_no_more_than_the_table() {
     );
 }
 
-/// One voter alone, whose disk answers at once.
-struct Alone {
-    driver: Driver,
-    now: Now,
-    answers: Vec<(Ticket, Reply)>,
-    durable: Vec<WriteId>,
-    audit: Vec<AuditRecord>,
-}
-
-struct Acts<'a>(&'a mut Vec<Action>);
-
-impl Host for Acts<'_> {
-    fn perform(&mut self, action: Action) {
-        self.0.push(action);
-    }
-}
-
-impl Alone {
-    fn new() -> Alone {
-        let config = Config::new(ClusterId([7; 16]), NodeId(1), vec![NodeId(1)], 1);
-        let now = Now::default();
-        let driver = Driver::recover(config, Recovered::default(), now).unwrap();
-        let mut alone = Alone {
-            driver,
-            now,
-            answers: Vec::new(),
-            durable: Vec::new(),
-            audit: Vec::new(),
-        };
-        alone.pass(2_000);
-        assert!(alone.driver.view().0.queue().level() >= FeatureLevel::ACCESS_CHECKED);
-        for (name, role) in [("admin", Role::Admin), ("agent", Role::Agent)] {
-            let principal = Principal(name.into());
-            let grants = vec![Grant::everywhere(role)];
-            let reply = alone.propose("admin", Command::PutRoles { principal, grants });
-            assert!(matches!(reply, Reply::Applied { .. }), "{reply:?}");
-        }
-        alone
-    }
-
-    fn turn(&mut self, events: Vec<Event>) {
-        let mut actions = Vec::new();
-        let done = std::mem::take(&mut self.durable);
-        let done = done.into_iter().map(|write| Event::Durable { write });
-        let events = done.chain(events);
-        self.driver.turn(self.now, events, &mut Acts(&mut actions));
-        for action in actions {
-            match action {
-                Action::Write(batch) => self.durable.push(batch.id),
-                Action::Answer { ticket, reply } => self.answers.push((ticket, reply)),
-                Action::Audit(record) => self.audit.push(*record),
-                _ => {}
-            }
-        }
-    }
-
-    fn pass(&mut self, ms: u64) {
-        for _ in 0..ms.div_ceil(10) {
-            self.now.time = self.now.time + Span::from_ms(10);
-            self.turn(Vec::new());
-        }
-    }
-
-    fn ask(&mut self, name: &str, request: Request) {
-        let event = Event::Client {
-            ticket: Ticket(1),
-            principal: Principal(name.into()),
-            request,
-        };
-        self.turn(vec![event]);
-    }
-
-    fn reply(&mut self, name: &str, request: Request) -> Reply {
-        self.answers.clear();
-        self.ask(name, request);
-        for _ in 0..10 {
-            self.turn(Vec::new());
-        }
-        self.answers.pop().expect("it is answered").1
-    }
-
-    fn propose(&mut self, name: &str, command: Command) -> Reply {
-        self.reply(name, propose(command))
-    }
-
-    fn applied(&self) -> LogIndex {
-        self.driver.view().0.applied()
-    }
-}
-
-fn propose(command: Command) -> Request {
-    Request::Propose {
-        request: None,
-        acknowledged: Sequence(0),
-        command,
-    }
-}
-
 fn cancel() -> Command {
     let jobs = vec![JobId(1)];
     Command::Cancel { jobs }
@@ -158,7 +68,7 @@ fn cancel() -> Command {
 
 #[test]
 fn a_denied_request_makes_no_entry_and_is_answered_at_once() {
-    let mut alone = Alone::new();
+    let mut alone = ruled();
     let before = alone.applied();
     let (needed, held) = (Role::Operator, vec![Role::Agent]);
     let denied = Reply::Denied(Denial::Role { needed, held });
@@ -170,7 +80,7 @@ fn a_denied_request_makes_no_entry_and_is_answered_at_once() {
 
 #[test]
 fn ten_thousand_denials_cost_one_entry_in_an_interval() {
-    let mut alone = Alone::new();
+    let mut alone = ruled();
     let before = alone.applied();
     let count = 10_000;
     for _ in 0..count {
@@ -193,7 +103,7 @@ fn ten_thousand_denials_cost_one_entry_in_an_interval() {
 
 #[test]
 fn what_any_node_answers_needs_a_role_too() {
-    let mut alone = Alone::new();
+    let mut alone = ruled();
     let read = |query| Request::Read {
         query,
         consistency: Consistency::Stale,
