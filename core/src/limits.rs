@@ -39,6 +39,8 @@ pub const DEAD_LETTER_EDGES_MAX: u64 = 1_000_000;
 pub const ATTEMPTS_KEPT_MAX: u32 = 16;
 /// Dead letters of one answer.
 pub const DEAD_LETTERS_LISTED_MAX: u32 = 256;
+/// Unfinished jobs of one answer.
+pub const JOBS_LISTED_MAX: u32 = 256;
 /// Open dependencies that an explanation names.
 pub const EXPLAINED_DEPENDENCIES_MAX: usize = 16;
 /// Jobs that an explanation follows to the one that failed of itself.

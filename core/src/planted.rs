@@ -191,6 +191,8 @@ pub enum Bug {
     AwaitLooksOnce,
     /// A node says of jobs that it was not told of yet that there are none. Found by awaited jobs.
     AwaitIgnoresAfter,
+    /// A job that is parked is not among those that are not over. Found by listed jobs.
+    ParkedUnlisted,
 }
 
 impl Bug {
@@ -289,5 +291,6 @@ impl Bug {
         Bug::AwaitEndsAtSuperseded,
         Bug::AwaitLooksOnce,
         Bug::AwaitIgnoresAfter,
+        Bug::ParkedUnlisted,
     ];
 }

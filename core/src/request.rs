@@ -126,6 +126,15 @@ pub enum Query {
         /// At most so many.
         count_max: u32,
     },
+    /// Which jobs are not over at an address and everywhere inside? By address.
+    Unfinished {
+        /// Where.
+        within: Address,
+        /// Those at addresses after this one.
+        after: Option<Address>,
+        /// At most so many, or one more.
+        count_max: u32,
+    },
 }
 
 /// Which state a read must be answered from.
@@ -200,6 +209,14 @@ pub enum Answer {
         conflicts: Vec<Conflict>,
         /// To ask for more, ask for those after this one; none if there are none.
         next: Option<ConflictId>,
+    },
+    /// Some unfinished jobs.
+    Unfinished {
+        /// The jobs, by address.
+        jobs: Vec<JobView>,
+        /// To ask for more, ask for those after this one; none if there are none. A page
+        /// may be short, or empty, and there are more all the same.
+        next: Option<Address>,
     },
 }
 

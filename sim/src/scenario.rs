@@ -15,7 +15,7 @@ use crate::topology::{Bound, Row, TopologyOptions};
 
 use draw::{
     awaiting, backlog, caching, clients, disk, editing, knobs, limiting, napping, nemesis, network,
-    operating, ruling, some, taking_back, upgrade, workers,
+    operating, ruling, some, sweeping, taking_back, upgrade, workers,
 };
 
 pub use actors::{ClientOptions, WorkerOptions};
@@ -391,6 +391,7 @@ impl Scenario {
         editing(&mut part(49), &mut clients);
         napping(&mut part(51), &mut clients, &mut knobs);
         awaiting(&mut part(52), &mut clients);
+        sweeping(&mut part(53), &mut clients);
         let mut other = part(8);
         let mut shapes = part(9);
         nemesis.all_shapes = shapes.chance(500_000);

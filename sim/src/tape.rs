@@ -142,6 +142,8 @@ domains! {
     Edit fault "contexts edited",
     Await fault "jobs awaited to their end",
     AwaitWhere plain "which node is asked for the end of jobs",
+    Sweep fault "everything somewhere cancelled",
+    SweepWhere plain "which node lists what is to be cancelled, and how",
 }
 
 /// One fault that happened: the `nth` decision of a lane went the unusual way.

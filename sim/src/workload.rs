@@ -10,6 +10,7 @@ mod editing;
 mod items;
 mod operating;
 mod ruling;
+mod sweeping;
 mod taking_back;
 mod tree;
 
@@ -20,18 +21,18 @@ use precentor_core::ids::{FinishNumber, JobId, RequestId, Sequence, SessionId, T
 use precentor_core::job::{Finished, JobState};
 use precentor_core::request::{Answer, Refusal, Reply, Request};
 
-use crate::check::history::job_of;
 use crate::desk::{Caller, Desk};
 use crate::network::Place;
 use crate::readings::Readings;
 use crate::scenario::ClientOptions;
 use crate::tape::{Domain, Roll};
 
-use self::awaiting::Awaiting;
+use self::awaiting::{Awaiting, jobs_of};
 use self::editing::Editing;
 use self::items::{TENANT, address, bad_batch};
 use self::operating::Operating;
 use self::ruling::{Forging, Ruling};
+use self::sweeping::Sweeping;
 use self::taking_back::TakingBack;
 pub use self::tree::Tree;
 
@@ -80,6 +81,7 @@ pub struct Client {
     own_sessions: Vec<SessionId>,
     editing: Editing,
     awaiting: Awaiting,
+    sweeping: Sweeping,
     thought_us: u64,
     /// On whose account it asks.
     tenant: String,
@@ -123,6 +125,7 @@ impl Client {
             own_sessions: Vec::new(),
             editing: Editing::default(),
             awaiting: Awaiting::default(),
+            sweeping: Sweeping::default(),
             thought_us: 0,
         }
     }
@@ -180,6 +183,8 @@ impl Client {
             self.maybe_read(desk);
             self.editing
                 .maybe_read(&mut self.caller, desk, &self.options);
+            self.sweeping
+                .on_alarm(&mut self.caller, desk, &self.options);
         }
         let now_us = desk.now_us;
         let late = |at_us: u64| now_us >= at_us + PATIENCE_US;
@@ -260,6 +265,7 @@ impl Client {
         let (lane, options) = (self.caller.lane, self.options);
         let own = &self.caller.principal;
         let ruled = self.ruling.next(desk.tape, lane, own, &options);
+        let ruled = ruled.or_else(|| self.sweeping.next());
         let ruled = ruled.or_else(|| self.taking_back.next(desk.tape, lane, &options));
         if let Some(command) = ruled {
             return command;
@@ -326,6 +332,7 @@ impl Client {
         }
         if self.readings.on_reply(ticket, &reply)
             || self.editing.on_reply(ticket, &reply)
+            || self.sweeping.on_reply(ticket, &reply)
             || self.awaiting.on_reply(ticket, &reply, desk.now_us)
         {
             return Ok(());
@@ -566,15 +573,6 @@ impl Client {
         );
         asked.ticket = Some(self.caller.ask(desk, request));
         asked.at_us = desk.now_us;
-    }
-}
-
-/// The jobs that answer for what was asked.
-fn jobs_of(outcome: &Outcome) -> Vec<JobId> {
-    match outcome {
-        Outcome::Submitted(items) => items.iter().map(|item| item.job).collect(),
-        Outcome::Asked(items) => items.iter().filter_map(job_of).collect(),
-        _ => Vec::new(),
     }
 }
 

@@ -26,6 +26,7 @@
 //! read n1 job j1 | context PATH                     what is committed by now
 //! ask n1 job j1 | context PATH | cached PATH | cache | feed f0 | status   what it has applied; how it is
 //! ask n1 end [after i4] j1 j2                        once they are over, or the hold time is
+//! ask n1 unfinished PATH [after PATH] [10]           the jobs that are not over there and inside
 //! ask n1 recovery n1 n2                              go on with these only, as a last resort
 //! ask n1 handover [n2]                               another leader, says an operator
 //! together n1 read job j1 + as bob read job j2      requests that arrive at once

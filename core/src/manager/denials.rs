@@ -145,6 +145,7 @@ impl ContextManager {
             | Query::Cache
             | Query::Conflicts { .. } => queue.role_denial(who, Role::Viewer, None),
             Query::Roles { .. } => queue.role_denial(who, Role::Admin, None),
+            Query::Unfinished { within, .. } => queue.role_denial_within(who, Role::Viewer, within),
         }
     }
 }

@@ -11,7 +11,8 @@ use super::{ContextManager, cx};
 use crate::event::Now;
 use crate::ids::{JobId, LogIndex, ReadNumber, Ticket};
 use crate::limits::{
-    CONFLICTS_LISTED_MAX, DEAD_LETTERS_LISTED_MAX, READS_WAITING_MAX, RIGHTS_LISTED_MAX,
+    CONFLICTS_LISTED_MAX, DEAD_LETTERS_LISTED_MAX, JOBS_LISTED_MAX, READS_WAITING_MAX,
+    RIGHTS_LISTED_MAX,
 };
 use crate::marks::Mark;
 use crate::principal::Principal;
@@ -190,6 +191,15 @@ impl ContextManager {
                 let count_max = (*count_max).clamp(1, CONFLICTS_LISTED_MAX);
                 let (conflicts, next) = self.queue.conflicts(*after, count_max);
                 Answer::Conflicts { conflicts, next }
+            }
+            Query::Unfinished {
+                within,
+                after,
+                count_max,
+            } => {
+                let count_max = (*count_max).clamp(1, JOBS_LISTED_MAX);
+                let (jobs, next) = self.queue.jobs_within(within, after.as_ref(), count_max);
+                Answer::Unfinished { jobs, next }
             }
         };
         let reply = Reply::Read {

@@ -460,6 +460,19 @@ impl QueueManager {
         checked.err()
     }
 
+    /// Why a principal has not the role at a place and everywhere inside, if it has not.
+    #[must_use]
+    pub fn role_denial_within(
+        &self,
+        who: &Principal,
+        needed: Role,
+        place: &Address,
+    ) -> Option<Denial> {
+        let checks = self.checks_access();
+        let held = Held(self.access.grants_of(who));
+        held.within(needed, place).err().filter(|_| checks)
+    }
+
     /// Why a principal has the role nowhere, if it has not.
     #[must_use]
     pub fn role_denial_anywhere(&self, who: &Principal, needed: Role) -> Option<Denial> {

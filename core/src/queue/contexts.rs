@@ -2,6 +2,7 @@
 //! and the jobs that are to replace it. Knows digests of results, never bodies.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -334,14 +335,12 @@ impl Places {
     }
 
     /// The places in the order of their addresses, from after one.
-    pub(super) fn after(&self, after: Option<&Address>) -> impl Iterator<Item = PlaceId> {
-        use std::ops::Bound;
-        let from = match after {
-            Some(address) => Bound::Excluded(address.clone()),
-            None => Bound::Unbounded,
-        };
+    pub(super) fn by_address_from(
+        &self,
+        from: Bound<&Address>,
+    ) -> impl Iterator<Item = (&Address, PlaceId)> {
         self.by_address
-            .range((from, Bound::Unbounded))
-            .map(|(_, place)| *place)
+            .range((from.cloned(), Bound::Unbounded))
+            .map(|(address, place)| (address, *place))
     }
 }

@@ -40,6 +40,7 @@ mod invalidation;
 mod jobs;
 mod leases;
 mod letters;
+mod listing;
 mod order;
 mod parts;
 mod pauses;

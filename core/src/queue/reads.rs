@@ -178,9 +178,9 @@ impl QueueManager {
 
     /// What is published, by address, from after one: take as many as a page holds.
     pub fn contexts(&self, after: Option<&Address>) -> impl Iterator<Item = ContextView> {
-        self.places
-            .after(after)
-            .filter_map(|place| self.places.view(place))
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let places = self.places.by_address_from(from);
+        places.filter_map(|(_, place)| self.places.view(place))
     }
 
     /// The jobs that finished after another, in order, at most `count_max`.

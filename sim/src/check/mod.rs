@@ -13,6 +13,7 @@ pub mod history;
 pub mod leases;
 pub mod levels;
 pub mod limited;
+pub mod listed;
 pub mod logs;
 pub mod members;
 pub mod operated;
@@ -167,6 +168,8 @@ pub enum Checker {
     WeighedClaims,
     /// Who waits for the end of jobs is told it at once, once, and everywhere the same.
     AwaitedJobs,
+    /// Whoever asks for the jobs that are not over somewhere misses none.
+    ListedJobs,
 }
 
 impl Checker {
@@ -237,6 +240,7 @@ pub struct Checks {
     leases: leases::Leases,
     explained: explained::Explained,
     limited: limited::Limited,
+    listed: listed::Listed,
     /// Who belongs to the cluster.
     pub members: members::Members,
     operated: operated::Operated,
@@ -268,6 +272,7 @@ impl Checks {
             leases: leases::Leases::new(knobs),
             explained: explained::Explained::new(knobs),
             limited: limited::Limited::default(),
+            listed: listed::Listed::default(),
             members: members::Members::new(count, founders),
             operated: operated::Operated::default(),
             order: order::Order::new(count),
@@ -315,6 +320,7 @@ impl Checks {
         self.members.on_event(moment.place, event);
         self.history.on_event(event);
         self.awaited.on_event(moment, event, view);
+        self.listed.on_event(event);
         self.snapshots.on_event(moment.place, event);
         self.logs.on_event(event);
         self.recovery.on_event(moment, event, view);
@@ -398,6 +404,7 @@ impl Checks {
                     self.members.on_answer(moment.place, *ticket, reply)?;
                     self.awaited
                         .on_answer(moment, *ticket, reply, view, &self.queue, marks)?;
+                    self.listed.on_answer(*ticket, reply, view, marks)?;
                     let committed = self.logs.committed();
                     self.reads
                         .on_answer(moment, *ticket, reply, view, committed, marks)?;

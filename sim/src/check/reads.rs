@@ -225,6 +225,9 @@ impl Reads {
                     let (open, _) = view.queue().conflicts(ConflictId::default(), u32::MAX);
                     conflicts.iter().all(|conflict| open.contains(conflict))
                 }
+                Answer::Unfinished { jobs, .. } => jobs
+                    .iter()
+                    .all(|job| view.queue().job(job.job).as_ref() == Some(job)),
             };
         ensure(same, Checker::FreshReads, || {
             format!("{node} answers {answer:?} as of {applied}, and its state there is another")
@@ -284,7 +287,8 @@ impl Reads {
             | (Query::Limits, Answer::Limits { .. })
             | (Query::Cached(_), Answer::Cached(_))
             | (Query::Cache, Answer::Cache(_))
-            | (Query::Roles { .. }, Answer::Roles { .. }) => None,
+            | (Query::Roles { .. }, Answer::Roles { .. })
+            | (Query::Unfinished { .. }, Answer::Unfinished { .. }) => None,
             (Query::Edited(address), Answer::Edited(edited))
                 if edited
                     .as_ref()
@@ -334,7 +338,8 @@ impl Reads {
             | Answer::Roles { .. }
             | Answer::Edited(_)
             | Answer::History { .. }
-            | Answer::Conflicts { .. } => Ok(()),
+            | Answer::Conflicts { .. }
+            | Answer::Unfinished { .. } => Ok(()),
             Answer::Explained { explanation, .. } => check_explanation(explanation.as_deref()),
             Answer::Job(Some(job)) => {
                 let known = self.jobs.entry(job.job).or_insert((applied, None));

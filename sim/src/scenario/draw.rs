@@ -133,6 +133,7 @@ pub(super) fn clients(roll: &mut Roll) -> ClientOptions {
         roles_ppm: 0,
         edit_ppm: 0,
         await_ppm: 0,
+        sweep_ppm: 0,
         workers: 0,
     }
 }
@@ -203,6 +204,11 @@ pub(super) fn editing(roll: &mut Roll, clients: &mut ClientOptions) {
 /// In some worlds clients wait for the end of what they asked for.
 pub(super) fn awaiting(roll: &mut Roll, clients: &mut ClientOptions) {
     clients.await_ppm = some(roll, 500_000, 100_000, 900_000);
+}
+
+/// In some worlds everything at an address and inside is cancelled at times.
+pub(super) fn sweeping(roll: &mut Roll, clients: &mut ClientOptions) {
+    clients.sweep_ppm = some(roll, 300_000, 2_000, 50_000);
 }
 
 /// In half of the worlds several tenants ask, in most of these for more than the

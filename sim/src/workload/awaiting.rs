@@ -1,9 +1,11 @@
 //! One client's waiting for the end of jobs that it was told of, at any node and again
 //! at another until all is over. Knows nothing of how they end: that is for the judge.
 
+use precentor_core::command::Outcome;
 use precentor_core::ids::{JobId, LogIndex, Ticket};
 use precentor_core::request::{Ending, Reply, Request};
 
+use crate::check::history::job_of;
 use crate::desk::{Caller, Desk};
 use crate::scenario::ClientOptions;
 use crate::tape::Domain;
@@ -103,5 +105,14 @@ impl Awaiting {
     /// Does it wait for nothing any more?
     pub(super) fn is_done(&self) -> bool {
         self.open.is_empty()
+    }
+}
+
+/// The jobs that answer for what was asked.
+pub(super) fn jobs_of(outcome: &Outcome) -> Vec<JobId> {
+    match outcome {
+        Outcome::Submitted(items) => items.iter().map(|item| item.job).collect(),
+        Outcome::Asked(items) => items.iter().filter_map(job_of).collect(),
+        _ => Vec::new(),
     }
 }

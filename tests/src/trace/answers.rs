@@ -53,6 +53,11 @@ pub(super) fn words_of_answer(answer: &Answer) -> String {
             let breakers = breakers.iter().map(ToString::to_string);
             one_or_more(accounts.chain(breakers).collect(), "nothing is limited")
         }
+        Answer::Unfinished { jobs, next } => {
+            let mut words: Vec<String> = jobs.iter().map(words_of_job).collect();
+            words.extend(next.as_ref().map(|next| format!("more after {next}")));
+            one_or_more(words, "no unfinished jobs")
+        }
         Answer::Edited(None) => "nothing is known of it".into(),
         Answer::Edited(Some(edited)) => words_of_edited(edited),
         Answer::History { results, edits, .. } => {

@@ -166,6 +166,17 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
                 after: words.job()?,
                 count_max: u32::try_from(words.number("")?)?,
             }),
+            "unfinished" => stale(Query::Unfinished {
+                within: address(words.need("an address")?)?,
+                after: match words.has("after") {
+                    true => Some(address(words.need("an address")?)?),
+                    false => None,
+                },
+                count_max: match words.clone().take() {
+                    Some(_) => u32::try_from(words.number("")?)?,
+                    None => u32::MAX,
+                },
+            }),
             "pauses" => stale(Query::Pauses),
             "limits" => stale(Query::Limits),
             "cached" => stale(Query::Cached(address(words.need("an address")?)?)),

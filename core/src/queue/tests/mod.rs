@@ -14,6 +14,7 @@ mod held_back;
 mod history;
 mod known_failures;
 mod limits;
+mod listing;
 mod merging;
 mod operated;
 #[cfg(feature = "planted-bugs")]
