@@ -6,8 +6,8 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
+use arcstr::ArcStr;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -22,9 +22,9 @@ pub const SCHEME: &str = "ucxl://";
 /// A canonical address. Two addresses name the same place exactly if they are
 /// equal. A name is bytes, as on disk: what is not plain ASCII stands
 /// percent-encoded, so that an address is one line of ASCII for every tree. A copy
-/// shares the text.
+/// shares the text, and is a pointer wide: a queued job has two.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address(Arc<str>);
+pub struct Address(ArcStr);
 
 impl Address {
     /// Parses and normalises.

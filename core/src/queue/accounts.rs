@@ -434,14 +434,16 @@ impl QueueManager {
         self.accounts.used.rest(tenant, engine, project);
     }
 
+    /// May some tenant have only so much?
+    pub(super) fn limits_tenants(&self) -> bool {
+        !self.accounts.tenants.is_empty()
+    }
+
     /// Tenants must not have more unfinished jobs than they may.
     pub(super) fn check_tenants<'a>(
         &self,
         new: impl Iterator<Item = &'a JobSpec>,
     ) -> Result<(), Rejection> {
-        if self.accounts.tenants.is_empty() {
-            return Ok(());
-        }
         let mut added: BTreeMap<&str, u64> = BTreeMap::new();
         for item in new {
             *added.entry(&item.tenant).or_default() += 1;

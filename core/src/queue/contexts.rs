@@ -166,10 +166,9 @@ impl Places {
     /// The place of an address, made with the number `next` if it is new, and
     /// whether it was.
     pub(super) fn find_or_add(&mut self, address: &Address, next: PlaceId) -> (PlaceId, bool) {
-        if let Some(place) = self.find(address) {
+        if let Some(place) = self.by_address.insert_new(address.clone(), next) {
             return (place, false);
         }
-        self.by_address.insert(address.clone(), next);
         let old = self.addresses.insert(next, Place::new(address.clone()));
         assert!(old.is_none(), "place {next:?} was given away before");
         (next, true)

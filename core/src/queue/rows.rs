@@ -132,6 +132,18 @@ impl<K: Ord + Clone, V> Rows<K, V> {
 
     /// Puts a row in, in the place of an older one with its key.
     pub(super) fn insert(&mut self, key: K, row: V) -> Option<V> {
+        self.put(key, row, std::mem::replace)
+    }
+
+    /// Puts a row in, unless there is one with its key: that one stays, and is returned.
+    pub(super) fn insert_new(&mut self, key: K, row: V) -> Option<V>
+    where
+        V: Copy,
+    {
+        self.put(key, row, |known, _| *known)
+    }
+
+    fn put(&mut self, key: K, row: V, with_known: impl FnOnce(&mut V, V) -> V) -> Option<V> {
         let Some((at_branch, at_leaf)) = self.place_of(&key) else {
             self.insert_first(key, row);
             return None;
@@ -139,7 +151,7 @@ impl<K: Ord + Clone, V> Rows<K, V> {
         let branch = &mut self.root.items[at_branch];
         let leaf = &mut branch.items[at_leaf];
         let at = match leaf.keys.binary_search(&key) {
-            Ok(at) => return Some(std::mem::replace(&mut leaf.items[at], row)),
+            Ok(at) => return Some(with_known(&mut leaf.items[at], row)),
             Err(at) => at,
         };
         self.count += 1;

@@ -26,7 +26,7 @@ pub struct Plan {
 impl Default for Plan {
     fn default() -> Plan {
         Plan {
-            jobs: vec![1_000, 100_000, 1_000_000],
+            jobs: vec![1_000, 100_000, 1_000_000, 10_000_000],
             passes: 3,
             chunks: 9,
             level: FeatureLevel::LATEST,
