@@ -193,6 +193,8 @@ pub enum Bug {
     AwaitIgnoresAfter,
     /// A job that is parked is not among those that are not over. Found by listed jobs.
     ParkedUnlisted,
+    /// The second result that is replaced at an address is in no history. Found by past results.
+    ReplacedForgotten,
 }
 
 impl Bug {
@@ -292,5 +294,6 @@ impl Bug {
         Bug::AwaitLooksOnce,
         Bug::AwaitIgnoresAfter,
         Bug::ParkedUnlisted,
+        Bug::ReplacedForgotten,
     ];
 }

@@ -139,6 +139,7 @@ marks! {
     AwaitedToTheEnd "somebody waited for jobs until the last was over",
     AwaitedNewer "somebody who waited for a job was told how a newer input ended",
     AwaitedThroughChange "somebody waited for jobs at a node through a change of leader",
+    ResultReplaced "a result was in the history of its address",
     ListedInPages "the jobs that are not over were more than a page",
     AwaitedLaterThanHeld "somebody was told that a job is not over, when the hold time was",
 }

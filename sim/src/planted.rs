@@ -112,6 +112,7 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
         Bug::DenialPerAttempt => &[Checker::BoundedDenials],
         Bug::ConcurrentEditDropped | Bug::DominatedEditApplied => &[Checker::MergedEdits],
         Bug::UnseenTagRemoved | Bug::RevisionIgnored => &[Checker::MergedEdits],
+        Bug::ReplacedForgotten => &[Checker::PastResults],
         Bug::ParkedUnlisted => &[Checker::ListedJobs],
         Bug::AwaitEndsAtSuperseded | Bug::AwaitLooksOnce | Bug::AwaitIgnoresAfter => {
             &[Checker::AwaitedJobs]

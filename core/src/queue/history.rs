@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::address::Address;
 use crate::edit::{PastEdit, PastResult};
 use crate::ids::{JobId, LogIndex};
-use crate::limits::{HISTORY_BYTES_MAX, HISTORY_EDITS_MAX, HISTORY_RESULTS_MAX, HISTORY_ROWS_MAX};
+use crate::limits::{
+    EDIT_BYTES_MAX, HISTORY_BYTES_MAX, HISTORY_EDITS_MAX, HISTORY_RESULTS_MAX, HISTORY_ROWS_MAX,
+    NAME_BYTES_MAX, VERSION_ACTORS_MAX,
+};
 use crate::time::Stamp;
 use crate::version::Dot;
 
@@ -23,8 +26,17 @@ use super::table::Table;
 
 /// What a row counts for besides its texts, in bytes.
 const ROW_BYTES: u64 = 128;
+/// Rows that one event displaces at the most: an edit of [`EDIT_BYTES_MAX`] whose author
+/// had seen all actors, and that was merged by somebody with a long name.
+const DISPLACED_MAX: u64 = 150;
 /// What an actor in a vector counts for, in bytes.
 const ACTOR_BYTES: u64 = 16;
+
+const _: () = assert!(
+    EDIT_BYTES_MAX + NAME_BYTES_MAX + ACTOR_BYTES * VERSION_ACTORS_MAX + ROW_BYTES
+        <= DISPLACED_MAX * ROW_BYTES,
+    "the bytes of one event are those of so many rows"
+);
 
 /// One event at an address.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -176,6 +188,12 @@ impl QueueManager {
         by: JobId,
         wall_ms: u64,
     ) {
+        #[cfg(feature = "planted-bugs")]
+        if self.is_planted(crate::planted::Bug::ReplacedForgotten)
+            && self.history.of(place, Kind::Result).next().is_some()
+        {
+            return;
+        }
         let past = Past::Result {
             context: before,
             until: self.head.now,
@@ -191,7 +209,7 @@ impl QueueManager {
     }
 
     /// A row counts for [`ROW_BYTES`] at the least, and an edit for a bounded number of
-    /// these: so many rows make way for one, and no more.
+    /// these: so many rows make way for one, and no more ([`DISPLACED_MAX`]).
     fn note_past(&mut self, place: PlaceId, past: Past) {
         if !holds_edits(self.level) {
             return;
@@ -200,10 +218,16 @@ impl QueueManager {
         self.history
             .insert(self.head.applied, PastRow { place, past });
         self.places.hold(place);
+        let before = self.history.rows.len();
         while let Some(index) = self.history.surplus(place, kind) {
             let place = self.history.remove(index);
             self.places.release(place);
         }
+        let displaced = before - self.history.rows.len();
+        assert!(
+            displaced <= DISPLACED_MAX,
+            "one event made {displaced} rows of the history go"
+        );
     }
 
     /// The history of an address, the oldest first: results that were replaced, and

@@ -18,6 +18,7 @@ pub mod logs;
 pub mod members;
 pub mod operated;
 pub mod order;
+pub mod past;
 pub mod queue;
 pub mod reads;
 pub mod recovery;
@@ -170,6 +171,8 @@ pub enum Checker {
     AwaitedJobs,
     /// Whoever asks for the jobs that are not over somewhere misses none.
     ListedJobs,
+    /// The history tells what was published before, in order.
+    PastResults,
 }
 
 impl Checker {
@@ -245,6 +248,7 @@ pub struct Checks {
     pub members: members::Members,
     operated: operated::Operated,
     order: order::Order,
+    past: past::Past,
     sessions: sessions::Sessions,
     snapshots: snapshots::Snapshots,
     unasked: unasked::Unasked,
@@ -276,6 +280,7 @@ impl Checks {
             members: members::Members::new(count, founders),
             operated: operated::Operated::default(),
             order: order::Order::new(count),
+            past: past::Past::default(),
             sessions: sessions::Sessions::new(knobs),
             snapshots: snapshots::Snapshots::new(count),
             unasked: unasked::Unasked::new(knobs),
@@ -415,6 +420,7 @@ impl Checks {
                     self.explained.on_audit(record, &self.logs);
                     self.sessions.on_audit(record, &self.logs, marks)?;
                     self.edits.on_audit(record, &self.logs, marks)?;
+                    self.past.on_audit(record, &self.logs);
                     self.limited
                         .on_audit(record, view, &self.logs, &self.queue, marks)?;
                     self.cached.on_audit(record, view, &self.logs, marks)?;
@@ -443,6 +449,7 @@ impl Checks {
         self.access.on_turn(view, actions, marks)?;
         self.awaited.on_turn(moment, view, actions, &self.queue)?;
         self.edits.on_turn(view)?;
+        self.past.on_turn(view, marks)?;
         self.limited.on_turn(view, marks)?;
         self.explained.on_turn(view, &self.queue, marks)?;
         self.cached.on_turn(view)?;

@@ -8,6 +8,8 @@ use super::*;
 #[derive(Clone, Debug)]
 enum Step {
     Insert(u64, u64),
+    /// Unless there is one.
+    InsertNew(u64, u64),
     /// Many, in order, as new jobs come.
     Append(u64),
     Remove(u64),
@@ -20,6 +22,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let key = 0..4_000u64;
     let step = prop_oneof![
         4 => (key.clone(), any::<u64>()).prop_map(|(key, row)| Step::Insert(key, row)),
+        2 => (key.clone(), any::<u64>()).prop_map(|(key, row)| Step::InsertNew(key, row)),
         2 => (1..1_000u64).prop_map(Step::Append),
         4 => key.clone().prop_map(Step::Remove),
         2 => (key.clone(), 1..1_500u64).prop_map(|(key, count)| Step::RemoveAll(key, key + count)),
@@ -87,6 +90,11 @@ proptest! {
             match step {
                 Step::Insert(key, row) => {
                     prop_assert_eq!(rows.insert(key, row), map.insert(key, row));
+                }
+                Step::InsertNew(key, row) => {
+                    let known = map.get(&key).copied();
+                    prop_assert_eq!(rows.insert_new(key, row), known);
+                    map.entry(key).or_insert(row);
                 }
                 Step::Append(count) => {
                     let next = map.last_key_value().map_or(0, |(key, _)| key + 1);
