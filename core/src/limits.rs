@@ -185,8 +185,9 @@ pub const ROUNDS_UNDER_WAY_MAX: u64 = 64;
 pub const HEARD_COMMITS_MAX: u64 = 64;
 /// Jobs whose end one request waits for.
 pub const AWAIT_JOBS_MAX: u64 = 1_000;
-/// Jobs whose end all requests at a node wait for.
-pub const AWAITED_JOBS_MAX: u64 = 100_000;
+/// Jobs whose end all requests at a node wait for: one entry may end all of them, in a
+/// turn that must not take 10 ms.
+pub const AWAITED_JOBS_MAX: u64 = 32_000;
 /// Finished jobs of one answer.
 pub const FEED_JOBS_MAX: u32 = 1_024;
 /// Bytes of a snapshot's image in one message.

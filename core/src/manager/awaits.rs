@@ -139,6 +139,10 @@ impl Awaits {
 
     /// Looks at what was asked, as far as the state knows of it and the turn's work allows.
     fn look_at_unseen(&mut self, applied: LogIndex, queue: &QueueManager) {
+        if self.by_job.is_empty() {
+            // Nobody waits for what ended before, be it before a restart.
+            self.seen = queue.last_finish();
+        }
         let mut steps = STEPS_PER_TURN_MAX;
         while steps > 0
             && let Some((after, item)) = self.unseen.first().copied()
