@@ -52,6 +52,8 @@ pub struct Cached {
     /// Jobs that may depend on an address, and are not known to be over.
     dependents: BTreeMap<Address, BTreeSet<JobId>>,
     invalidations: Vec<(LogIndex, Reach)>,
+    /// Where all that is shown was looked at last.
+    seen: LogIndex,
 }
 
 impl Cached {
@@ -300,11 +302,14 @@ impl Cached {
     }
 
     /// What is shown as valid is, as far as the state is one that was just judged.
-    pub(super) fn on_turn(&self, view: &View<'_>) -> Verdict {
+    pub(super) fn on_turn(&mut self, view: &View<'_>) -> Verdict {
         let applied = view.applied();
-        if applied != self.effects.last() || !applied.0.is_multiple_of(SEEN_WITHIN) {
+        let is_due = applied.0.is_multiple_of(SEEN_WITHIN) && applied > self.seen;
+        if applied != self.effects.last() || !is_due {
             return Ok(());
         }
+        // Every replica has the same state there: once is enough.
+        self.seen = applied;
         for address in self.by_address.keys() {
             let Some(shown) = view.queue().cached_view(address) else {
                 continue;
