@@ -279,3 +279,17 @@ fn an_engine_that_failed_before_the_level_is_not_held_for_broken() {
 fn an_order_that_comes_again_expels_nobody() {
     passes_as_drawn(2_195_868_233, &[Mark::WorkerExpelled]);
 }
+
+/// A client's fault: its order to pause was refused by a leader of an older level, and a copy
+/// of it came when the level had been raised. Nobody resumed what it paused.
+#[test]
+fn a_copy_of_a_refused_pause_does_not_last() {
+    passes_as_drawn(2_618_129_258, &[Mark::Elected]);
+}
+
+/// A judge's fault: a worker that was expelled came back in an older life, and the judge
+/// forgot the newer one, by which an attempt had ended.
+#[test]
+fn an_expelled_worker_s_older_life_hides_no_newer_one() {
+    passes_as_drawn(2_618_130_202, &[Mark::WorkerExpelled]);
+}

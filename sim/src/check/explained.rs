@@ -106,7 +106,9 @@ impl Explained {
             }
             Command::Expel { worker } => drop(self.expelled.insert(*worker)),
             Command::Register { worker } => {
-                self.lives.insert(worker.worker, worker.incarnation);
+                // One that was expelled may come back in an older life.
+                let newest = self.lives.entry(worker.worker).or_default();
+                *newest = worker.incarnation.max(*newest);
             }
             _ => {}
         }

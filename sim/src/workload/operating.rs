@@ -197,9 +197,13 @@ impl Operating {
         held.is_some_and(|held| held.stands == Stands::Ending && held.end == *command)
     }
 
-    /// Nothing came of it: some program is too old.
+    /// Nothing came of it: some program is too old. A copy of an order that was sent before
+    /// may arrive when none is any more: it is ended when all is calm.
     pub(super) fn on_refused(&mut self, command: &Command) {
-        self.held.take_if(|held| held.order == *command);
+        self.held.take_if(|held| held.end == *command);
+        if let Some(held) = self.held.as_mut().filter(|held| held.order == *command) {
+            (held.stands, held.until_us) = (Stands::Held, u64::MAX);
+        }
     }
 
     fn on_held(&mut self, command: &Command) {
