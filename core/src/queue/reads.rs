@@ -202,7 +202,8 @@ impl QueueManager {
 
     /// The jobs that ended after another, in order.
     pub fn ended_after(&self, after: FinishNumber) -> impl Iterator<Item = JobId> {
-        self.finished.after(after).map(|(id, _)| id)
+        let later = (Bound::Excluded(after), Bound::Unbounded);
+        self.finished.numbers().range(later).map(|(_, id)| *id)
     }
 
     /// How many jobs are in which state.
