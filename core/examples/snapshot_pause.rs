@@ -174,6 +174,7 @@ impl Bench {
                 worker: WorkerId(worker),
                 incarnation: WorkerIncarnation(1),
                 slots_free: SLOTS,
+                together_max: 1,
                 held: Vec::new(),
             }));
             self.turn(vec![poll]);

@@ -232,6 +232,29 @@ pub enum Command {
         /// What is right.
         resolution: Box<Resolution>,
     },
+    /// The leader gives jobs to workers, and says which are to be run together: what
+    /// `ClaimFrom` is from [`FeatureLevel::JOBS_BATCHED`] on.
+    ClaimTogether {
+        /// Who gets what, and why.
+        claims: Vec<WeighedClaim>,
+        /// Of each claim the position of the first one of its run; of one that is run
+        /// alone, and of a first one, its own.
+        runs: Vec<u32>,
+    },
+    /// A worker gives up an attempt at all that it runs together with a job: it failed
+    /// as a whole. Of a job that is run alone, what `Fail` is.
+    FailTogether {
+        /// Any one of the jobs.
+        job: JobId,
+        /// The right to speak for it.
+        token: Token,
+        /// What kind of failure.
+        class: FailureClass,
+        /// What happened, for people.
+        message: String,
+        /// When to try again at the earliest, in milliseconds.
+        retry_after_ms: Option<u64>,
+    },
 }
 
 impl Command {
@@ -256,6 +279,9 @@ impl Command {
                 FeatureLevel::ACCESS_CHECKED
             }
             Command::Annotate { .. } | Command::Resolve { .. } => FeatureLevel::CONTEXTS_EDITED,
+            Command::ClaimTogether { .. } | Command::FailTogether { .. } => {
+                FeatureLevel::JOBS_BATCHED
+            }
             Command::TakeOver { .. }
             | Command::OpenSession
             | Command::Submit { .. }
@@ -268,17 +294,6 @@ impl Command {
             | Command::Tick
             | Command::RaiseLevel { .. } => FeatureLevel::FOUNDING,
         }
-    }
-
-    /// Which jobs it gives to which workers, in the order of their tokens.
-    pub fn claims(&self) -> impl Iterator<Item = &Claim> {
-        let (plain, weighed) = match self {
-            Command::Claim { claims } => (claims.as_slice(), [].as_slice()),
-            Command::ClaimFrom { claims } => ([].as_slice(), claims.as_slice()),
-            _ => ([].as_slice(), [].as_slice()),
-        };
-        let weighed = weighed.iter().map(|weighed| &weighed.claim);
-        plain.iter().chain(weighed)
     }
 }
 
@@ -389,6 +404,13 @@ pub enum Outcome {
     Resolved {
         /// The revision that this made.
         revision: Revision,
+    },
+    /// The failure of a run was noted.
+    FailedTogether {
+        /// Of so many jobs.
+        jobs: u32,
+        /// What is to become of the one that was named.
+        after: AfterFailure,
     },
 }
 

@@ -118,6 +118,7 @@ knobs! {
     voter_silence_ms: 30_000, 10, 86_400_000, "A voter that was silent for so long may be replaced by a learner, where voters are wanted.";
     lease_ms: 15_000, 100, 3_600_000, "How long a silent worker keeps its jobs.";
     worker_poll_ms: 1_000, 10, 60_000, "How long a worker's poll is held when there is no work: also its heartbeat.";
+    batch_linger_ms: 20, 0, 1_000, "How long a worker that runs jobs together is kept waiting for more than are ready.";
     reattach_ms: 2_000, 0, 600_000, "How long a new leader waits for known workers before it gives out jobs.";
     retry_base_ms: 1_000, 1, 3_600_000, "The wait after a job's first failure; it doubles with each.";
     retry_cap_ms: 300_000, 1, 86_400_000, "The longest wait between two attempts.";

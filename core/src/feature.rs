@@ -12,6 +12,7 @@
 //! | 6 | requests choose what they take from the cache; results are kept by a budget, and made invalid |
 //! | 7 | who may do what is replicated, and checked where it is applied |
 //! | 8 | contexts are edited by people, offline too, and keep a history; edits that contradict each other are kept until resolved |
+//! | 9 | jobs are run together; what fails as a whole is tried one by one, and costs nobody an attempt |
 
 use std::fmt;
 
@@ -44,8 +45,11 @@ impl FeatureLevel {
     /// Contexts are edited by people, offline too, and keep a history; edits that
     /// contradict each other are kept until resolved (decision 25).
     pub const CONTEXTS_EDITED: FeatureLevel = FeatureLevel(8);
+    /// Jobs are run together; what fails as a whole is tried one by one, and costs nobody
+    /// an attempt (decision 28).
+    pub const JOBS_BATCHED: FeatureLevel = FeatureLevel(9);
     /// The highest that this program can do.
-    pub const LATEST: FeatureLevel = FeatureLevel::CONTEXTS_EDITED;
+    pub const LATEST: FeatureLevel = FeatureLevel::JOBS_BATCHED;
 }
 
 impl fmt::Display for FeatureLevel {

@@ -257,6 +257,8 @@ pub struct Assignment {
     pub job: JobId,
     /// The fencing token to complete it with.
     pub token: Token,
+    /// The batch that it is to be run in, with all others of it; none if it is run alone.
+    pub together: Option<Token>,
     /// Which attempt this is, from 1.
     pub attempt: u32,
     /// The context to generate.

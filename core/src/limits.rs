@@ -153,6 +153,8 @@ pub const WORKER_ENGINES_MAX: u64 = 64;
 pub const CLASS_WEIGHTS: [u64; 4] = [512, 64, 8, 1];
 /// Claims of one entry.
 pub const CLAIMS_PER_ENTRY_MAX: u64 = 64;
+/// Jobs that a worker runs together (QUEUE B1).
+pub const BATCH_JOBS_MAX: u64 = 16;
 /// Expired leases of one entry.
 pub const EXPIRIES_PER_ENTRY_MAX: u64 = 256;
 /// Timers that one `Tick` may fire.

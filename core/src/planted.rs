@@ -195,6 +195,16 @@ pub enum Bug {
     ParkedUnlisted,
     /// The second result that is replaced at an address is in no history. Found by past results.
     ReplacedForgotten,
+    /// Jobs of different tenants are run together. Found by batches.
+    BatchOfStrangers,
+    /// A run that fails as a whole costs each of its jobs an attempt. Found by batches.
+    BatchFailureCounts,
+    /// A job that failed with others is run with others again. Found by batches.
+    SparedAgain,
+    /// Of a run that failed as a whole, only one job is taken back. Found by batches.
+    MatesRunOn,
+    /// Whoever runs jobs together waits for more without an end. Found by liveness.
+    LingersForEver,
 }
 
 impl Bug {
@@ -295,5 +305,10 @@ impl Bug {
         Bug::AwaitIgnoresAfter,
         Bug::ParkedUnlisted,
         Bug::ReplacedForgotten,
+        Bug::BatchOfStrangers,
+        Bug::BatchFailureCounts,
+        Bug::SparedAgain,
+        Bug::MatesRunOn,
+        Bug::LingersForEver,
     ];
 }

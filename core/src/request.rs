@@ -244,6 +244,8 @@ pub struct Poll {
     pub incarnation: WorkerIncarnation,
     /// How many more jobs it can take.
     pub slots_free: u32,
+    /// How many jobs it runs together, in one go: each takes a slot. 0 and 1 for one by one.
+    pub together_max: u32,
     /// The tokens of all jobs that it works on, or whose result is not yet accepted.
     pub held: Vec<Token>,
 }

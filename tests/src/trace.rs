@@ -340,14 +340,19 @@ pub fn words_of_body(entry: &LogEntry) -> String {
             format!("submit {}", list(names.collect()))
         }
         Command::Register { worker } => format!("register {}", worker.worker),
-        command @ (Command::Claim { .. } | Command::ClaimFrom { .. }) => {
-            let claims = command
-                .claims()
-                .map(|c| format!("{} for {}", c.job, c.worker));
+        command @ (Command::Claim { .. }
+        | Command::ClaimFrom { .. }
+        | Command::ClaimTogether { .. }) => {
+            let claims = command.claims().enumerate();
+            let claims = claims.map(|(position, c)| match command.first_of_run(position) {
+                None => format!("{} for {}", c.job, c.worker),
+                Some(first) => format!("{} with {first}", c.job),
+            });
             format!("claim {}", list(claims.collect()))
         }
         Command::Complete { job, token, .. } => format!("complete {job} by {token}"),
         Command::Fail { job, token, .. } => format!("fail {job} by {token}"),
+        Command::FailTogether { job, token, .. } => format!("fail all with {job} by {token}"),
         Command::Release { job, token } => format!("release {job} by {token}"),
         Command::Expire { leases } => {
             let leases = leases.iter().map(|l| format!("{} by {}", l.job, l.token));

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Command;
 use crate::ids::{JobId, WorkerId};
 use crate::limits::CONTENDERS_NAMED_MAX;
 
@@ -25,6 +26,10 @@ pub enum ClaimRule {
     LeastLoaded,
     /// Of those with equal load, it was the least recently used.
     LeastRecentlyUsed,
+    /// The job's project is at home there, and it had not much more than the others.
+    AtHome,
+    /// It gets others of the same queue with it, to run them together.
+    WithOthers,
 }
 
 /// One job for one worker, and who else was considered.
@@ -82,4 +87,31 @@ pub enum ClaimRefusal {
     Broken,
     /// The worker is of nobody who may run jobs.
     NotAllowed,
+    /// The job may not be run together with the first one of its run.
+    NotTogether,
+}
+
+impl Command {
+    /// Which jobs it gives to which workers, in the order of their tokens.
+    pub fn claims(&self) -> impl Iterator<Item = &Claim> {
+        let (plain, weighed) = match self {
+            Command::Claim { claims } => (claims.as_slice(), [].as_slice()),
+            Command::ClaimFrom { claims } | Command::ClaimTogether { claims, .. } => {
+                ([].as_slice(), claims.as_slice())
+            }
+            _ => ([].as_slice(), [].as_slice()),
+        };
+        let weighed = weighed.iter().map(|weighed| &weighed.claim);
+        plain.iter().chain(weighed)
+    }
+
+    /// The first job of the run in which a claim is, if that is another one.
+    #[must_use]
+    pub fn first_of_run(&self, position: usize) -> Option<JobId> {
+        let Command::ClaimTogether { claims, runs } = self else {
+            return None;
+        };
+        let run = usize::try_from(*runs.get(position)?).ok()?;
+        Some(claims.get(run)?.claim.job).filter(|_| run != position)
+    }
 }

@@ -250,6 +250,7 @@ impl World {
             worker: WorkerId(1),
             incarnation: WorkerIncarnation(1),
             slots_free: 2,
+            together_max: 1,
             held,
         };
         match self.ask(leader, Request::Poll(poll)) {

@@ -8,6 +8,8 @@
 //! it: its proposals go through the log, and the queue checks them again.
 
 mod attendance;
+mod claims;
+mod linger;
 mod placement;
 mod room;
 mod stride;
@@ -17,10 +19,10 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::command::{Claim, Command, ExpiredLease, WeighedClaim};
+use crate::command::{Command, ExpiredLease};
 use crate::config::Knobs;
 use crate::ids::{Term, Ticket, Token, WorkerId, WorkerIncarnation};
-use crate::limits::{CLAIMS_PER_ENTRY_MAX, EXPIRIES_PER_ENTRY_MAX, WORKER_SLOTS_MAX};
+use crate::limits::{EXPIRIES_PER_ENTRY_MAX, WORKER_SLOTS_MAX};
 use crate::pulse::Rhythm;
 use crate::queue::QueueManager;
 use crate::request::{Poll, Work};
@@ -28,12 +30,8 @@ use crate::status::WorkerHealth;
 use crate::time::{Span, Time};
 
 use self::attendance::Attendance;
-use self::placement::{Candidate, Placement};
-use self::room::Room;
+use self::linger::Lingering;
 use self::stride::{Stride, UnderWay};
-
-/// `Claim`s of one turn: more would keep other entries waiting behind them.
-const CLAIM_ENTRIES_PER_TURN_MAX: u64 = 16;
 
 /// A worker as this leader knows it.
 #[derive(Clone, Debug)]
@@ -55,6 +53,8 @@ struct Waiting {
     ticket: Ticket,
     incarnation: WorkerIncarnation,
     slots_free: u64,
+    /// How many jobs it runs together.
+    together: u64,
     held: Vec<Token>,
     /// When it is answered even if there is no work.
     until: Time,
@@ -83,6 +83,8 @@ pub struct GenerationCoordinator {
     claims: u64,
     /// Whose turn it is.
     stride: Stride,
+    /// Who waits for more jobs to run together.
+    lingering: Lingering,
     #[cfg(feature = "planted-bugs")]
     planted: Option<crate::planted::Bug>,
 }
@@ -109,6 +111,7 @@ impl GenerationCoordinator {
             reattach_until: Time(0),
             claims: 0,
             stride: Stride::default(),
+            lingering: Lingering::new(Span::from_ms(knobs.batch_linger_ms)),
             #[cfg(feature = "planted-bugs")]
             planted: None,
         }
@@ -119,6 +122,7 @@ impl GenerationCoordinator {
     pub fn plant(&mut self, bug: crate::planted::Bug) {
         self.planted = Some(bug);
         self.stride.plant(bug);
+        self.lingering.plant(bug);
     }
 
     /// This node leads now, and its take-over is applied. Every lease gets a
@@ -193,6 +197,7 @@ impl GenerationCoordinator {
             ticket,
             incarnation: poll.incarnation,
             slots_free: u64::from(poll.slots_free),
+            together: u64::from(poll.together_max),
             held: poll.held,
             until: now + self.poll,
         };
@@ -222,7 +227,7 @@ impl GenerationCoordinator {
     /// proposals that were refused.
     pub fn on_settled(&mut self, command: &Command) {
         match command {
-            Command::Claim { .. } | Command::ClaimFrom { .. } => {
+            Command::Claim { .. } | Command::ClaimFrom { .. } | Command::ClaimTogether { .. } => {
                 for claim in command.claims() {
                     self.touched.insert(claim.worker);
                     if self.under_way.remove(&claim.job) == Some(claim.worker)
@@ -241,6 +246,7 @@ impl GenerationCoordinator {
             | Command::Submit { .. }
             | Command::Complete { .. }
             | Command::Fail { .. }
+            | Command::FailTogether { .. }
             | Command::Release { .. }
             | Command::Expire { .. }
             | Command::Tick
@@ -347,7 +353,7 @@ impl GenerationCoordinator {
         if !self.is_reattaching(now) {
             // Whoever is missing still has its lease, but is not waited for.
             self.missing.clear();
-            self.propose_claims(queue, &mut commands);
+            self.propose_claims(now, queue, &mut commands);
         }
         commands
     }
@@ -364,7 +370,9 @@ impl GenerationCoordinator {
         let hold = self.holds.first().map(|(at, _)| *at);
         let lease = self.deadlines.first().map(|(at, _)| *at);
         let reattach = (!self.missing.is_empty()).then_some(self.reattach_until);
-        [hold, lease, reattach].into_iter().flatten().min()
+        let linger = self.lingering.deadline();
+        let all = [hold, lease, reattach, linger];
+        all.into_iter().flatten().min()
     }
 
     fn propose_expire(&mut self, now: Time, queue: &QueueManager) -> Option<Command> {
@@ -408,103 +416,6 @@ impl GenerationCoordinator {
             engines.is_some_and(|engines| engines.iter().any(|offered| offered == engine))
         });
         asking.count() as u64
-    }
-
-    fn propose_claims(&mut self, queue: &QueueManager, commands: &mut Vec<Command>) {
-        if queue.counts().ready <= self.under_way.len() as u64 && self.all_ready_under_way(queue) {
-            return;
-        }
-        let mut placement = Placement::default();
-        for (_, id) in &self.holds {
-            let known = queue.worker(*id).filter(|_| queue.may_work(*id));
-            let worker = &self.workers[id];
-            let (Some(known), Some(waiting)) = (known, &worker.waiting) else {
-                continue;
-            };
-            if queue.is_worker_paused(*id) && !self.ignores_pauses() {
-                continue;
-            }
-            let slots = u64::from(known.slots);
-            let used = queue.leases_count(*id) + worker.under_way;
-            let wanted = waiting.slots_free.saturating_sub(worker.under_way);
-            let candidate = Candidate {
-                engines: &known.engines,
-                credits: wanted.min(slots.saturating_sub(used)),
-                used,
-                slots,
-                last_claim: worker.last_claim,
-            };
-            placement.add(*id, candidate);
-        }
-        let mut offered = placement.offered();
-        if !self.ignores_pauses() {
-            offered.retain(|engine| !queue.is_engine_paused(engine));
-        }
-        let mut room = match self.ignores_limits() {
-            true => Room::without(queue),
-            false => Room::of(queue, &self.under_way),
-        };
-        offered.retain(|engine| room.has_engine(engine));
-        if offered.is_empty() || (queue.is_paused() && !self.ignores_pauses()) {
-            return;
-        }
-        let claims_max = CLAIM_ENTRIES_PER_TURN_MAX * CLAIMS_PER_ENTRY_MAX;
-        let mut claims = Vec::new();
-        let mut stride = std::mem::take(&mut self.stride);
-        let mut round = stride.round(queue, &offered, &self.under_way);
-        while (claims.len() as u64) < claims_max {
-            let offers = |engine: &str| placement.offers(engine) && room.has_engine(engine);
-            let next = round.next(offers, &room, &self.under_way);
-            let Some(job) = next else { break };
-            let engine = queue.engine_of(job).expect("a ready job is unfinished");
-            let avoid = queue
-                .worker_to_avoid(job)
-                .filter(|avoid| self.is_another_alive(*avoid, engine, queue));
-            let placed = placement.place(engine, avoid, self.claims + 1);
-            let Some(placed) = placed else {
-                round.skipped();
-                continue;
-            };
-            let (worker, rule) = (placed.worker, placed.rule);
-            self.claims += 1;
-            room.take(job);
-            self.under_way.insert(job, worker);
-            let known = self.workers.get_mut(&worker).expect("a candidate is known");
-            known.under_way += 1;
-            known.last_claim = self.claims;
-            claims.push(WeighedClaim {
-                claim: Claim { job, worker, rule },
-                load: placed.load,
-                fit: placed.fit,
-                others: placed.others,
-            });
-            round.served(&room, &self.under_way);
-        }
-        round.end();
-        self.stride = stride;
-        commands.extend(placement::orders(&claims, queue.level()));
-    }
-
-    /// Planted: what is paused is given out.
-    fn ignores_pauses(&self) -> bool {
-        #[cfg(feature = "planted-bugs")]
-        return self.planted == Some(crate::planted::Bug::PauseIgnored);
-        #[cfg(not(feature = "planted-bugs"))]
-        false
-    }
-
-    /// Planted: limits are no limits.
-    fn ignores_limits(&self) -> bool {
-        #[cfg(feature = "planted-bugs")]
-        return self.planted == Some(crate::planted::Bug::LimitIgnored);
-        #[cfg(not(feature = "planted-bugs"))]
-        false
-    }
-
-    /// Is there nothing to give out? Costs at most what is under way.
-    fn all_ready_under_way(&self, queue: &QueueManager) -> bool {
-        let mut ready = queue.ready();
-        ready.all(|job| self.under_way.contains_key(&job))
     }
 
     /// Is a worker alive that offers the engine, other than this one?
@@ -587,6 +498,7 @@ impl GenerationCoordinator {
         self.touched.clear();
         self.missing.clear();
         self.stride.forget();
+        self.lingering.forget();
         self.reattach_until = Time(0);
     }
 }

@@ -1,13 +1,20 @@
-//! Which worker gets a job: of the fit ones the one with the least share of
-//! its slots in use, then the one that got its last job longest ago, then the
-//! lowest id. Knows no queue and no time, only counts.
+//! Which worker gets a job: of the fit ones the one that runs others of its queue
+//! together; else the one where its project is at home, unless that has much more than
+//! the others; else the one with the least share of its slots in use, then the one that
+//! got its last job longest ago, then the lowest id. Knows no queue and no time, only
+//! counts.
+
+mod home;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::command::{ClaimRule, Command, Contender, Load, WeighedClaim};
 use crate::feature::FeatureLevel;
 use crate::ids::WorkerId;
-use crate::limits::{CLAIMS_PER_ENTRY_MAX, CONTENDERS_NAMED_MAX};
+use crate::job::{Class, Generator};
+use crate::limits::{BATCH_JOBS_MAX, CLAIMS_PER_ENTRY_MAX, CONTENDERS_NAMED_MAX};
+
+use self::home::Homes;
 
 /// A worker that can take jobs now.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,6 +27,8 @@ pub(super) struct Candidate<'a> {
     pub(super) used: u64,
     /// How many it can have.
     pub(super) slots: u64,
+    /// How many it runs together.
+    pub(super) together: u64,
     /// When it got its last job: a count of claims.
     pub(super) last_claim: u64,
 }
@@ -35,6 +44,27 @@ impl Candidate<'_> {
     }
 }
 
+/// A job that is to be placed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    /// Which engine it needs.
+    pub(super) engine: &'a str,
+    /// What it belongs to.
+    pub(super) project: &'a str,
+    /// Who is not to have it.
+    pub(super) avoid: Option<WorkerId>,
+    /// What must be equal of jobs that are run together; none if it is to be run alone.
+    pub(super) alike: Option<Alike<'a>>,
+}
+
+/// What jobs have in common that are run together.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Alike<'a> {
+    pub(super) class: Class,
+    pub(super) tenant: &'a str,
+    pub(super) generator: &'a Generator,
+}
+
 /// Who gets a job, and who else could have had it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Placed {
@@ -46,66 +76,127 @@ pub(super) struct Placed {
     pub(super) fit: u32,
     /// The next best.
     pub(super) others: [Option<Contender>; CONTENDERS_NAMED_MAX],
+    /// The position in its entry of the first claim of its run.
+    pub(super) run: u32,
 }
 
+/// What the candidates that offer an engine have together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Offer {
+    credits: u64,
+    count: u32,
+    /// The sum of their shares.
+    shares: u64,
+}
+
+/// Jobs that are given out in this entry to be run together.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    worker: WorkerId,
+    /// The number of its first claim in the round.
+    first: u64,
+    /// How many more it may get.
+    left: u64,
+}
+
+/// By share, last claim and id: the order of preference.
+type Rank = (u64, u64, WorkerId);
+
 /// The candidates, best first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Placement<'a> {
+    level: FeatureLevel,
     candidates: BTreeMap<WorkerId, Candidate<'a>>,
-    /// By share, last claim and id: the order of preference.
-    preferred: BTreeSet<(u64, u64, WorkerId)>,
-    /// Credits by engine, and how many candidates have them.
-    credits: BTreeMap<&'a str, (u64, u32)>,
+    preferred: BTreeSet<Rank>,
+    /// By engine.
+    offers: BTreeMap<&'a str, Offer>,
+    /// Of the entry that is being filled. At most one for each kind has room.
+    runs: BTreeMap<Alike<'a>, Run>,
+    homes: Homes<'a>,
+    /// Claims of this round.
+    placed: u64,
 }
 
 impl<'a> Placement<'a> {
+    /// Nobody, yet. Before they are known at `level`, there are no runs and no homes.
+    pub(super) fn new(level: FeatureLevel) -> Placement<'a> {
+        Placement {
+            level,
+            candidates: BTreeMap::new(),
+            preferred: BTreeSet::new(),
+            offers: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            homes: Homes::default(),
+            placed: 0,
+        }
+    }
+
     pub(super) fn add(&mut self, worker: WorkerId, candidate: Candidate<'a>) {
         if candidate.credits == 0 {
             return;
         }
+        let share = candidate.share();
         // An engine named twice is one engine.
         for engine in BTreeSet::from_iter(candidate.engines) {
-            let (credits, count) = self.credits.entry(engine).or_default();
-            *credits += candidate.credits;
-            *count += 1;
+            let offer = self.offers.entry(engine).or_default();
+            offer.credits += candidate.credits;
+            offer.count += 1;
+            offer.shares += share;
         }
-        let (share, last) = (candidate.share(), candidate.last_claim);
-        self.preferred.insert((share, last, worker));
+        self.preferred.insert((share, candidate.last_claim, worker));
         self.candidates.insert(worker, candidate);
     }
 
     /// The engines for which someone can take a job.
     pub(super) fn offered(&self) -> BTreeSet<&'a str> {
-        let left = self.credits.iter().filter(|(_, (credits, _))| *credits > 0);
+        let left = self.offers.iter().filter(|(_, offer)| offer.credits > 0);
         left.map(|(engine, _)| *engine).collect()
     }
 
     /// Can anyone take a job for this engine?
     pub(super) fn offers(&self, engine: &str) -> bool {
-        self.credits
+        self.offers
             .get(engine)
-            .is_some_and(|(credits, _)| *credits > 0)
+            .is_some_and(|offer| offer.credits > 0)
     }
 
-    /// Gives a job for `engine` to the best worker but `avoid`, as the claim
-    /// with the number `claim`; none if there is none.
-    pub(super) fn place(
-        &mut self,
-        engine: &str,
-        avoid: Option<WorkerId>,
-        claim: u64,
-    ) -> Option<Placed> {
-        let is_fit = |worker: &WorkerId| self.candidates[worker].offers(engine);
-        let avoided = avoid.filter(|avoid| self.candidates.contains_key(avoid) && is_fit(avoid));
-        let (_, count) = *self.credits.get(engine)?;
-        let fit = count - u32::from(avoided.is_some());
-        let preferred = self.preferred.iter();
-        let fits = preferred.filter(|(_, _, worker)| avoid != Some(*worker) && is_fit(worker));
-        // No look for more than there are.
-        let mut fits = fits.take(usize::try_from(fit).unwrap_or(usize::MAX));
-        let best = *fits.next()?;
+    /// Gives a job to the best worker, as the claim with the number `claim`; none if
+    /// there is none.
+    pub(super) fn place(&mut self, wanted: Wanted<'a>, claim: u64) -> Option<Placed> {
+        let Wanted { engine, avoid, .. } = wanted;
+        let run = self.run_for(wanted);
+        let home = match run {
+            Some(_) => None,
+            None => self.home_for(wanted),
+        };
+        let is_fit = |worker: &WorkerId| {
+            avoid != Some(*worker)
+                && self
+                    .candidates
+                    .get(worker)
+                    .is_some_and(|candidate| candidate.offers(engine))
+        };
+        let avoided = avoid
+            .and_then(|avoid| self.candidates.get(&avoid))
+            .filter(|candidate| candidate.offers(engine));
+        let fit = self.offers.get(engine)?.count - u32::from(avoided.is_some());
+        let mut fits = self
+            .preferred
+            .iter()
+            .filter(|(_, _, worker)| is_fit(worker));
+        let first = *fits.next()?;
+        let run = run.filter(|run| is_fit(&run.worker));
+        let (best, rule) = match (run, home.filter(is_fit)) {
+            (Some(run), _) => (self.rank(run.worker), Some(ClaimRule::WithOthers)),
+            (None, Some(home)) => (self.rank(home), Some(ClaimRule::AtHome)),
+            (None, None) => (first, None),
+        };
         let mut others = [None; CONTENDERS_NAMED_MAX];
-        for (other, (share, last_claim, worker)) in others.iter_mut().zip(fits) {
+        // No look for more than there are.
+        let fits = std::iter::once(&first).chain(fits);
+        let fits = fits.take(usize::try_from(fit).unwrap_or(usize::MAX));
+        let losers = fits.filter(|rank| **rank != best);
+        for (other, (share, last_claim, worker)) in others.iter_mut().zip(losers) {
             *other = Some(Contender {
                 worker: *worker,
                 load: Load {
@@ -114,12 +205,14 @@ impl<'a> Placement<'a> {
                 },
             });
         }
-        let rule = match others[0] {
-            None => ClaimRule::OnlyFit,
-            Some(next) if next.load.share > best.0 => ClaimRule::LeastLoaded,
-            Some(_) => ClaimRule::LeastRecentlyUsed,
+        let rule = match (others[0], rule) {
+            (None, _) => ClaimRule::OnlyFit,
+            (Some(_), Some(rule)) => rule,
+            (Some(next), None) if next.load.share > best.0 => ClaimRule::LeastLoaded,
+            (Some(_), None) => ClaimRule::LeastRecentlyUsed,
         };
         let (share, last_claim, worker) = best;
+        let run = self.begin_or_join(wanted.alike, run, worker);
         self.take(best, claim);
         Some(Placed {
             worker,
@@ -127,12 +220,65 @@ impl<'a> Placement<'a> {
             load: Load { share, last_claim },
             fit,
             others,
+            run,
         })
     }
 
+    fn rank(&self, worker: WorkerId) -> Rank {
+        let candidate = &self.candidates[&worker];
+        (candidate.share(), candidate.last_claim, worker)
+    }
+
+    /// The run of this entry that a job may join.
+    fn run_for(&self, wanted: Wanted<'a>) -> Option<Run> {
+        let run = self.runs.get(&wanted.alike?)?;
+        let is_of_this_entry =
+            run.first / CLAIMS_PER_ENTRY_MAX == self.placed / CLAIMS_PER_ENTRY_MAX;
+        (is_of_this_entry && run.left > 0).then_some(*run)
+    }
+
+    /// Where its project is at home, unless that has much more than the others.
+    fn home_for(&mut self, wanted: Wanted<'a>) -> Option<WorkerId> {
+        if self.level < FeatureLevel::JOBS_BATCHED {
+            return None;
+        }
+        let offering = self.candidates.iter();
+        let offering = offering.filter(|(_, candidate)| candidate.offers(wanted.engine));
+        let home = self
+            .homes
+            .of(wanted.engine, wanted.project, offering.map(|(id, _)| *id))?;
+        let offer = self.offers.get(wanted.engine)?;
+        let share = self.candidates.get(&home)?.share();
+        home::is_bearable(share, offer.shares, offer.count).then_some(home)
+    }
+
+    /// Notes a job that goes to a worker. Says where in the entry its run begins.
+    fn begin_or_join(
+        &mut self,
+        alike: Option<Alike<'a>>,
+        joined: Option<Run>,
+        worker: WorkerId,
+    ) -> u32 {
+        let number = self.placed;
+        self.placed += 1;
+        let run = joined.unwrap_or_else(|| {
+            let together = self.candidates[&worker].together.min(BATCH_JOBS_MAX);
+            Run {
+                worker,
+                first: number,
+                left: together.max(1),
+            }
+        });
+        let left = run.left - 1;
+        if let Some(alike) = alike {
+            self.runs.insert(alike, Run { left, ..run });
+        }
+        u32::try_from(run.first % CLAIMS_PER_ENTRY_MAX).expect("an entry is small")
+    }
+
     /// A candidate gets a job.
-    fn take(&mut self, best: (u64, u64, WorkerId), claim: u64) {
-        let (_, _, worker) = best;
+    fn take(&mut self, best: Rank, claim: u64) {
+        let (share, _, worker) = best;
         self.preferred.remove(&best);
         let candidate = self
             .candidates
@@ -143,10 +289,14 @@ impl<'a> Placement<'a> {
         candidate.last_claim = claim;
         let is_last = candidate.credits == 0;
         for engine in BTreeSet::from_iter(candidate.engines) {
-            let credits = self.credits.get_mut(engine.as_str());
-            let (credits, count) = credits.expect("a candidate's engines have credits");
-            *credits -= 1;
-            *count -= u32::from(is_last);
+            let offer = self.offers.get_mut(engine.as_str());
+            let offer = offer.expect("a candidate's engines are offered");
+            offer.credits -= 1;
+            offer.shares -= share;
+            match is_last {
+                true => offer.count -= 1,
+                false => offer.shares += candidate.share(),
+            }
         }
         if is_last {
             self.candidates.remove(&worker);
@@ -157,122 +307,31 @@ impl<'a> Placement<'a> {
     }
 }
 
-/// What gives these jobs to these workers, where a level knows it: with the reasons, or
-/// without.
+/// What gives these jobs to these workers, as a level knows it: each with where its run
+/// begins.
 pub(super) fn orders(
-    claims: &[WeighedClaim],
+    claims: &[(WeighedClaim, u32)],
     level: FeatureLevel,
 ) -> impl Iterator<Item = Command> {
     let per_entry = usize::try_from(CLAIMS_PER_ENTRY_MAX).expect("it is small");
-    let says_why = level >= FeatureLevel::ACCESS_CHECKED;
-    claims.chunks(per_entry).map(move |claims| match says_why {
-        true => Command::ClaimFrom {
-            claims: claims.to_vec(),
-        },
-        false => Command::Claim {
-            claims: claims.iter().map(|weighed| weighed.claim).collect(),
-        },
+    claims.chunks(per_entry).map(move |claims| {
+        let weighed = claims.iter().map(|(claim, _)| *claim);
+        if level >= FeatureLevel::JOBS_BATCHED {
+            Command::ClaimTogether {
+                claims: weighed.collect(),
+                runs: claims.iter().map(|(_, run)| *run).collect(),
+            }
+        } else if level >= FeatureLevel::ACCESS_CHECKED {
+            Command::ClaimFrom {
+                claims: weighed.collect(),
+            }
+        } else {
+            Command::Claim {
+                claims: weighed.map(|weighed| weighed.claim).collect(),
+            }
+        }
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn chosen(placed: Option<Placed>) -> Option<(WorkerId, ClaimRule)> {
-        placed.map(|placed| (placed.worker, placed.rule))
-    }
-
-    fn candidate(engines: &[String], used: u64, last_claim: u64) -> Candidate<'_> {
-        Candidate {
-            engines,
-            credits: 2,
-            used,
-            slots: 4,
-            last_claim,
-        }
-    }
-
-    #[test]
-    fn the_least_loaded_wins_then_the_least_recently_used_then_the_lowest_id() {
-        let engines = ["outline".to_owned()];
-        let mut placement = Placement::default();
-        placement.add(WorkerId(1), candidate(&engines, 2, 0));
-        placement.add(WorkerId(2), candidate(&engines, 1, 9));
-        placement.add(WorkerId(3), candidate(&engines, 1, 8));
-        let mut place = |claim| chosen(placement.place("outline", None, claim));
-        assert_eq!(
-            place(10),
-            Some((WorkerId(3), ClaimRule::LeastRecentlyUsed)),
-            "as loaded as 2, used longer ago"
-        );
-        assert_eq!(
-            place(11),
-            Some((WorkerId(2), ClaimRule::LeastLoaded)),
-            "the only one with one job"
-        );
-        assert_eq!(
-            place(12),
-            Some((WorkerId(1), ClaimRule::LeastRecentlyUsed)),
-            "all have two now"
-        );
-    }
-
-    #[test]
-    fn credits_end_and_the_engine_is_no_longer_offered() {
-        let engines = ["outline".to_owned(), "outline".to_owned()];
-        let mut placement = Placement::default();
-        placement.add(WorkerId(1), candidate(&engines, 0, 0));
-        assert!(placement.offers("outline") && !placement.offers("summary"));
-        for claim in [1, 2] {
-            assert_eq!(
-                chosen(placement.place("outline", None, claim)),
-                Some((WorkerId(1), ClaimRule::OnlyFit))
-            );
-        }
-        assert_eq!(placement.place("outline", None, 3), None);
-        assert!(!placement.offers("outline") && placement.offered().is_empty());
-    }
-
-    #[test]
-    fn an_avoided_worker_is_not_chosen() {
-        let engines = ["outline".to_owned()];
-        let mut placement = Placement::default();
-        placement.add(WorkerId(1), candidate(&engines, 0, 0));
-        assert_eq!(placement.place("outline", Some(WorkerId(1)), 1), None);
-        placement.add(WorkerId(2), candidate(&engines, 3, 0));
-        let placed = placement.place("outline", Some(WorkerId(1)), 2);
-        assert_eq!(chosen(placed), Some((WorkerId(2), ClaimRule::OnlyFit)));
-    }
-
-    #[test]
-    fn who_else_was_fit_is_counted_and_the_next_best_are_named() {
-        let engines = ["outline".to_owned()];
-        let other = ["summary".to_owned()];
-        let mut placement = Placement::default();
-        for (id, used) in [(1, 3), (2, 0), (3, 1), (4, 2), (5, 2), (6, 3)] {
-            placement.add(WorkerId(id), candidate(&engines, used, id));
-        }
-        placement.add(WorkerId(7), candidate(&other, 0, 0));
-        let placed = placement.place("outline", Some(WorkerId(3)), 9).unwrap();
-        assert_eq!(
-            (placed.worker, placed.rule, placed.fit),
-            (WorkerId(2), ClaimRule::LeastLoaded, 5),
-            "3 is avoided, and 7 has another engine"
-        );
-        let named = |id, used: u64| {
-            let (share, last_claim) = (used * 250, id);
-            let load = Load { share, last_claim };
-            let worker = WorkerId(id);
-            Some(Contender { worker, load })
-        };
-        assert_eq!(placed.others, [named(4, 2), named(5, 2), named(1, 3)]);
-        assert_eq!(placed.load.share, 0);
-        // Nobody is counted who has no credit left.
-        for claim in 10..21 {
-            assert!(placement.place("outline", None, claim).is_some());
-        }
-        assert_eq!(placement.place("outline", None, 21), None);
-        assert_eq!(placement.place("summary", None, 22).unwrap().fit, 1);
-    }
-}
+mod tests;

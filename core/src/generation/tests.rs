@@ -1,5 +1,6 @@
 //! The matchmaker's rules as claims: a queue, three workers, and a clock.
 
+mod batches;
 mod limits;
 
 use crate::address::Address;
@@ -22,6 +23,8 @@ pub(super) struct Room {
     index: u64,
     now: Time,
     tickets: u64,
+    /// How many jobs each worker runs together.
+    together: u32,
 }
 
 impl Room {
@@ -33,6 +36,7 @@ impl Room {
             index: 0,
             now: Time(0),
             tickets: 0,
+            together: 1,
         };
         room.take_over();
         room
@@ -132,6 +136,7 @@ impl Room {
             worker: WorkerId(worker),
             incarnation: WorkerIncarnation(incarnation),
             slots_free,
+            together_max: self.together,
             held: held.to_vec(),
         };
         self.coordinator
@@ -148,7 +153,7 @@ impl Room {
             .iter()
             .flat_map(|command| match command {
                 Command::Claim { claims } => claims.clone(),
-                Command::ClaimFrom { claims } => {
+                Command::ClaimFrom { claims } | Command::ClaimTogether { claims, .. } => {
                     claims.iter().map(|weighed| weighed.claim).collect()
                 }
                 other => panic!("not a claim: {other:?}"),

@@ -279,6 +279,7 @@ fn refusal_of(command: &Command, request: Option<RequestId>) -> Option<String> {
         | Command::Register { .. }
         | Command::Complete { .. }
         | Command::Fail { .. }
+        | Command::FailTogether { .. }
         | Command::Release { .. }
         | Command::Leave { .. }
         | Command::Cancel { .. }
@@ -298,6 +299,7 @@ fn refusal_of(command: &Command, request: Option<RequestId>) -> Option<String> {
         Command::TakeOver { .. }
         | Command::Claim { .. }
         | Command::ClaimFrom { .. }
+        | Command::ClaimTogether { .. }
         | Command::Expire { .. }
         | Command::Tick
         | Command::RaiseLevel { .. }

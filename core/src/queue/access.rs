@@ -301,6 +301,7 @@ impl QueueManager {
             Command::TakeOver { .. }
             | Command::Claim { .. }
             | Command::ClaimFrom { .. }
+            | Command::ClaimTogether { .. }
             | Command::Expire { .. }
             | Command::Tick
             | Command::RaiseLevel { .. }
@@ -317,6 +318,7 @@ impl QueueManager {
                 .and_then(|()| self.check_owner(who, worker.worker)),
             Command::Complete { job, token, .. }
             | Command::Fail { job, token, .. }
+            | Command::FailTogether { job, token, .. }
             | Command::Release { job, token } => held
                 .everywhere(Role::Worker)
                 .and_then(|()| self.check_token(who, *job, *token)),

@@ -1,6 +1,7 @@
 //! Claims, and what becomes of them: the fencing rules. A token is the right
 //! to speak for a job; the last one issued is the only one that counts.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::bytes::Bytes;
@@ -17,11 +18,23 @@ use crate::limits::{
 
 use super::QueueManager;
 use super::admission::check_length;
+use super::batches::check_runs;
 use super::contexts::Context;
 use super::dependencies::Ended;
 use super::jobs::Phase;
 use super::retry::{Verdict, judge};
 use super::waiters::Walk;
+
+/// What is told of a job whose attempt brought no result.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Told {
+    /// How its own attempt ended.
+    OfJob,
+    /// How all ended that was run together with it.
+    OfRun,
+    /// The same once more: it was told of another job of the run.
+    OfRunBefore,
+}
 
 impl QueueManager {
     /// A worker lives. Its former life ends with all its leases.
@@ -48,7 +61,7 @@ impl QueueManager {
             Some(known) if known.incarnation < worker.incarnation => {
                 let held: Vec<JobId> = self.jobs.leases.of(id).map(|(_, job)| job).collect();
                 for job in held {
-                    self.end_attempt(job, FailureClass::WorkerLost, None, None);
+                    self.lose(job, FailureClass::WorkerLost);
                 }
             }
             Some(_) => {}
@@ -69,7 +82,7 @@ impl QueueManager {
             return Outcome::Expelled { known, jobs };
         }
         for job in held {
-            self.end_attempt(job, FailureClass::Drained, None, None);
+            self.lose(job, FailureClass::Drained);
         }
         if known {
             self.workers.remove(&worker);
@@ -89,15 +102,39 @@ impl QueueManager {
             1,
             CLAIMS_PER_ENTRY_MAX,
         )?;
-        let claims = (0u32..).zip(command.claims()).map(|(position, claim)| {
+        check_runs(command)?;
+        let runs = match command {
+            Command::ClaimTogether { runs, .. } => runs.as_slice(),
+            _ => &[],
+        };
+        let mut given: BTreeMap<u32, Vec<JobId>> = BTreeMap::new();
+        let mut results = Vec::new();
+        for (position, claim) in (0u32..).zip(command.claims()) {
             let token = Token { index, position };
-            self.claim_one(claim, token).map(|()| token)
-        });
-        Ok(claims.collect())
+            let run = runs
+                .get(results.len())
+                .map(|run| given.entry(*run).or_default());
+            let first = run.as_ref().and_then(|run| run.first().copied());
+            let result = self.claim_one(claim, token, first);
+            if let (Some(run), Ok(())) = (run, result) {
+                run.push(claim.job);
+            }
+            results.push(result.map(|()| token));
+        }
+        for (position, jobs) in given {
+            self.begin_batch(Token { index, position }, jobs);
+        }
+        Ok(results)
     }
 
-    /// Checks everything again: the leader decided on an older state.
-    fn claim_one(&mut self, claim: &Claim, token: Token) -> Result<(), ClaimRefusal> {
+    /// Checks everything again: the leader decided on an older state. `first` was given
+    /// out before to be run together with this one.
+    fn claim_one(
+        &mut self,
+        claim: &Claim,
+        token: Token,
+        first: Option<JobId>,
+    ) -> Result<(), ClaimRefusal> {
         let Claim {
             job: id, worker, ..
         } = *claim;
@@ -136,6 +173,12 @@ impl QueueManager {
         }
         if self.is_limited(id) {
             return Err(ClaimRefusal::Limited);
+        }
+        if let Some(first) = first {
+            let is_there = self.jobs.expect(first).last_worker == Some(worker);
+            if !is_there || !self.may_join(id, first) {
+                return Err(ClaimRefusal::NotTogether);
+            }
         }
         self.assert_may_run(id);
         assert!(
@@ -291,13 +334,30 @@ impl QueueManager {
         retry_after_ms: Option<u64>,
     ) -> Result<AfterFailure, Rejection> {
         self.check_holds(id, token)?;
+        Ok(self.fail_told(id, class, message, retry_after_ms, Told::OfJob))
+    }
+
+    /// A worker says that a job which it holds failed.
+    pub(super) fn fail_told(
+        &mut self,
+        id: JobId,
+        class: FailureClass,
+        message: &str,
+        retry_after_ms: Option<u64>,
+        told: Told,
+    ) -> AfterFailure {
         let message = cut(message, MESSAGE_BYTES_MAX);
-        Ok(self.end_attempt(id, class, Some(message), retry_after_ms))
+        self.end_attempt(id, class, Some(message), retry_after_ms, told)
+    }
+
+    /// A job's lease ends, and nothing was said of the job.
+    fn lose(&mut self, id: JobId, class: FailureClass) {
+        self.end_attempt(id, class, None, None, Told::OfJob);
     }
 
     pub(super) fn give_up(&mut self, id: JobId, token: Token) -> Result<(), Rejection> {
         self.check_holds(id, token)?;
-        self.end_attempt(id, FailureClass::Drained, None, None);
+        self.lose(id, FailureClass::Drained);
         Ok(())
     }
 
@@ -312,14 +372,14 @@ impl QueueManager {
         let mut count = 0;
         for lease in leases {
             if self.check_holds(lease.job, lease.token).is_ok() {
-                self.end_attempt(lease.job, FailureClass::WorkerLost, None, None);
+                self.lose(lease.job, FailureClass::WorkerLost);
                 count += 1;
             }
         }
         Ok(count)
     }
 
-    fn check_holds(&self, id: JobId, token: Token) -> Result<(), Rejection> {
+    pub(super) fn check_holds(&self, id: JobId, token: Token) -> Result<(), Rejection> {
         let state = match (self.jobs.get(id), self.finished.get(id)) {
             (Some(job), _) if job.is_running() && job.last_token == Some(token) => return Ok(()),
             (Some(job), _) => job.state(),
@@ -341,6 +401,7 @@ impl QueueManager {
         class: FailureClass,
         message: Option<&str>,
         retry_after_ms: Option<u64>,
+        told: Told,
     ) -> AfterFailure {
         let (level, rules, now) = (self.level, self.rules, self.head.now);
         #[cfg(feature = "planted-bugs")]
@@ -353,7 +414,9 @@ impl QueueManager {
         };
         let number = self.jobs.expect(id).attempts;
         self.letters.end_attempt(id, number, now, class);
-        let (class, wait_ms) = self.note_failure(id, class);
+        let (counted, wait_ms) = self.note_failure(id, class, told);
+        let spared = self.is_spared(id, class, told);
+        let class = spared.unwrap_or(counted);
         let retry_after_ms = match wait_ms {
             0 => retry_after_ms,
             wait_ms => Some(retry_after_ms.unwrap_or(0).max(wait_ms)),
@@ -372,6 +435,13 @@ impl QueueManager {
             });
             (job.place, verdict)
         });
+        if spared.is_some() {
+            assert!(
+                matches!(verdict, Verdict::Retry { .. }),
+                "{id} is spared, and ends: {verdict:?}"
+            );
+            self.batches.spare(id);
+        }
         if let Some(by) = self.takes_over(id, &mut Walk::new()) {
             let legacy = self.supersede(id, by);
             self.promote(place);
@@ -387,6 +457,26 @@ impl QueueManager {
                 self.promote(place);
                 AfterFailure::Dead
             }
+        }
+    }
+
+    /// As what an attempt counts that failed with all that were run together with it: not
+    /// against the job, for it need not be the one that they failed for. None if it counts
+    /// as what it is.
+    fn is_spared(&mut self, id: JobId, class: FailureClass, told: Told) -> Option<FailureClass> {
+        self.batches.leave(id)?;
+        #[cfg(feature = "planted-bugs")]
+        if self.is_planted(crate::planted::Bug::BatchFailureCounts) {
+            return None;
+        }
+        match (class, told) {
+            (FailureClass::WorkerLost, _) => Some(FailureClass::Drained),
+            (
+                FailureClass::Retryable | FailureClass::Permanent,
+                Told::OfRun | Told::OfRunBefore,
+            ) => Some(FailureClass::Busy),
+            (FailureClass::Retryable | FailureClass::Permanent, Told::OfJob)
+            | (FailureClass::Busy | FailureClass::Drained, _) => None,
         }
     }
 

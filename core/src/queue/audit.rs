@@ -104,6 +104,7 @@ pub(super) fn words_of_command(command: &Command) -> String {
         // The outcome says it: only there are the tokens known.
         Command::Claim { claims } => format!("claim {} jobs", claims.len()),
         Command::ClaimFrom { claims } => format!("claim {} jobs", claims.len()),
+        Command::ClaimTogether { claims, .. } => format!("claim {} jobs", claims.len()),
         Command::Complete {
             job, token, result, ..
         } => format!("complete {job} by {token:?} with {result}"),
@@ -114,6 +115,13 @@ pub(super) fn words_of_command(command: &Command) -> String {
             message,
             ..
         } => format!("fail {job} by {token:?}, {class:?}: {message}"),
+        Command::FailTogether {
+            job,
+            token,
+            class,
+            message,
+            ..
+        } => format!("fail all that is run with {job} by {token:?}, {class:?}: {message}"),
         Command::Release { job, token } => format!("release {job} by {token:?}"),
         Command::Expire { leases } => {
             let mut words = "expire".to_owned();
@@ -185,6 +193,14 @@ pub(super) fn words_of_command(command: &Command) -> String {
     }
 }
 
+fn add_after(words: &mut String, after: &AfterFailure) {
+    match after {
+        AfterFailure::Retry { at } => add(words, format_args!(": again at {at:?}")),
+        AfterFailure::Dead => words.push_str(": dead"),
+        AfterFailure::Superseded { by } => add(words, format_args!(": superseded by {by}")),
+    }
+}
+
 /// What was asked and what came of it, in words.
 pub(super) fn words(asked: &str, entry: &Entry, outcome: &Outcome) -> String {
     let mut words = String::with_capacity(asked.len() + 64);
@@ -247,16 +263,20 @@ pub(super) fn words(asked: &str, entry: &Entry, outcome: &Outcome) -> String {
             words.push(':');
             let weighed = match &entry.command {
                 Command::Claim { .. } => [].as_slice(),
-                Command::ClaimFrom { claims } => claims.as_slice(),
+                Command::ClaimFrom { claims } | Command::ClaimTogether { claims, .. } => {
+                    claims.as_slice()
+                }
                 _ => panic!("only a claim is answered by {outcome:?}"),
             };
             let mut weighed = weighed.iter();
-            for (claim, result) in entry.command.claims().zip(results) {
+            for (position, (claim, result)) in entry.command.claims().zip(results).enumerate() {
                 let weighed = weighed.next();
                 let why = match claim.rule {
                     ClaimRule::OnlyFit => "the only one fit",
                     ClaimRule::LeastLoaded => "least loaded",
                     ClaimRule::LeastRecentlyUsed => "least recently used",
+                    ClaimRule::AtHome => "at home",
+                    ClaimRule::WithOthers => "with others",
                 };
                 let (job, worker) = (claim.job, claim.worker);
                 match result {
@@ -272,16 +292,17 @@ pub(super) fn words(asked: &str, entry: &Entry, outcome: &Outcome) -> String {
                 if let (Some(weighed), Ok(_)) = (weighed, result) {
                     told::add_weights(&mut words, weighed);
                 }
+                if let Some(first) = entry.command.first_of_run(position) {
+                    add(&mut words, format_args!(", run with {first}"));
+                }
                 words.push(';');
             }
         }
         Outcome::Completed => words.push_str(": done"),
-        Outcome::Failed(AfterFailure::Retry { at }) => {
-            add(&mut words, format_args!(": again at {at:?}"));
-        }
-        Outcome::Failed(AfterFailure::Dead) => words.push_str(": dead"),
-        Outcome::Failed(AfterFailure::Superseded { by }) => {
-            add(&mut words, format_args!(": superseded by {by}"));
+        Outcome::Failed(after) => add_after(&mut words, after),
+        Outcome::FailedTogether { jobs, after } => {
+            add(&mut words, format_args!(": {jobs} jobs"));
+            add_after(&mut words, after);
         }
         Outcome::Released => words.push_str(": done"),
         Outcome::Expired { count } => add(&mut words, format_args!(": {count} were held")),

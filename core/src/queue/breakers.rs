@@ -26,6 +26,7 @@ use crate::time::Stamp;
 
 use super::QueueManager;
 use super::accounts::holds_limits;
+use super::attempts::Told;
 use super::jobs::Job;
 use super::table::Table;
 
@@ -256,9 +257,15 @@ enum Word {
 
 impl QueueManager {
     /// An attempt at a running job ended without a result: what is that to be for the
-    /// job, and how long has it to wait at least?
-    pub(super) fn note_failure(&mut self, id: JobId, class: FailureClass) -> (FailureClass, u64) {
+    /// job, and how long has it to wait at least? What failed together failed once.
+    pub(super) fn note_failure(
+        &mut self,
+        id: JobId,
+        class: FailureClass,
+        told: Told,
+    ) -> (FailureClass, u64) {
         let word = match class {
+            _ if told == Told::OfRunBefore => Word::Nothing,
             FailureClass::Retryable | FailureClass::Busy => Word::Fails,
             FailureClass::Permanent => Word::Works,
             FailureClass::WorkerLost | FailureClass::Drained => Word::Nothing,

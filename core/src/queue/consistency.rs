@@ -55,6 +55,7 @@ impl QueueManager {
         self.check_cache()?;
         self.check_access()?;
         self.check_edits()?;
+        self.check_batches()?;
         self.check_sessions()?;
         self.check_hashes()
     }
@@ -569,7 +570,8 @@ impl QueueManager {
             && is_right(&self.access.sessions)
             && is_right(&self.edits.rows)
             && is_right(&self.edits.parts)
-            && is_right(&self.history.rows);
+            && is_right(&self.history.rows)
+            && is_right(&self.batches.rows);
         ensure!(right, "a table's hash is not that of its rows");
         Ok(())
     }

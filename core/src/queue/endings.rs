@@ -29,6 +29,7 @@ impl QueueManager {
         }
         self.places.clear_slot(job.place, id);
         self.cache.note_end(id);
+        self.batches.forget(id);
         let is_superseded = matches!(state, JobState::Superseded { .. });
         let has_waits = !is_superseded && self.waits.first_of(id).is_some();
         let is_letter = self.note_letter(id, &job, &state);

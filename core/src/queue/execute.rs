@@ -53,7 +53,7 @@ impl QueueManager {
                 self.note_worker(worker.worker, &entry.principal);
                 Outcome::Registered
             }),
-            Command::Claim { .. } | Command::ClaimFrom { .. } => {
+            Command::Claim { .. } | Command::ClaimFrom { .. } | Command::ClaimTogether { .. } => {
                 self.claim(index, &entry.command).map(Outcome::Claimed)
             }
             Command::Complete {
@@ -76,6 +76,13 @@ impl QueueManager {
             } => self
                 .fail(*job, *token, *class, message, *retry_after_ms)
                 .map(Outcome::Failed),
+            Command::FailTogether {
+                job,
+                token,
+                class,
+                message,
+                retry_after_ms,
+            } => self.fail_together(*job, *token, *class, message, *retry_after_ms),
             Command::Release { job, token } => {
                 self.give_up(*job, *token).map(|()| Outcome::Released)
             }

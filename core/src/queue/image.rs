@@ -15,6 +15,7 @@ use crate::principal::Principal;
 
 use super::access::{Access, RolesRow, holds_roles};
 use super::accounts::{Accounts, LimitRow, holds_limits};
+use super::batches::{Batches, Together, holds_batches};
 use super::breakers::{BreakerRow, Breakers};
 use super::contexts::{Context, Place, PlaceId, Places, Trace};
 use super::dependencies::{Edge, EdgeKey, Edges, Ended};
@@ -116,6 +117,8 @@ struct Image {
     known: Known,
     #[serde(skip)]
     edited: Edited,
+    #[serde(skip)]
+    together: Rows<JobId, Together>,
 }
 
 /// What a state holds since queues are operated.
@@ -211,6 +214,9 @@ impl QueueManager {
             write(&mut bytes, self.edits.parts.rows());
             write(&mut bytes, self.history.rows.rows());
         }
+        if holds_batches(self.level) {
+            write(&mut bytes, self.batches.rows.rows());
+        }
         write(&mut bytes, &self.state_hash());
         bytes
     }
@@ -261,6 +267,9 @@ impl QueueManager {
         }
         if holds_edits(level) {
             (image.edited, bytes) = postcard::take_from_bytes(bytes).map_err(undecodable)?;
+        }
+        if holds_batches(level) {
+            (image.together, bytes) = postcard::take_from_bytes(bytes).map_err(undecodable)?;
         }
         let (hash, rest) = postcard::take_from_bytes::<StateHash>(bytes).map_err(undecodable)?;
         if !rest.is_empty() {
@@ -326,6 +335,7 @@ impl Image {
             Table::from_rows(tag::PARTS, self.edited.parts),
         );
         queue.history = History::new(Table::from_rows(tag::HISTORY, self.edited.history));
+        queue.batches = Batches::new(Table::from_rows(tag::TOGETHER, self.together));
         queue.jobs = Jobs::new(tag::JOBS);
         let mut letters = self.operated.letters;
         for letter in letters.values_mut() {

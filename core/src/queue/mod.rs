@@ -21,6 +21,7 @@ mod admission;
 mod asking;
 mod attempts;
 mod audit;
+mod batches;
 mod breakers;
 mod cache;
 mod cancel;
@@ -75,6 +76,7 @@ use crate::time::Stamp;
 use self::access::Access;
 use self::accounts::Accounts;
 pub use self::audit::digest_of_record;
+use self::batches::Batches;
 use self::breakers::Breakers;
 use self::cache::Hopeless;
 use self::contexts::{PlaceId, Places};
@@ -130,6 +132,7 @@ mod tag {
     pub(super) const EDITED: u64 = 27;
     pub(super) const PARTS: u64 = 28;
     pub(super) const HISTORY: u64 = 29;
+    pub(super) const TOGETHER: u64 = 30;
 }
 
 /// What came of an entry.
@@ -197,6 +200,7 @@ pub struct QueueManager {
     access: Access,
     edits: Edits,
     history: History,
+    batches: Batches,
     workers: Table<WorkerId, WorkerSpec>,
     timers: Timers,
     /// Workers that are to stop by the entry that is being applied.
@@ -254,6 +258,7 @@ impl QueueManager {
             ),
             edits: Edits::new(Table::new(tag::EDITED), Table::new(tag::PARTS)),
             history: History::new(Table::new(tag::HISTORY)),
+            batches: Batches::new(Table::new(tag::TOGETHER)),
             workers: Table::new(tag::WORKERS),
             timers: Timers::default(),
             stopped: Vec::new(),
@@ -342,6 +347,7 @@ impl QueueManager {
             self.edits.rows.hash(),
             self.edits.parts.hash(),
             self.history.rows.hash(),
+            self.batches.rows.hash(),
         ];
         let head = hash_of(tag::HEAD, &(&self.rules, &self.head));
         // Programs that know no levels compute the hash of the first one without it.

@@ -8,6 +8,7 @@ use crate::feature::FeatureLevel;
 use super::QueueManager;
 use super::access::holds_roles;
 use super::accounts::holds_limits;
+use super::batches::holds_batches;
 use super::edits::holds_edits;
 use super::frozen::write;
 use super::image::beginning;
@@ -159,6 +160,9 @@ impl QueueManager {
             tables.push(&mut self.edits.rows);
             tables.push(&mut self.edits.parts);
             tables.push(&mut self.history.rows);
+        }
+        if holds_batches(level) {
+            tables.push(&mut self.batches.rows);
         }
         tables
     }

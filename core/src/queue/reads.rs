@@ -7,7 +7,9 @@ use crate::address::Address;
 use crate::config::Rules;
 use crate::digest::Digest;
 use crate::ids::{FinishNumber, JobId, LogIndex, Term, Token, WorkerId};
-use crate::job::{Assignment, Class, ContextView, DependencyResult, Finished, JobView, WorkerSpec};
+use crate::job::{
+    Assignment, Class, ContextView, DependencyResult, Finished, Generator, JobView, WorkerSpec,
+};
 use crate::limits::CLASS_WEIGHTS;
 use crate::status::QueueCounts;
 use crate::time::Stamp;
@@ -317,6 +319,12 @@ impl QueueManager {
         Some(&self.jobs.get(id)?.origin.generator.engine)
     }
 
+    /// What is to make the context of an unfinished job.
+    #[must_use]
+    pub fn generator_of(&self, id: JobId) -> Option<&Generator> {
+        Some(&self.jobs.get(id)?.origin.generator)
+    }
+
     /// The worker that an unfinished job should not go to again if another
     /// offers its engine: the last one, if two workers were lost with it (QUEUE R3).
     #[must_use]
@@ -343,6 +351,7 @@ impl QueueManager {
         Some(Assignment {
             job: id,
             token: lease.token,
+            together: self.batch_of(id),
             attempt: job.attempts,
             address: self.places.address(job.place).clone(),
             kind: job.kind,

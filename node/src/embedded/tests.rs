@@ -184,6 +184,7 @@ impl Maker {
                 worker: WorkerId(1),
                 incarnation: WorkerIncarnation(1),
                 slots_free: 8,
+                together_max: 1,
                 held: Vec::new(),
             });
             let Some(Reply::Work(work)) = self.courier.call(poll, PATIENCE) else {

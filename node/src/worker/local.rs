@@ -241,6 +241,7 @@ impl Agent {
             worker: self.spec.worker,
             incarnation: self.spec.incarnation,
             slots_free: self.polled_free,
+            together_max: 1,
             held: self.held.keys().copied().collect(),
         };
         self.poll = Some(self.courier.send(Request::Poll(poll)));

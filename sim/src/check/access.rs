@@ -270,6 +270,7 @@ impl Access {
             Command::TakeOver { .. }
             | Command::Claim { .. }
             | Command::ClaimFrom { .. }
+            | Command::ClaimTogether { .. }
             | Command::Expire { .. }
             | Command::Tick
             | Command::RaiseLevel { .. }
@@ -290,6 +291,7 @@ impl Access {
             }
             Command::Complete { job, token, .. }
             | Command::Fail { job, token, .. }
+            | Command::FailTogether { job, token, .. }
             | Command::Release { job, token } => {
                 all(Role::Worker) && self.is_own_token(who, *job, *token)
             }
@@ -395,7 +397,7 @@ impl Access {
                 )?;
                 marks.hit(Mark::DenialsTold);
             }
-            Command::Claim { .. } | Command::ClaimFrom { .. } => {
+            Command::Claim { .. } | Command::ClaimFrom { .. } | Command::ClaimTogether { .. } => {
                 let index = record.index;
                 for (position, claim) in (0..).zip(entry.command.claims()) {
                     let granted = format!(" {} to {} by ", claim.job, claim.worker);
@@ -411,7 +413,9 @@ impl Access {
                         self.holders.insert(claim.job, held);
                     }
                 }
-                if let Command::ClaimFrom { claims } = &entry.command {
+                if let Command::ClaimFrom { claims } | Command::ClaimTogether { claims, .. } =
+                    &entry.command
+                {
                     claims
                         .iter()
                         .try_for_each(|claim| check_weights(claim, record, marks))?;
@@ -439,10 +443,20 @@ fn check_weights(weighed: &WeighedClaim, record: &AuditRecord, marks: &mut Marks
     let named: Vec<_> = weighed.others.iter().flatten().collect();
     let winner = (figures(weighed.load), weighed.claim.worker);
     let ranks = named.iter().map(|one| (figures(one.load), one.worker));
-    let order: Vec<_> = std::iter::once(winner).chain(ranks).collect();
+    // Who runs others of its queue, and where its project is at home, wins over who has less.
+    let by_figures = !matches!(
+        weighed.claim.rule,
+        ClaimRule::WithOthers | ClaimRule::AtHome
+    );
+    let winner = Some(winner).filter(|_| by_figures);
+    let order: Vec<_> = winner.into_iter().chain(ranks).collect();
+    let is_other = named
+        .iter()
+        .all(|other| other.worker != weighed.claim.worker);
     let second = named.first().map(|one| one.load.share);
     let rule = match second {
         None => ClaimRule::OnlyFit,
+        Some(_) if !by_figures => weighed.claim.rule,
         Some(share) if share > weighed.load.share => ClaimRule::LeastLoaded,
         Some(_) => ClaimRule::LeastRecentlyUsed,
     };
@@ -456,7 +470,7 @@ fn check_weights(weighed: &WeighedClaim, record: &AuditRecord, marks: &mut Marks
         marks.hit(Mark::ClaimWeighed);
     }
     ensure(
-        order.is_sorted() && rule == weighed.claim.rule && all_named && says,
+        order.is_sorted() && is_other && rule == weighed.claim.rule && all_named && says,
         Checker::WeighedClaims,
         || {
             format!(

@@ -76,7 +76,7 @@ impl Explained {
 
     fn on_command(&mut self, command: &Command, record: &AuditRecord) {
         match command {
-            Command::Claim { .. } | Command::ClaimFrom { .. } => {
+            Command::Claim { .. } | Command::ClaimFrom { .. } | Command::ClaimTogether { .. } => {
                 for (position, claim) in (0..).zip(command.claims()) {
                     let index = record.index;
                     self.on_claim(claim, Token { index, position }, record);

@@ -165,7 +165,9 @@ impl Leases {
             | Command::Submit { .. }
             | Command::Claim { .. }
             | Command::ClaimFrom { .. }
+            | Command::ClaimTogether { .. }
             | Command::Fail { .. }
+            | Command::FailTogether { .. }
             | Command::Release { .. }
             | Command::Tick
             | Command::RaiseLevel { .. }

@@ -195,7 +195,7 @@ impl Limited {
                 return self.on_submit(items, record, marks);
             }
             Command::PutLimits { account, limits } => self.on_limits(account, limits, record.t),
-            Command::Claim { .. } | Command::ClaimFrom { .. } => {
+            Command::Claim { .. } | Command::ClaimFrom { .. } | Command::ClaimTogether { .. } => {
                 for claim in entry.command.claims() {
                     let granted = format!(" {} to {} by ", claim.job, claim.worker);
                     if record.text.contains(&granted) {

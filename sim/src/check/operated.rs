@@ -194,7 +194,7 @@ impl Operated {
 impl Entries {
     fn take(&mut self, index: LogIndex, command: &Command) {
         match command {
-            Command::Claim { .. } | Command::ClaimFrom { .. } => {
+            Command::Claim { .. } | Command::ClaimFrom { .. } | Command::ClaimTogether { .. } => {
                 let tokens = (0..).map(|position| Token { index, position });
                 self.claims.extend(command.claims().copied().zip(tokens));
             }

@@ -151,7 +151,9 @@ impl Queue {
                         self.needs.insert(item.address.clone(), needed.collect());
                     }
                 }
-                Command::Claim { .. } | Command::ClaimFrom { .. } => {
+                Command::Claim { .. }
+                | Command::ClaimFrom { .. }
+                | Command::ClaimTogether { .. } => {
                     claimed = true;
                     for (position, claim) in (0..).zip(command.claims()) {
                         let token = Token {
@@ -164,7 +166,9 @@ impl Queue {
                 Command::Complete { job, token, .. } => {
                     self.on_touched(view, *job, *token, marks)?
                 }
-                Command::Fail { job, token, .. } | Command::Release { job, token } => {
+                Command::Fail { job, token, .. }
+                | Command::FailTogether { job, token, .. }
+                | Command::Release { job, token } => {
                     self.on_touched(view, *job, *token, marks)?;
                 }
                 Command::Expire { leases } => {

@@ -60,6 +60,7 @@ pub(super) fn measure(rig: &mut Rig) -> Result<Vec<Takeover>> {
             worker: POLLING,
             incarnation: WorkerIncarnation(1),
             slots_free: u32::try_from(WORKER_SLOTS_MAX - HELD)?,
+            together_max: 1,
             held: tokens.clone(),
         };
         let mut generation = GenerationCoordinator::new(&Knobs::default());

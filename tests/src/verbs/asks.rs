@@ -108,6 +108,10 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
                 true => u32::try_from(words.number("")?)?,
                 false => 1,
             };
+            let together_max = match words.has("together") {
+                true => u32::try_from(words.number("")?)?,
+                false => 1,
+            };
             let mut held = Vec::new();
             if words.has("holding") {
                 while let Some(word) = words.take() {
@@ -118,6 +122,7 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
                 worker,
                 incarnation,
                 slots_free,
+                together_max,
                 held,
             })
         }

@@ -79,7 +79,9 @@ pub(super) fn add_weights(words: &mut String, weighed: &WeighedClaim) {
 /// Thousandths of the slots in use; and where these were equal, the last claim.
 fn add_load(words: &mut String, rule: ClaimRule, load: Load) {
     match rule {
-        ClaimRule::OnlyFit | ClaimRule::LeastLoaded => add(words, format_args!("{}", load.share)),
+        ClaimRule::OnlyFit | ClaimRule::LeastLoaded | ClaimRule::AtHome | ClaimRule::WithOthers => {
+            add(words, format_args!("{}", load.share))
+        }
         ClaimRule::LeastRecentlyUsed => {
             add(
                 words,

@@ -9,7 +9,7 @@ use crate::access::{Area, DenialReason, Grant, Role};
 use crate::principal::Principal;
 
 use super::super::tests::{entry, worker};
-use super::against::Pair;
+use super::against::{Pair, SLOTS};
 use super::steps::{SESSIONS, Step, steps};
 use super::*;
 
@@ -100,6 +100,7 @@ fn is_leaders(command: &Command) -> bool {
         Command::TakeOver { .. }
             | Command::Claim { .. }
             | Command::ClaimFrom { .. }
+            | Command::ClaimTogether { .. }
             | Command::Expire { .. }
             | Command::Tick
             | Command::RaiseLevel { .. }
@@ -203,6 +204,7 @@ fn foreign(command: &Command, queue: &QueueManager) -> Option<DenialReason> {
         }
         Command::Complete { job, token, .. }
         | Command::Fail { job, token, .. }
+        | Command::FailTogether { job, token, .. }
         | Command::Release { job, token } => {
             let view = queue.job(*job)?;
             let open = !view.state.is_terminal() && view.last_token == Some(*token);
@@ -233,6 +235,7 @@ fn needs_of(command: &Command, queue: &QueueManager) -> Vec<Need> {
         Command::Register { .. }
         | Command::Complete { .. }
         | Command::Fail { .. }
+        | Command::FailTogether { .. }
         | Command::Release { .. } => vec![everywhere(Role::Worker)],
         Command::Cancel { jobs }
         | Command::Purge { jobs }
@@ -313,7 +316,7 @@ impl Pair {
     fn guarded() -> Pair {
         let mut pair = Pair::new();
         // Whose things are that were there before is known when they are used.
-        pair.world.apply(worker(1, 1, 2));
+        pair.world.apply(worker(1, 1, SLOTS));
         for session in 0..SESSIONS.len() {
             let jobs = vec![JobId(1)];
             pair.ask(session, Command::Cancel { jobs });

@@ -11,6 +11,9 @@ use super::limited::limited_accounts;
 use super::steps::{Item, SESSIONS, Step, scopes, steps, steps_of_an_outage};
 use super::*;
 
+/// How many jobs a worker may have.
+pub(super) const SLOTS: u32 = 3;
+
 /// The real queue and the model, side by side.
 pub(super) struct Pair {
     pub(super) world: World,
@@ -29,7 +32,7 @@ impl Pair {
             sequence: 0,
         };
         pair.model.incarnations.insert(1, 1);
-        pair.world.apply(worker(1, 1, 2));
+        pair.world.apply(worker(1, 1, SLOTS));
         // The world's first entry registered a worker, and the one above is its second.
         for session in SESSIONS {
             let opened = pair.world.apply(Command::OpenSession);
@@ -59,12 +62,17 @@ impl Pair {
         numbers.iter().map(|number| JobId(id(number))).collect()
     }
 
-    /// A worker is lost, with the job that it held.
-    fn lose(&mut self, job: u64) {
-        let at = match self.world.state(JobId(job)) {
+    /// Until when the queue has a job wait.
+    pub(super) fn delayed_until(&self, job: u64) -> Option<Stamp> {
+        match self.world.state(JobId(job)) {
             JobState::Delayed { until } => Some(until),
             _ => None,
-        };
+        }
+    }
+
+    /// A worker is lost, with the job that it held.
+    fn lose(&mut self, job: u64) {
+        let at = self.delayed_until(job);
         self.model.end_attempt(job, FailureClass::WorkerLost, at);
     }
 
@@ -116,6 +124,27 @@ impl Pair {
                 assert_eq!(queued, first.map(|(_, id)| JobId(id)), "first in order");
                 if let Some((_, id)) = first {
                     self.claim(id, worker);
+                }
+            }
+            Step::ClaimTogether(jobs, worker) => {
+                let ids: Vec<u64> = self.model.tasks.keys().copied().collect();
+                let ready = ids.iter().copied();
+                let ready = ready.filter(|id| self.model.tasks[id].stage == Stage::Ready);
+                let ready: Vec<u64> = ready.collect();
+                if ready.is_empty() {
+                    return;
+                }
+                // One that is not ready now and then.
+                let pick = |number: usize| match number % 8 {
+                    0 => ids[number / 8 % ids.len()],
+                    _ => ready[number / 8 % ready.len()],
+                };
+                let jobs = jobs.iter().map(|(number, begins)| (pick(*number), *begins));
+                self.claim_together(&jobs.collect::<Vec<_>>(), worker);
+            }
+            Step::FailTogether(job, class) => {
+                if let Some((id, token)) = self.ran(job, 1) {
+                    self.fail_together(id, token, class);
                 }
             }
             Step::Complete(job, back) => {
@@ -184,7 +213,7 @@ impl Pair {
                 }
             }
             Step::Register(id, life) => {
-                let outcome = self.world.apply(worker(id, life, 2));
+                let outcome = self.world.apply(worker(id, life, SLOTS));
                 let known = self.model.incarnations.get(&id).copied().unwrap_or(0);
                 assert_eq!(outcome == Outcome::Registered, life >= known);
                 if life > known {
@@ -342,23 +371,32 @@ impl Pair {
             index: LogIndex(self.world.index),
             position: 0,
         };
+        let may = self.may_claim(id, by);
+        assert_eq!(results[0].ok(), may.then_some(token), "{results:?}");
+        if may {
+            self.give(id, by, token);
+        }
+    }
+
+    pub(super) fn may_claim(&self, id: u64, by: u64) -> bool {
         let held = self.model.tasks.values();
         let held = held.filter(|task| task.is_run_by(by));
         let held_back = scopes()[..3]
             .iter()
             .chain([&Scope::Worker(WorkerId(by))])
             .any(|scope| self.model.paused.contains(scope));
-        let fits = !held_back && self.model.incarnations.contains_key(&by) && held.count() < 2;
-        let has_room = self.model.has_room();
+        let fits = !held_back
+            && self.model.incarnations.contains_key(&by)
+            && held.count() < SLOTS as usize;
+        self.model.tasks[&id].stage == Stage::Ready && fits && self.model.has_room()
+    }
+
+    pub(super) fn give(&mut self, id: u64, by: u64, token: Token) {
         let task = self.model.tasks.get_mut(&id).unwrap();
-        let may = task.stage == Stage::Ready && fits && has_room;
-        assert_eq!(results[0].ok(), may.then_some(token), "{results:?}");
-        if may {
-            task.stage = Stage::Running(by, token);
-            task.token = Some(token);
-            self.tokens.push((id, token));
-            self.model.pay(token);
-        }
+        task.stage = Stage::Running(by, token);
+        task.token = Some(token);
+        self.tokens.push((id, token));
+        self.model.pay(token);
     }
 
     pub(super) fn compare(&self) {

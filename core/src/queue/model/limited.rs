@@ -194,6 +194,10 @@ impl Model {
         self.limited.probes.clear();
     }
 
+    pub(super) fn trusts_engine(&self) -> bool {
+        self.limited.state == Use::Used
+    }
+
     /// Says whether it was not trusted.
     pub(super) fn trust_engine(&mut self) -> bool {
         let was = self.limited.state != Use::Used;

@@ -10,6 +10,7 @@ mod edited;
 mod limited;
 mod operated;
 mod steps;
+mod together;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +25,7 @@ use super::tests::{address, spec};
 
 use self::cached::Cached;
 use self::limited::Limited;
+use self::together::Together;
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
@@ -91,6 +93,7 @@ struct Model {
     letters: BTreeMap<u64, Option<u64>>,
     paused: BTreeSet<Scope>,
     limited: Limited,
+    together: Together,
     cached: Cached,
     /// What people said of which address, in the order of the log.
     said: BTreeMap<usize, Vec<edited::Said>>,
@@ -487,15 +490,25 @@ impl Model {
 
     /// An attempt ends; `at` is when the queue says it goes on.
     fn end_attempt(&mut self, id: u64, class: FailureClass, at: Option<Stamp>) {
-        let name = self.tasks[&id].name;
-        let counts = self.hear(
+        let counted = self.counted(id, class, false);
+        let counts = self.hear_of(id, class);
+        self.end_counted(id, counted, at, counts);
+    }
+
+    /// What the end of an attempt says of the engine.
+    fn hear_of(&mut self, id: u64, class: FailureClass) -> bool {
+        self.hear(
             id,
             match class {
                 FailureClass::Retryable | FailureClass::Busy => Some(true),
                 FailureClass::Permanent => Some(false),
                 FailureClass::WorkerLost | FailureClass::Drained => None,
             },
-        );
+        )
+    }
+
+    fn end_counted(&mut self, id: u64, class: FailureClass, at: Option<Stamp>, counts: bool) {
+        let name = self.tasks[&id].name;
         let task = self.tasks.get_mut(&id).unwrap();
         task.stage = Stage::Ready;
         let mut dead = None;

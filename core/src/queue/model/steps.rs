@@ -16,6 +16,8 @@ pub(super) enum Step {
     Submit(Vec<Item>, usize),
     Claim(usize, u64),
     ClaimFirst(u64),
+    ClaimTogether(Vec<(usize, bool)>, u64),
+    FailTogether(usize, FailureClass),
     Complete(usize, usize),
     Fail(usize, FailureClass),
     Release(usize),
@@ -70,6 +72,9 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(items, session)| Step::Submit(items, session)),
         1 => (any::<usize>(), 1..4u64).prop_map(|(job, worker)| Step::Claim(job, worker)),
         5 => (1..4u64).prop_map(Step::ClaimFirst),
+        6 => (prop::collection::vec((any::<usize>(), prop::bool::weighted(0.2)), 2..4), 1..3u64)
+            .prop_map(|(jobs, worker)| Step::ClaimTogether(jobs, worker)),
+        3 => (any::<usize>(), failure.clone()).prop_map(|(job, class)| Step::FailTogether(job, class)),
         4 => (any::<usize>(), 0..4usize).prop_map(|(job, token)| Step::Complete(job, token)),
         2 => (any::<usize>(), failure).prop_map(|(job, class)| Step::Fail(job, class)),
         1 => any::<usize>().prop_map(Step::Release),

@@ -3,6 +3,7 @@
 mod access;
 mod admission;
 mod attempts;
+mod batches;
 mod breakers;
 mod cache;
 mod cancel;

@@ -66,6 +66,8 @@ kinds! { Command, COMMANDS, command_kind:
     Command::ClaimFrom { .. } => "claim_from",
     Command::Annotate { .. } => "annotate",
     Command::Resolve { .. } => "resolve",
+    Command::ClaimTogether { .. } => "claim_together",
+    Command::FailTogether { .. } => "fail_together",
 }
 
 kinds! { Why, REASONS, reason_kind:
@@ -282,6 +284,33 @@ fn commands() -> Vec<Command> {
                     counter: 3,
                 },
             }),
+        },
+        Command::ClaimTogether {
+            claims: vec![WeighedClaim {
+                claim: Claim {
+                    job,
+                    worker: WorkerId(4),
+                    rule: ClaimRule::WithOthers,
+                },
+                load,
+                fit: 2,
+                others: [
+                    Some(Contender {
+                        worker: WorkerId(5),
+                        load,
+                    }),
+                    None,
+                    None,
+                ],
+            }],
+            runs: vec![0],
+        },
+        Command::FailTogether {
+            job,
+            token,
+            class: FailureClass::Retryable,
+            message: "too long together".into(),
+            retry_after_ms: Some(500),
         },
     ]
 }
