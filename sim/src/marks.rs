@@ -142,6 +142,11 @@ marks! {
     ResultReplaced "a result was in the history of its address",
     ListedInPages "the jobs that are not over were more than a page",
     AwaitedLaterThanHeld "somebody was told that a job is not over, when the hold time was",
+    RunTogether "jobs were given out to be run together",
+    EndedBeforeItsRun "a job that ran with others had an end of its own",
+    RunFailed "a run of several jobs failed as a whole",
+    LostWithItsRun "a worker was lost with jobs that it ran together",
+    SparedTriedAgain "a job that failed with others was tried alone",
 }
 
 /// How often each mark was reached, in the order of [`Mark::ALL`].

@@ -114,6 +114,10 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
         Bug::UnseenTagRemoved | Bug::RevisionIgnored => &[Checker::MergedEdits],
         Bug::ReplacedForgotten => &[Checker::PastResults],
         Bug::ParkedUnlisted => &[Checker::ListedJobs],
+        Bug::BatchOfStrangers | Bug::BatchFailureCounts | Bug::SparedAgain | Bug::MatesRunOn => {
+            &[Checker::Batches]
+        }
+        Bug::LingersForEver => &[Checker::Liveness],
         Bug::AwaitEndsAtSuperseded | Bug::AwaitLooksOnce | Bug::AwaitIgnoresAfter => {
             &[Checker::AwaitedJobs]
         }

@@ -144,6 +144,7 @@ domains! {
     AwaitWhere plain "which node is asked for the end of jobs",
     Sweep fault "everything somewhere cancelled",
     SweepWhere plain "which node lists what is to be cancelled, and how",
+    RunFailed fault "run of several jobs failed as a whole",
 }
 
 /// One fault that happened: the `nth` decision of a lane went the unusual way.

@@ -3,6 +3,8 @@
 //! life while the old one talks on, hand in twice, with a token that is not
 //! theirs, or what was revoked.
 
+mod together;
+
 use std::collections::BTreeMap;
 
 use precentor_core::access::Denial;
@@ -49,6 +51,8 @@ pub struct Worker {
     next_poll_us: u64,
     trouble_us: u64,
     poll_us: u64,
+    /// How many jobs it runs together.
+    together_max: u32,
     ghost: Option<Ghost>,
 }
 
@@ -84,6 +88,10 @@ impl Worker {
             next_poll_us: 0,
             trouble_us: 0,
             poll_us: poll_ms * 1_000,
+            together_max: match number % options.together_every {
+                0 => options.together_max,
+                _ => 1,
+            },
             ghost: None,
         }
     }
@@ -188,12 +196,17 @@ impl Worker {
                 self.held.remove(&token);
             }
         }
+        let mut runs: BTreeMap<Token, u64> = BTreeMap::new();
         for assignment in work.assignments {
             if self.held.contains_key(&assignment.token) {
                 continue;
             }
             let mut roll = desk.tape.roll(Domain::Worker, self.caller.lane);
-            let work_us = roll.exponential(self.options.work_us) + 200;
+            let own_us = roll.exponential(self.options.work_us) + 200;
+            let work_us = match assignment.together {
+                None => own_us,
+                Some(batch) => together::done_us(*runs.entry(batch).or_insert(own_us), &mut roll),
+            };
             self.caller.later(desk, work_us, 2);
             let held = Held {
                 done_us: desk.now_us + work_us,
@@ -219,6 +232,7 @@ impl Worker {
             .collect();
         for token in due {
             let options = self.options;
+            self.fail_run(token, desk);
             let held = self.held.get_mut(&token).expect("it was just listed");
             if held.verdict.is_none()
                 && is_lethal(&held.assignment, &options)
@@ -284,6 +298,7 @@ impl Worker {
                 worker: self.spec.worker,
                 incarnation: self.spec.incarnation,
                 slots_free: self.spec.slots.saturating_sub(self.held.len() as u32),
+                together_max: self.together_max,
                 held: self.held.keys().copied().collect(),
             };
             let ticket = self.caller.ask(desk, Request::Poll(poll));
@@ -352,6 +367,7 @@ impl Worker {
                 worker: ghost.spec.worker,
                 incarnation: ghost.spec.incarnation,
                 slots_free: 0,
+                together_max: 1,
                 held: ghost.held.clone(),
             })
         };

@@ -30,7 +30,8 @@ impl GenerationCoordinator {
         let ready = ready.saturating_sub(under_way);
         let level = queue.level();
         let mut placement = Placement::new(level);
-        self.lingering.begin(now, &self.holds);
+        self.lingering
+            .begin(now, |id| self.workers.contains_key(id));
         for (_, id) in &self.holds {
             let known = queue.worker(*id).filter(|_| queue.may_work(*id));
             let worker = &self.workers[id];

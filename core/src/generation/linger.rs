@@ -1,7 +1,7 @@
 //! Who waits a little for more jobs than are ready, to run them together (QUEUE B1). It
 //! waits once for each time that it is short of jobs, and then takes what there is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::ids::WorkerId;
 use crate::time::{Span, Time};
@@ -37,13 +37,10 @@ impl Lingering {
         self.until.clear();
     }
 
-    /// A round of claims begins for those who ask for work.
-    pub(super) fn begin(&mut self, now: Time, asking: &BTreeSet<(Time, WorkerId)>) {
-        if self.until.is_empty() {
-            return;
-        }
-        let asking: BTreeSet<WorkerId> = asking.iter().map(|(_, id)| *id).collect();
-        self.until.retain(|id, _| asking.contains(id));
+    /// A round of claims begins. `is_known` says who is still there: one that asks anew
+    /// does not begin anew to wait.
+    pub(super) fn begin(&mut self, now: Time, is_known: impl Fn(&WorkerId) -> bool) {
+        self.until.retain(|id, _| is_known(id));
         for until in self.until.values_mut() {
             *until = until.filter(|until| *until > now);
         }

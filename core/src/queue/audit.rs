@@ -291,9 +291,9 @@ pub(super) fn words(asked: &str, entry: &Entry, outcome: &Outcome) -> String {
                 }
                 if let (Some(weighed), Ok(_)) = (weighed, result) {
                     told::add_weights(&mut words, weighed);
-                }
-                if let Some(first) = entry.command.first_of_run(position) {
-                    add(&mut words, format_args!(", run with {first}"));
+                    if let Some(first) = entry.command.first_of_run(position) {
+                        add(&mut words, format_args!(", run with {first}"));
+                    }
                 }
                 words.push(';');
             }

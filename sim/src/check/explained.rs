@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use precentor_core::command::{AuditRecord, Claim, Command};
+use precentor_core::command::{AuditRecord, Command};
 use precentor_core::config::Knobs;
 use precentor_core::feature::FeatureLevel;
 use precentor_core::ids::{JobId, LogIndex, Token, WorkerId, WorkerIncarnation};
@@ -18,6 +18,7 @@ use precentor_core::view::View;
 use super::effects::Effects;
 use super::logs::Logs;
 use super::queue::Queue;
+use super::runs::{Given, Runs, given};
 use super::{Checker, Verdict, ensure};
 use crate::marks::{Mark, Marks};
 
@@ -27,6 +28,8 @@ struct Word {
     class: FailureClass,
     message: String,
     asks_again: bool,
+    /// With all that was run together with it: it counts against none.
+    with_run: bool,
 }
 
 /// The judge.
@@ -41,6 +44,7 @@ pub struct Explained {
     feed_read: usize,
     /// Who was given each job, one after another.
     granted: BTreeMap<JobId, Vec<(Token, WorkerId)>>,
+    runs: Runs,
     /// What workers said of attempts. Only the first word of each had an effect.
     said: BTreeMap<(JobId, Token), Word>,
     released: BTreeSet<(JobId, Token)>,
@@ -59,6 +63,7 @@ impl Explained {
             kept_since: None,
             feed_read: 0,
             granted: BTreeMap::new(),
+            runs: Runs::default(),
             said: BTreeMap::new(),
             released: BTreeSet::new(),
             expired: BTreeSet::new(),
@@ -77,10 +82,11 @@ impl Explained {
     fn on_command(&mut self, command: &Command, record: &AuditRecord) {
         match command {
             Command::Claim { .. } | Command::ClaimFrom { .. } | Command::ClaimTogether { .. } => {
-                for (position, claim) in (0..).zip(command.claims()) {
-                    let index = record.index;
-                    self.on_claim(claim, Token { index, position }, record);
+                for Given { job, token, worker } in given(command, record) {
+                    let of_job = self.granted.entry(job).or_default();
+                    of_job.push((token, worker));
                 }
+                self.runs.on_claims(command, record);
             }
             Command::Fail {
                 job,
@@ -93,7 +99,27 @@ impl Explained {
                     class: *class,
                     message: message.clone(),
                     asks_again: retry_after_ms.is_some(),
+                    with_run: false,
                 };
+                self.said.entry((*job, *token)).or_insert(word);
+            }
+            Command::FailTogether {
+                job,
+                token,
+                class,
+                message,
+                retry_after_ms,
+            } => {
+                let word = Word {
+                    class: *class,
+                    message: message.clone(),
+                    asks_again: retry_after_ms.is_some(),
+                    with_run: !self.runs.of(*token).is_empty(),
+                };
+                for mate in self.runs.of(*token) {
+                    let name = (mate.job, mate.token);
+                    self.said.entry(name).or_insert_with(|| word.clone());
+                }
                 self.said.entry((*job, *token)).or_insert(word);
             }
             Command::Release { job, token } => drop(self.released.insert((*job, *token))),
@@ -111,14 +137,6 @@ impl Explained {
                 *newest = worker.incarnation.max(*newest);
             }
             _ => {}
-        }
-    }
-
-    fn on_claim(&mut self, claim: &Claim, token: Token, record: &AuditRecord) {
-        let granted = format!(" {} to {} by ", claim.job, claim.worker);
-        if record.text.contains(&granted) {
-            let of_job = self.granted.entry(claim.job).or_default();
-            of_job.push((token, claim.worker));
         }
     }
 
@@ -189,9 +207,20 @@ impl Explained {
                 format!("{}: {attempt:?} did not end so", wrong("is wrong"))
             })?;
         }
+        // What failed with others counts against none.
+        let counts = |attempt: &Attempt, class: FailureClass| match class {
+            FailureClass::WorkerLost => self.runs.of(attempt.token).is_empty(),
+            _ => {
+                let word = self.said.get(&(job, attempt.token));
+                !word.is_some_and(|word| word.with_run)
+            }
+        };
         let of_class = |class: FailureClass| {
-            let ends = letter.attempts.iter().filter_map(|attempt| attempt.ended);
-            ends.filter(|end| end.class == class).count() as u64
+            let ended = letter.attempts.iter().filter(|attempt| {
+                let end = attempt.ended.map(|end| end.class);
+                end == Some(class) && counts(attempt, class)
+            });
+            ended.count() as u64
         };
         if letter.attempts.len() < granted.len() {
             // How the others ended was not kept.

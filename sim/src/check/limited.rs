@@ -228,6 +228,9 @@ impl Limited {
             }
             Command::Fail {
                 job, token, class, ..
+            }
+            | Command::FailTogether {
+                job, token, class, ..
             } => {
                 let failed = matches!(class, FailureClass::Retryable | FailureClass::Busy);
                 return self.on_word(*job, failed.then_some(*token), record, view);

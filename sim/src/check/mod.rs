@@ -22,8 +22,10 @@ pub mod past;
 pub mod queue;
 pub mod reads;
 pub mod recovery;
+mod runs;
 pub mod sessions;
 pub mod snapshots;
+pub mod together;
 pub mod topology;
 pub mod unasked;
 pub mod wanted;
@@ -173,6 +175,8 @@ pub enum Checker {
     ListedJobs,
     /// The history tells what was published before, in order.
     PastResults,
+    /// Only jobs that are alike are run together, and failing together costs none anything.
+    Batches,
 }
 
 impl Checker {
@@ -249,6 +253,7 @@ pub struct Checks {
     operated: operated::Operated,
     order: order::Order,
     past: past::Past,
+    together: together::Together,
     sessions: sessions::Sessions,
     snapshots: snapshots::Snapshots,
     unasked: unasked::Unasked,
@@ -281,6 +286,7 @@ impl Checks {
             operated: operated::Operated::default(),
             order: order::Order::new(count),
             past: past::Past::default(),
+            together: together::Together::default(),
             sessions: sessions::Sessions::new(knobs),
             snapshots: snapshots::Snapshots::new(count),
             unasked: unasked::Unasked::new(knobs),
@@ -421,6 +427,7 @@ impl Checks {
                     self.sessions.on_audit(record, &self.logs, marks)?;
                     self.edits.on_audit(record, &self.logs, marks)?;
                     self.past.on_audit(record, &self.logs);
+                    self.together.on_audit(record, view, &self.logs, marks)?;
                     self.limited
                         .on_audit(record, view, &self.logs, &self.queue, marks)?;
                     self.cached.on_audit(record, view, &self.logs, marks)?;
@@ -450,6 +457,7 @@ impl Checks {
         self.awaited.on_turn(moment, view, actions, &self.queue)?;
         self.edits.on_turn(view)?;
         self.past.on_turn(view, marks)?;
+        self.together.on_turn(view);
         self.limited.on_turn(view, marks)?;
         self.explained.on_turn(view, &self.queue, marks)?;
         self.cached.on_turn(view)?;

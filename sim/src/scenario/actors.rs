@@ -102,6 +102,12 @@ pub struct WorkerOptions {
     pub outage_every_us: u64,
     /// How long each lasts.
     pub outage_us: u64,
+    /// Jobs that a worker runs together, at most; 1 for one by one.
+    pub together_max: u32,
+    /// Every so manieth worker does, from the first on.
+    pub together_every: u64,
+    /// Runs of several jobs that fail as a whole, per million.
+    pub run_fail_ppm: u32,
     /// Deaths that were none, per million: the old life talks on beside the new one.
     pub ghost_ppm: u32,
 }

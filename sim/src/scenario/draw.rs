@@ -250,8 +250,23 @@ pub(super) fn workers(roll: &mut Roll) -> WorkerOptions {
         poison_ppm: some(roll, 400_000, 10_000, 100_000),
         outage_every_us: 0,
         outage_us: 0,
+        together_max: 1,
+        together_every: 1,
+        run_fail_ppm: 0,
         ghost_ppm: some(roll, 500_000, 100_000, 900_000),
     }
+}
+
+/// In half of the worlds all workers, or every other one, run jobs together.
+pub(super) fn batching(roll: &mut Roll, workers: &mut WorkerOptions, knobs: &mut Knobs) {
+    if !roll.chance(500_000) {
+        return;
+    }
+    workers.together_max = roll.between(2, 20) as u32;
+    workers.together_every = roll.between(1, 2);
+    workers.slots = workers.slots.max(roll.between(2, 20) as u32);
+    workers.run_fail_ppm = some(roll, 700_000, 20_000, 300_000);
+    knobs.batch_linger_ms = *roll.pick(&[0, 5, 20, 100]);
 }
 
 /// The core's own knobs.

@@ -24,9 +24,10 @@ pub(super) fn words_of_outcome(outcome: &Outcome) -> String {
         Outcome::Registered => "registered".into(),
         Outcome::Claimed(claims) => format!("{} claims", claims.len()),
         Outcome::Completed => "completed".into(),
-        Outcome::Failed(AfterFailure::Retry { at }) => format!("again at {at:?}"),
-        Outcome::Failed(AfterFailure::Dead) => "dead".into(),
-        Outcome::Failed(AfterFailure::Superseded { by }) => format!("superseded by {by}"),
+        Outcome::Failed(after) => words_of_failure(after),
+        Outcome::FailedTogether { jobs, after } => {
+            format!("{jobs} failed: {}", words_of_failure(after))
+        }
         Outcome::Released => "released".into(),
         Outcome::Expired { count } => format!("{count} expired"),
         Outcome::Ticked { count } => format!("{count} moved"),
@@ -154,5 +155,13 @@ pub(super) fn words_of_grants(grants: &[Grant]) -> String {
     match grants.is_empty() {
         true => "nothing".into(),
         false => grants.join(", "),
+    }
+}
+
+fn words_of_failure(after: &AfterFailure) -> String {
+    match after {
+        AfterFailure::Retry { at } => format!("again at {at:?}"),
+        AfterFailure::Dead => "dead".into(),
+        AfterFailure::Superseded { by } => format!("superseded by {by}"),
     }
 }

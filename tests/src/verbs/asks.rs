@@ -139,14 +139,25 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
             };
             propose(None, Sequence(0), command)
         }
-        "fail" => {
+        verb @ ("fail" | "fail_together") => {
             let (job, token) = (words.job()?, words.token()?);
-            let command = Command::Fail {
-                job,
-                token,
-                class: failure_class(words.need("a failure's class")?)?,
-                retry_after_ms: None,
-                message: words.rest(),
+            let class = failure_class(words.need("a failure's class")?)?;
+            let (retry_after_ms, message) = (None, words.rest());
+            let command = match verb {
+                "fail" => Command::Fail {
+                    job,
+                    token,
+                    class,
+                    message,
+                    retry_after_ms,
+                },
+                _ => Command::FailTogether {
+                    job,
+                    token,
+                    class,
+                    message,
+                    retry_after_ms,
+                },
             };
             propose(None, Sequence(0), command)
         }

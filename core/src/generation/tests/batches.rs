@@ -79,6 +79,19 @@ fn whoever_would_take_more_than_is_ready_waits_for_it_a_little() {
 }
 
 #[test]
+fn whoever_asks_anew_meanwhile_does_not_wait_any_longer() {
+    let mut room = Room::batched(4, 8);
+    room.poll(1, 8, &[]);
+    room.submit("outline", 0..1);
+    assert_eq!(room.given(), []);
+    room.wait_ms(15);
+    assert_eq!(room.poll(1, 8, &[]).len(), 1, "the older one is answered");
+    assert_eq!(room.given(), []);
+    room.wait_ms(5);
+    assert_eq!(room.given(), [(1, 1, None)]);
+}
+
+#[test]
 fn as_many_as_it_takes_are_given_at_once() {
     let mut room = Room::batched(4, 8);
     room.poll(1, 8, &[]);
