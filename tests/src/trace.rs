@@ -498,8 +498,12 @@ fn words_of_work(work: &Work) -> String {
                 true => String::new(),
                 false => format!(" ({})", gaps.join(", ")),
             };
+            let batch = match a.together {
+                None => String::new(),
+                Some(batch) => format!(", in batch {batch}"),
+            };
             format!(
-                "run {} {} by {}, attempt {}{with}",
+                "run {} {} by {}, attempt {}{batch}{with}",
                 a.job,
                 a.address.path(),
                 a.token,

@@ -229,7 +229,7 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
         "open" | "session" | "submit" | "leave" | "cancel" | "redrive" | "purge" | "take"
         | "invalidate" | "budget" | "reprioritise" | "pause" | "resume" | "limit" | "roles"
         | "annotate" | "resolve" | "expel" | "register" | "poll" | "complete" | "fail"
-        | "release" | "propose" | "ask" | "read" | "member" => {
+        | "fail_together" | "release" | "propose" | "ask" | "read" | "member" => {
             return client(world, line);
         }
         "members" | "status" | "health" | "log" | "queue" | "promises" | "same" | "leases"

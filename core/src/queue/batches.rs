@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::command::{AfterFailure, Command, Outcome, Rejection};
+use crate::command::{Command, Outcome, Rejection};
 use crate::feature::FeatureLevel;
 use crate::ids::{JobId, Token};
 use crate::job::FailureClass;
@@ -191,14 +191,13 @@ impl QueueManager {
             .copied()
             .filter(|mate| *mate != id)
             .collect();
-        let mut fail = |id, told| self.fail_told(id, class, message, retry_after_ms, told);
-        let after: AfterFailure = fail(id, Told::OfRun);
+        let after = self.fail_told(id, class, message, retry_after_ms, Told::OfRun);
         #[cfg(feature = "planted-bugs")]
         if self.is_planted(crate::planted::Bug::MatesRunOn) {
             return Ok(Outcome::FailedTogether { jobs: 1, after });
         }
         for mate in &mates {
-            fail(*mate, Told::OfRunBefore);
+            self.fail_told(*mate, class, message, retry_after_ms, Told::OfRunBefore);
         }
         let jobs = 1 + u32::try_from(mates.len()).expect("a batch is small");
         Ok(Outcome::FailedTogether { jobs, after })

@@ -167,3 +167,19 @@ fn below_the_level_nobody_waits_and_nothing_is_together() {
     room.submit("outline", 0..2);
     assert_eq!(room.claims().len(), 2);
 }
+
+#[test]
+fn spared_jobs_are_given_alone_as_many_as_there_are_slots() {
+    let mut room = Room::batched(4, 4);
+    room.submit("outline", 0..2);
+    room.poll(1, 4, &[]);
+    room.wait_ms(20);
+    assert_eq!(room.given(), []);
+    room.wait_ms(20);
+    assert_eq!(room.given().len(), 2);
+    room.register(1, 2, 4, &["outline"]);
+    room.poll_as(1, 2, 4, &[]);
+    assert_eq!(room.given(), []);
+    room.wait_ms(20);
+    assert_eq!(room.given(), [(1, 1, None), (2, 1, None)]);
+}
