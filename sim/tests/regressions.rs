@@ -293,3 +293,11 @@ fn a_copy_of_a_refused_pause_does_not_last() {
 fn an_expelled_worker_s_older_life_hides_no_newer_one() {
     passes_as_drawn(2_618_130_202, &[Mark::WorkerExpelled]);
 }
+
+/// A worker that would run more jobs together than were ready was kept waiting for more; its
+/// poll ended meanwhile, it asked anew, began anew to wait, and never got anything.
+#[test]
+fn whoever_asks_anew_is_not_kept_waiting_anew() {
+    passes_as_drawn(52, &[Mark::RunTogether]);
+    passes_as_drawn(277, &[Mark::RunTogether]);
+}

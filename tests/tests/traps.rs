@@ -78,6 +78,7 @@ const FURTHER: &[&str] = &[
     "found here, 2026",
     "found here, 2026; Raft, figure 13",
     "etcd#11651, etcd#14571",
+    "rabbitmq-website#2207",
 ];
 
 /// The tables of the document: each row's cells.

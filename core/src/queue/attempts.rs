@@ -29,11 +29,11 @@ use super::waiters::Walk;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Told {
     /// How its own attempt ended.
-    OfJob,
+    Own,
     /// How all ended that was run together with it.
-    OfRun,
+    Whole,
     /// The same once more: it was told of another job of the run.
-    OfRunBefore,
+    WholeBefore,
 }
 
 impl QueueManager {
@@ -334,7 +334,7 @@ impl QueueManager {
         retry_after_ms: Option<u64>,
     ) -> Result<AfterFailure, Rejection> {
         self.check_holds(id, token)?;
-        Ok(self.fail_told(id, class, message, retry_after_ms, Told::OfJob))
+        Ok(self.fail_told(id, class, message, retry_after_ms, Told::Own))
     }
 
     /// A worker says that a job which it holds failed.
@@ -352,7 +352,7 @@ impl QueueManager {
 
     /// A job's lease ends, and nothing was said of the job.
     fn lose(&mut self, id: JobId, class: FailureClass) {
-        self.end_attempt(id, class, None, None, Told::OfJob);
+        self.end_attempt(id, class, None, None, Told::Own);
     }
 
     pub(super) fn give_up(&mut self, id: JobId, token: Token) -> Result<(), Rejection> {
@@ -473,9 +473,9 @@ impl QueueManager {
             (FailureClass::WorkerLost, _) => Some(FailureClass::Drained),
             (
                 FailureClass::Retryable | FailureClass::Permanent,
-                Told::OfRun | Told::OfRunBefore,
+                Told::Whole | Told::WholeBefore,
             ) => Some(FailureClass::Busy),
-            (FailureClass::Retryable | FailureClass::Permanent, Told::OfJob)
+            (FailureClass::Retryable | FailureClass::Permanent, Told::Own)
             | (FailureClass::Busy | FailureClass::Drained, _) => None,
         }
     }

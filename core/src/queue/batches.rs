@@ -191,13 +191,13 @@ impl QueueManager {
             .copied()
             .filter(|mate| *mate != id)
             .collect();
-        let after = self.fail_told(id, class, message, retry_after_ms, Told::OfRun);
+        let after = self.fail_told(id, class, message, retry_after_ms, Told::Whole);
         #[cfg(feature = "planted-bugs")]
         if self.is_planted(crate::planted::Bug::MatesRunOn) {
             return Ok(Outcome::FailedTogether { jobs: 1, after });
         }
         for mate in &mates {
-            self.fail_told(*mate, class, message, retry_after_ms, Told::OfRunBefore);
+            self.fail_told(*mate, class, message, retry_after_ms, Told::WholeBefore);
         }
         let jobs = 1 + u32::try_from(mates.len()).expect("a batch is small");
         Ok(Outcome::FailedTogether { jobs, after })

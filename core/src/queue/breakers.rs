@@ -265,7 +265,7 @@ impl QueueManager {
         told: Told,
     ) -> (FailureClass, u64) {
         let word = match class {
-            _ if told == Told::OfRunBefore => Word::Nothing,
+            _ if told == Told::WholeBefore => Word::Nothing,
             FailureClass::Retryable | FailureClass::Busy => Word::Fails,
             FailureClass::Permanent => Word::Works,
             FailureClass::WorkerLost | FailureClass::Drained => Word::Nothing,
