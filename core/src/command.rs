@@ -2,6 +2,7 @@
 
 mod caching;
 mod claims;
+mod level;
 mod rejection;
 
 use serde::{Deserialize, Serialize};
@@ -14,8 +15,11 @@ use crate::edit::{Author, Basis, ConflictId, Edit, Merge, Resolution};
 use crate::feature::FeatureLevel;
 use crate::ids::{
     JobId, LogIndex, NodeId, RequestId, Revision, Sequence, SessionId, Term, Token, WorkerId,
+    WorkerIncarnation,
 };
-use crate::job::{Account, Class, FailureClass, JobSpec, Limits, Reach, Scope, WorkerSpec};
+use crate::job::{
+    Account, Class, FailureClass, JobSpec, Limits, Needs, Offer, Reach, Scope, WorkerSpec,
+};
 use crate::principal::Principal;
 use crate::time::Stamp;
 
@@ -255,46 +259,23 @@ pub enum Command {
         /// When to try again at the earliest, in milliseconds.
         retry_after_ms: Option<u64>,
     },
-}
-
-impl Command {
-    /// The level from which on it may be in a log: programs that cannot do it
-    /// cannot read it either.
-    #[must_use]
-    pub fn level(&self) -> FeatureLevel {
-        match self {
-            Command::Leave { .. } | Command::Cancel { .. } => FeatureLevel::JOBS_CANCELLED,
-            Command::Redrive { .. }
-            | Command::Purge { .. }
-            | Command::Reprioritise { .. }
-            | Command::Pause { .. }
-            | Command::Resume { .. }
-            | Command::Expel { .. } => FeatureLevel::QUEUE_OPERATED,
-            Command::PutLimits { .. } => FeatureLevel::WORK_LIMITED,
-            Command::Ask { .. }
-            | Command::Invalidate { .. }
-            | Command::PutBudget { .. }
-            | Command::Evict { .. } => FeatureLevel::CACHE_CHOSEN,
-            Command::PutRoles { .. } | Command::NoteDenials { .. } | Command::ClaimFrom { .. } => {
-                FeatureLevel::ACCESS_CHECKED
-            }
-            Command::Annotate { .. } | Command::Resolve { .. } => FeatureLevel::CONTEXTS_EDITED,
-            Command::ClaimTogether { .. } | Command::FailTogether { .. } => {
-                FeatureLevel::JOBS_BATCHED
-            }
-            Command::TakeOver { .. }
-            | Command::OpenSession
-            | Command::Submit { .. }
-            | Command::Register { .. }
-            | Command::Claim { .. }
-            | Command::Complete { .. }
-            | Command::Fail { .. }
-            | Command::Release { .. }
-            | Command::Expire { .. }
-            | Command::Tick
-            | Command::RaiseLevel { .. } => FeatureLevel::FOUNDING,
-        }
-    }
+    /// This is what each job of an engine needs of a worker from now on.
+    PutNeeds {
+        /// Which engine.
+        engine: String,
+        /// What; nothing if a slot and the engine are enough.
+        needs: Needs,
+    },
+    /// A worker says what it has besides slots and engines. Of a life that begins nothing
+    /// is known until it says so.
+    PutOffer {
+        /// Which worker.
+        worker: WorkerId,
+        /// In which life.
+        incarnation: WorkerIncarnation,
+        /// What it has, in place of what it said before.
+        offer: Offer,
+    },
 }
 
 /// A lease to take back.
@@ -412,6 +393,10 @@ pub enum Outcome {
         /// What is to become of the one that was named.
         after: AfterFailure,
     },
+    /// The needs are in force; before, these were.
+    NeedsPut(Needs),
+    /// The offer is known; before, this was.
+    OfferPut(Offer),
 }
 
 /// What became of dead letters that were to be redriven.

@@ -13,6 +13,7 @@
 //! | 7 | who may do what is replicated, and checked where it is applied |
 //! | 8 | contexts are edited by people, offline too, and keep a history; edits that contradict each other are kept until resolved |
 //! | 9 | jobs are run together; what fails as a whole is tried one by one, and costs nobody an attempt |
+//! | 10 | engines need more of workers than a slot, and workers say what they have |
 
 use std::fmt;
 
@@ -48,8 +49,11 @@ impl FeatureLevel {
     /// Jobs are run together; what fails as a whole is tried one by one, and costs nobody
     /// an attempt (decision 28).
     pub const JOBS_BATCHED: FeatureLevel = FeatureLevel(9);
+    /// Engines need more of workers than a slot, and workers say what they have
+    /// (decision 29).
+    pub const WORKERS_FITTED: FeatureLevel = FeatureLevel(10);
     /// The highest that this program can do.
-    pub const LATEST: FeatureLevel = FeatureLevel::JOBS_BATCHED;
+    pub const LATEST: FeatureLevel = FeatureLevel::WORKERS_FITTED;
 }
 
 impl fmt::Display for FeatureLevel {

@@ -3,6 +3,7 @@
 mod account;
 mod cached;
 mod explanation;
+mod fitting;
 
 use std::fmt;
 
@@ -18,6 +19,7 @@ use crate::time::Stamp;
 pub use self::account::{Account, AccountView, BreakerView, Circuit, Limits, Rate};
 pub use self::cached::{CacheView, CachedView, InvalidationView, Reach};
 pub use self::explanation::{Explanation, Hold, OpenDependency};
+pub use self::fitting::{EngineNeeds, Lacking, Needs, Offer, WorkerView};
 
 /// How urgent a request is. Ordered from the most urgent.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

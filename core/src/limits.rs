@@ -145,6 +145,12 @@ pub const SESSION_REPLIES_MAX: u64 = 256;
 pub const WORKERS_MAX: u64 = 4_096;
 /// Leases that one worker may hold.
 pub const WORKER_SLOTS_MAX: u64 = 64;
+/// Tags that one worker may have, and that one engine may need.
+pub const WORKER_TAGS_MAX: u64 = 16;
+/// Memory that a worker may have, and that a job may need, in MiB: 1 PiB.
+pub const MEMORY_MIB_MAX: u64 = 1 << 30;
+/// Engines that may need more of a worker than a slot.
+pub const ENGINES_NEEDING_MAX: u64 = 1_024;
 /// Engines that one worker may offer.
 pub const WORKER_ENGINES_MAX: u64 = 64;
 /// How much a class weighs, from the most urgent: while jobs of all four wait, so

@@ -205,6 +205,10 @@ pub enum Bug {
     MatesRunOn,
     /// Whoever runs jobs together waits for more without an end. Found by liveness.
     LingersForEver,
+    /// A worker gets jobs whose engine needs what it has not. Found by fitted work.
+    TagsIgnored,
+    /// A worker gets jobs that together need more memory than it has. Found by fitted work.
+    MemoryOvercommitted,
 }
 
 impl Bug {
@@ -310,5 +314,7 @@ impl Bug {
         Bug::SparedAgain,
         Bug::MatesRunOn,
         Bug::LingersForEver,
+        Bug::TagsIgnored,
+        Bug::MemoryOvercommitted,
     ];
 }

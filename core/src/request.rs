@@ -13,7 +13,7 @@ use crate::ids::{
 };
 use crate::job::{
     AccountView, Assignment, BreakerView, CacheView, CachedView, ContextView, DeadLetter,
-    Explanation, Finished, JobState, JobView, Pause,
+    EngineNeeds, Explanation, Finished, JobState, JobView, Pause, WorkerView,
 };
 use crate::membership::{Change, ChangeError, Membership, RecoveryError, RecoveryReport};
 use crate::principal::Principal;
@@ -135,6 +135,10 @@ pub enum Query {
         /// At most so many, or one more.
         count_max: u32,
     },
+    /// Which engines need more of a worker than a slot?
+    Needs,
+    /// What has a worker, and what is it given?
+    Worker(WorkerId),
 }
 
 /// Which state a read must be answered from.
@@ -218,6 +222,10 @@ pub enum Answer {
         /// may be short, or empty, and there are more all the same.
         next: Option<Address>,
     },
+    /// The engines that need something.
+    Needs(Vec<EngineNeeds>),
+    /// A worker; none if it is not registered.
+    Worker(Option<Box<WorkerView>>),
 }
 
 /// How old the state is that a read was answered from.

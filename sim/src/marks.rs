@@ -147,6 +147,9 @@ marks! {
     RunFailed "a run of several jobs failed as a whole",
     LostWithItsRun "a worker was lost with jobs that it ran together",
     SparedTriedAgain "a job that failed with others was tried alone",
+    EngineNeeds "an engine needed more of a worker than a slot",
+    UnfitRefused "a worker was not given a job for what it lacked",
+    MemoryFull "a worker's memory was all in use",
 }
 
 /// How often each mark was reached, in the order of [`Mark::ALL`].

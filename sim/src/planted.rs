@@ -117,6 +117,7 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
         Bug::BatchOfStrangers | Bug::BatchFailureCounts | Bug::SparedAgain | Bug::MatesRunOn => {
             &[Checker::Batches]
         }
+        Bug::TagsIgnored | Bug::MemoryOvercommitted => &[Checker::FittedWork],
         Bug::LingersForEver => &[Checker::Liveness],
         Bug::AwaitEndsAtSuperseded | Bug::AwaitLooksOnce | Bug::AwaitIgnoresAfter => {
             &[Checker::AwaitedJobs]

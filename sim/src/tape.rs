@@ -145,6 +145,8 @@ domains! {
     Sweep fault "everything somewhere cancelled",
     SweepWhere plain "which node lists what is to be cancelled, and how",
     RunFailed fault "run of several jobs failed as a whole",
+    Need fault "engine needed more than a slot for a while",
+    Offer plain "what workers have",
 }
 
 /// One fault that happened: the `nth` decision of a lane went the unusual way.

@@ -3,6 +3,7 @@
 //! life while the old one talks on, hand in twice, with a token that is not
 //! theirs, or what was revoked.
 
+mod offering;
 mod together;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,8 @@ use precentor_core::ids::{JobId, LogIndex, Sequence, Ticket, Token, WorkerId, Wo
 use precentor_core::job::{Assignment, FailureClass, WorkerSpec};
 use precentor_core::request::{Poll, Reply, Request, Work};
 
+use self::offering::Offering;
+pub(crate) use self::offering::{MEMORY_STEP_MIB, TAGS};
 use crate::desk::{Caller, Desk, lane_of_worker};
 use crate::scenario::WorkerOptions;
 use crate::tape::{Domain, Roll};
@@ -53,6 +56,7 @@ pub struct Worker {
     poll_us: u64,
     /// How many jobs it runs together.
     together_max: u32,
+    offering: Offering,
     ghost: Option<Ghost>,
 }
 
@@ -92,6 +96,7 @@ impl Worker {
                 0 => options.together_max,
                 _ => 1,
             },
+            offering: Offering::default(),
             ghost: None,
         }
     }
@@ -109,6 +114,7 @@ impl Worker {
             self.trouble(desk);
         }
         self.finish_jobs(desk);
+        self.offer(desk);
         self.keep_in_touch(desk);
     }
 
@@ -136,6 +142,9 @@ impl Worker {
                 Reply::Applied { .. } => self.restart(),
                 other => self.ask_elsewhere(&other, desk),
             }
+            return;
+        }
+        if self.on_offered(ticket, &reply) {
             return;
         }
         if is(&self.polling, ticket) {
@@ -185,6 +194,7 @@ impl Worker {
             };
         if work.unknown {
             self.registered = false;
+            self.offering = Offering::default();
         }
         for token in work.revoked {
             let zombie = desk.tape.fault(
@@ -400,6 +410,7 @@ impl Worker {
         self.registered = false;
         self.held.clear();
         (self.polling, self.registering) = (None, None);
+        self.offering = Offering::default();
     }
 
     fn ask_elsewhere(&mut self, reply: &Reply, desk: &mut Desk<'_>) {

@@ -371,6 +371,8 @@ pub fn words_of_body(entry: &LogEntry) -> String {
         Command::Resume { scope } => format!("resume {scope}"),
         Command::Expel { worker } => format!("expel {worker}"),
         Command::PutLimits { account, limits } => format!("limit {account} to {limits}"),
+        Command::PutNeeds { engine, needs } => format!("engine {engine} needs {needs}"),
+        Command::PutOffer { worker, offer, .. } => format!("{worker} has {offer}"),
         order @ (Command::Ask { .. }
         | Command::Invalidate { .. }
         | Command::PutBudget { .. }

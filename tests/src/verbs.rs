@@ -38,6 +38,7 @@
 
 mod asks;
 mod edits;
+mod fitting;
 mod members;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -227,9 +228,10 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
             world.turn(node, events)?;
         }
         "open" | "session" | "submit" | "leave" | "cancel" | "redrive" | "purge" | "take"
-        | "invalidate" | "budget" | "reprioritise" | "pause" | "resume" | "limit" | "roles"
-        | "annotate" | "resolve" | "expel" | "register" | "poll" | "complete" | "fail"
-        | "fail_together" | "release" | "propose" | "ask" | "read" | "member" => {
+        | "invalidate" | "budget" | "reprioritise" | "pause" | "resume" | "limit" | "needs"
+        | "offer" | "roles" | "annotate" | "resolve" | "expel" | "register" | "poll"
+        | "complete" | "fail" | "fail_together" | "release" | "propose" | "ask" | "read"
+        | "member" => {
             return client(world, line);
         }
         "members" | "status" | "health" | "log" | "queue" | "promises" | "same" | "leases"

@@ -89,6 +89,10 @@ pub enum ClaimRefusal {
     NotAllowed,
     /// The job may not be run together with the first one of its run.
     NotTogether,
+    /// The worker lacks a tag that the job's engine needs.
+    LacksTag,
+    /// The worker's memory does not suffice for one more such job.
+    NoMemory,
 }
 
 impl Command {

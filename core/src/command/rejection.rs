@@ -394,4 +394,10 @@ pub enum Rejection {
         /// What was named.
         found: Box<str>,
     },
+    /// A worker that is not known in this life.
+    #[error("worker {worker} has not registered this incarnation; register first")]
+    UnknownWorker {
+        /// Which.
+        worker: WorkerId,
+    },
 }

@@ -1,9 +1,11 @@
 //! One round of claims: ready jobs, in the order in which it is their turn, and workers
 //! that wait for work.
 
+use std::collections::BTreeMap;
+
 use crate::command::{Claim, Command, WeighedClaim};
 use crate::feature::FeatureLevel;
-use crate::ids::JobId;
+use crate::ids::{JobId, WorkerId};
 use crate::limits::{BATCH_JOBS_MAX, CLAIMS_PER_ENTRY_MAX};
 use crate::queue::QueueManager;
 use crate::time::Time;
@@ -30,6 +32,7 @@ impl GenerationCoordinator {
         let ready = ready.saturating_sub(under_way);
         let level = queue.level();
         let mut placement = Placement::new(level);
+        let memory_under_way = self.memory_under_way(queue);
         self.lingering
             .begin(now, |id| self.workers.contains_key(id));
         for (_, id) in &self.holds {
@@ -53,9 +56,17 @@ impl GenerationCoordinator {
             if whole > 1 && ready < whole && self.lingering.waits(now, *id) {
                 continue;
             }
+            let fitting = known.engines.iter().map(String::as_str);
+            let fitting = fitting.filter(|engine| queue.has_tags(*id, engine));
             let candidate = Candidate {
-                engines: &known.engines,
+                engines: fitting
+                    .map(|engine| (engine, queue.memory_needed(engine)))
+                    .collect(),
                 credits,
+                memory: (
+                    queue.memory_used(*id) + memory_under_way.get(id).unwrap_or(&0),
+                    queue.memory_of(*id),
+                ),
                 used,
                 slots,
                 together,
@@ -109,6 +120,20 @@ impl GenerationCoordinator {
         round.end();
         self.stride = stride;
         commands.extend(placement::orders(&claims, level));
+    }
+
+    /// Memory that the jobs need which are under way to workers.
+    fn memory_under_way(&self, queue: &QueueManager) -> BTreeMap<WorkerId, u64> {
+        let mut needed = BTreeMap::new();
+        if queue.needs_nothing() {
+            return needed;
+        }
+        for (job, worker) in &self.under_way {
+            let engine = queue.engine_of(*job);
+            let memory = engine.map_or(0, |engine| queue.memory_needed(engine));
+            *needed.entry(*worker).or_default() += memory;
+        }
+        needed
     }
 
     /// What a ready job needs, and with which others it may be run.

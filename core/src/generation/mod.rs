@@ -264,6 +264,8 @@ impl GenerationCoordinator {
             | Command::PutBudget { .. }
             | Command::Evict { .. }
             | Command::PutRoles { .. }
+            | Command::PutNeeds { .. }
+            | Command::PutOffer { .. }
             | Command::NoteDenials { .. }
             | Command::Annotate { .. }
             | Command::Resolve { .. } => {}
@@ -414,6 +416,7 @@ impl GenerationCoordinator {
             let engines = queue.worker(*id).map(|worker| &worker.engines);
             let engines = engines.filter(|_| !queue.is_worker_paused(*id) && queue.may_work(*id));
             engines.is_some_and(|engines| engines.iter().any(|offered| offered == engine))
+                && queue.is_fit(*id, engine)
         });
         asking.count() as u64
     }
@@ -423,6 +426,7 @@ impl GenerationCoordinator {
         self.workers
             .keys()
             .filter(|id| **id != but)
+            .filter(|id| queue.is_fit(**id, engine))
             .filter_map(|id| queue.worker(*id))
             .any(|worker| worker.engines.iter().any(|offered| offered == engine))
     }

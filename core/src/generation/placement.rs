@@ -19,10 +19,13 @@ use self::home::Homes;
 /// A worker that can take jobs now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Candidate<'a> {
-    /// The engines it offers.
-    pub(super) engines: &'a [String],
+    /// The engines it offers and has all tags for, and the memory that each of their
+    /// jobs needs.
+    pub(super) engines: BTreeMap<&'a str, u64>,
     /// How many more jobs it may get.
     pub(super) credits: u64,
+    /// Memory that its jobs need, and that it has for them.
+    pub(super) memory: (u64, u64),
     /// How many it has, claims under way included.
     pub(super) used: u64,
     /// How many it can have.
@@ -34,13 +37,18 @@ pub(super) struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    /// Thousandths of the slots that are in use.
+    /// Thousandths of that in use of which most is: the dominant share.
     fn share(&self) -> u64 {
-        self.used * 1_000 / self.slots.max(1)
+        let (used, all) = self.memory;
+        let of_memory = (used * 1_000).checked_div(all).unwrap_or(0);
+        of_memory.max(self.used * 1_000 / self.slots.max(1))
     }
 
+    /// Can it take one more job of an engine?
     fn offers(&self, engine: &str) -> bool {
-        self.engines.iter().any(|offered| offered == engine)
+        let (used, all) = self.memory;
+        let needed = self.engines.get(engine);
+        needed.is_some_and(|needed| self.credits > 0 && (*needed == 0 || used + needed <= all))
     }
 }
 
@@ -80,10 +88,9 @@ pub(super) struct Placed {
     pub(super) run: u32,
 }
 
-/// What the candidates that offer an engine have together.
+/// The candidates that can take a job of an engine, together.
 #[derive(Clone, Copy, Debug, Default)]
 struct Offer {
-    credits: u64,
     count: u32,
     /// The sum of their shares.
     shares: u64,
@@ -136,12 +143,12 @@ impl<'a> Placement<'a> {
             return;
         }
         let share = candidate.share();
-        // An engine named twice is one engine.
-        for engine in BTreeSet::from_iter(candidate.engines) {
-            let offer = self.offers.entry(engine).or_default();
-            offer.credits += candidate.credits;
-            offer.count += 1;
-            offer.shares += share;
+        for engine in candidate.engines.keys() {
+            if candidate.offers(engine) {
+                let offer = self.offers.entry(engine).or_default();
+                offer.count += 1;
+                offer.shares += share;
+            }
         }
         self.preferred.insert((share, candidate.last_claim, worker));
         self.candidates.insert(worker, candidate);
@@ -149,15 +156,13 @@ impl<'a> Placement<'a> {
 
     /// The engines for which someone can take a job.
     pub(super) fn offered(&self) -> BTreeSet<&'a str> {
-        let left = self.offers.iter().filter(|(_, offer)| offer.credits > 0);
+        let left = self.offers.iter().filter(|(_, offer)| offer.count > 0);
         left.map(|(engine, _)| *engine).collect()
     }
 
     /// Can anyone take a job for this engine?
     pub(super) fn offers(&self, engine: &str) -> bool {
-        self.offers
-            .get(engine)
-            .is_some_and(|offer| offer.credits > 0)
+        self.offers.get(engine).is_some_and(|offer| offer.count > 0)
     }
 
     /// Gives a job to the best worker, as the claim with the number `claim`; none if
@@ -213,7 +218,7 @@ impl<'a> Placement<'a> {
         };
         let (share, last_claim, worker) = best;
         let run = self.begin_or_join(wanted.alike, run, worker);
-        self.take(best, claim);
+        self.take(best, wanted.engine, claim);
         Some(Placed {
             worker,
             rule,
@@ -277,28 +282,29 @@ impl<'a> Placement<'a> {
     }
 
     /// A candidate gets a job.
-    fn take(&mut self, best: Rank, claim: u64) {
+    fn take(&mut self, best: Rank, engine: &str, claim: u64) {
         let (share, _, worker) = best;
         self.preferred.remove(&best);
         let candidate = self
             .candidates
             .get_mut(&worker)
             .expect("a preferred worker is a candidate");
+        let engines = candidate.engines.keys().copied();
+        let could: Vec<&str> = engines.filter(|engine| candidate.offers(engine)).collect();
         candidate.credits -= 1;
         candidate.used += 1;
+        candidate.memory.0 += candidate.engines[engine];
         candidate.last_claim = claim;
-        let is_last = candidate.credits == 0;
-        for engine in BTreeSet::from_iter(candidate.engines) {
-            let offer = self.offers.get_mut(engine.as_str());
+        for engine in could {
+            let offer = self.offers.get_mut(engine);
             let offer = offer.expect("a candidate's engines are offered");
-            offer.credits -= 1;
             offer.shares -= share;
-            match is_last {
-                true => offer.count -= 1,
-                false => offer.shares += candidate.share(),
+            match candidate.offers(engine) {
+                true => offer.shares += candidate.share(),
+                false => offer.count -= 1,
             }
         }
-        if is_last {
+        if candidate.credits == 0 {
             self.candidates.remove(&worker);
         } else {
             self.preferred

@@ -8,7 +8,7 @@ use crate::address::Address;
 use crate::ids::{JobId, WorkerId};
 use crate::time::Stamp;
 
-use super::{AccountView, BreakerView, JobState, JobView, Lease, Pause};
+use super::{AccountView, BreakerView, JobState, JobView, Lacking, Lease, Pause};
 
 /// Why a job is where it is, and what would move it (QUEUE F6).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -88,6 +88,8 @@ pub enum Hold {
     Limited(AccountView),
     /// Its engine is held for broken.
     Broken(BreakerView),
+    /// No worker that offers its engine has what that needs.
+    Unfit(Lacking),
 }
 
 /// A dependency that is not over.
@@ -188,6 +190,7 @@ impl fmt::Display for Hold {
                 "{account}; it goes on when a job of it ends, or a token comes"
             ),
             Hold::Broken(breaker) => write!(f, "{breaker}"),
+            Hold::Unfit(lacking) => write!(f, "{lacking}"),
         }
     }
 }

@@ -142,6 +142,8 @@ impl ContextManager {
             Query::DeadLetters { .. }
             | Query::Pauses
             | Query::Limits
+            | Query::Needs
+            | Query::Worker(_)
             | Query::Cache
             | Query::Conflicts { .. } => queue.role_denial(who, Role::Viewer, None),
             Query::Roles { .. } => queue.role_denial(who, Role::Admin, None),

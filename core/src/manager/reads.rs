@@ -171,6 +171,8 @@ impl ContextManager {
                 breakers: self.queue.breakers().collect(),
             },
             Query::Explain(job) => self.explain(*job),
+            Query::Needs => Answer::Needs(self.queue.needs().collect()),
+            Query::Worker(worker) => Answer::Worker(self.queue.worker_view(*worker).map(Box::new)),
             Query::Cached(address) => Answer::Cached(self.queue.cached_view(address).map(Box::new)),
             Query::Cache => Answer::Cache(Box::new(self.queue.cache_view())),
             Query::Roles { after, count_max } => {

@@ -277,6 +277,8 @@ fn refusal_of(command: &Command, request: Option<RequestId>) -> Option<String> {
         Command::OpenSession
         | Command::Submit { .. }
         | Command::Register { .. }
+        | Command::PutOffer { .. }
+        | Command::PutNeeds { .. }
         | Command::Complete { .. }
         | Command::Fail { .. }
         | Command::FailTogether { .. }

@@ -313,6 +313,9 @@ impl QueueManager {
             // What it takes back is its session's own.
             Command::OpenSession | Command::Leave { .. } => held.somewhere(Role::Agent),
             Command::Submit { items } | Command::Ask { items, .. } => held.submit(items),
+            Command::PutOffer { worker, .. } => held
+                .everywhere(Role::Worker)
+                .and_then(|()| self.check_owner(who, *worker)),
             Command::Register { worker } => held
                 .everywhere(Role::Worker)
                 .and_then(|()| self.check_owner(who, worker.worker)),
@@ -351,6 +354,7 @@ impl QueueManager {
                 reach: Reach::Generator { .. },
             }
             | Command::PutBudget { .. }
+            | Command::PutNeeds { .. }
             | Command::Pause { .. }
             | Command::Resume { .. }
             | Command::Expel { .. } => held.everywhere(Role::Operator),

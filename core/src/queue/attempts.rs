@@ -63,6 +63,7 @@ impl QueueManager {
                 for job in held {
                     self.lose(job, FailureClass::WorkerLost);
                 }
+                self.forget_offer(id);
             }
             Some(_) => {}
         }
@@ -87,6 +88,7 @@ impl QueueManager {
         if known {
             self.workers.remove(&worker);
             self.forget_worker(worker);
+            self.forget_offer(worker);
         }
         Outcome::Expelled { known, jobs }
     }
@@ -159,6 +161,9 @@ impl QueueManager {
         let engine = &job.origin.generator.engine;
         if !known.engines.iter().any(|offered| offered == engine) {
             return Err(ClaimRefusal::WrongEngine);
+        }
+        if let Some(refusal) = self.misfit(worker, engine) {
+            return Err(refusal);
         }
         let lease = Lease {
             worker,

@@ -101,6 +101,18 @@ pub(super) fn words_of_command(command: &Command) -> String {
             worker.slots,
             worker.engines.join(", ")
         ),
+        Command::PutOffer {
+            worker,
+            incarnation,
+            offer,
+        } => {
+            let words = format!("let {worker} {incarnation} have {offer}");
+            cut(&words, MESSAGE_BYTES_MAX).to_owned()
+        }
+        Command::PutNeeds { engine, needs } => {
+            let words = format!("let engine {} need {needs}", word_of(engine));
+            cut(&words, MESSAGE_BYTES_MAX).to_owned()
+        }
         // The outcome says it: only there are the tokens known.
         Command::Claim { claims } => format!("claim {} jobs", claims.len()),
         Command::ClaimFrom { claims } => format!("claim {} jobs", claims.len()),
@@ -300,6 +312,8 @@ pub(super) fn words(asked: &str, entry: &Entry, outcome: &Outcome) -> String {
         }
         Outcome::Completed => words.push_str(": done"),
         Outcome::Failed(after) => add_after(&mut words, after),
+        Outcome::NeedsPut(before) => add(&mut words, format_args!(": before it was {before}")),
+        Outcome::OfferPut(before) => add(&mut words, format_args!(": before it was {before}")),
         Outcome::FailedTogether { jobs, after } => {
             add(&mut words, format_args!(": {jobs} jobs"));
             add_after(&mut words, after);

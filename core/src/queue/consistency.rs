@@ -56,6 +56,7 @@ impl QueueManager {
         self.check_access()?;
         self.check_edits()?;
         self.check_batches()?;
+        self.check_fitting()?;
         self.check_sessions()?;
         self.check_hashes()
     }
@@ -571,7 +572,9 @@ impl QueueManager {
             && is_right(&self.edits.rows)
             && is_right(&self.edits.parts)
             && is_right(&self.history.rows)
-            && is_right(&self.batches.rows);
+            && is_right(&self.batches.rows)
+            && is_right(&self.fitting.needs)
+            && is_right(&self.fitting.offers);
         ensure!(right, "a table's hash is not that of its rows");
         Ok(())
     }

@@ -53,6 +53,12 @@ impl QueueManager {
                 self.note_worker(worker.worker, &entry.principal);
                 Outcome::Registered
             }),
+            Command::PutOffer {
+                worker,
+                incarnation,
+                offer,
+            } => self.put_offer(*worker, *incarnation, offer),
+            Command::PutNeeds { engine, needs } => self.put_needs(engine, needs),
             Command::Claim { .. } | Command::ClaimFrom { .. } | Command::ClaimTogether { .. } => {
                 self.claim(index, &entry.command).map(Outcome::Claimed)
             }

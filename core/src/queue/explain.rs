@@ -2,8 +2,8 @@
 //! same. Looks at a bounded part of it. What only the leader knows, which workers
 //! ask for work just now, is not here.
 
-use crate::ids::JobId;
-use crate::job::{Explanation, Hold, JobState, JobView, OpenDependency, Scope};
+use crate::ids::{JobId, WorkerId};
+use crate::job::{Explanation, Hold, JobState, JobView, OpenDependency, Scope, WorkerSpec};
 use crate::limits::{EXPLAINED_CAUSES_MAX, EXPLAINED_DEPENDENCIES_MAX};
 
 use super::QueueManager;
@@ -82,14 +82,21 @@ impl QueueManager {
                 && !self.is_worker_paused(worker.worker)
                 && self.may_work(worker.worker)
         });
+        let offers: Vec<&WorkerSpec> = offers.collect();
+        let ids: Vec<WorkerId> = offers.iter().map(|worker| worker.worker).collect();
+        let lacking = self.lacking(engine, &ids);
         let (mut workers, mut slots, mut taken) = (0, 0, 0);
-        for worker in offers {
-            workers += 1;
-            slots += u64::from(worker.slots);
-            taken += self.leases_count(worker.worker);
+        for worker in &offers {
+            if self.is_fit(worker.worker, engine) {
+                workers += 1;
+                slots += u64::from(worker.slots);
+                taken += self.leases_count(worker.worker);
+            }
         }
-        if workers == 0 {
+        if offers.is_empty() {
             holds.push(Hold::NoWorker);
+        } else if let Some(lacking) = lacking {
+            holds.push(Hold::Unfit(lacking));
         } else if job.phase() == Phase::Ready {
             let others = self.ready_in(&key).take_while(|other| *other != id);
             let ahead = others.take(LOOKED_AT_MAX).count();

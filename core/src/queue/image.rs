@@ -10,7 +10,7 @@ use crate::config::Rules;
 use crate::digest::{Digest, StateHash};
 use crate::feature::FeatureLevel;
 use crate::ids::{JobId, LogIndex, Sequence, SessionId, WorkerId};
-use crate::job::WorkerSpec;
+use crate::job::{Offer, WorkerSpec};
 use crate::principal::Principal;
 
 use super::access::{Access, RolesRow, holds_roles};
@@ -22,6 +22,7 @@ use super::dependencies::{Edge, EdgeKey, Edges, Ended};
 use super::edits::{EditedRow, Edits, PartRow, holds_edits};
 use super::eviction::BudgetRow;
 use super::finished::{FinishedJob, FinishedJobs};
+use super::fitting::{Fitting, NeedsRow, holds_fitting};
 use super::frozen::write;
 use super::history::{History, PastRow};
 use super::invalidation::{Cache, Mark, Publication, holds_cache};
@@ -119,6 +120,8 @@ struct Image {
     edited: Edited,
     #[serde(skip)]
     together: Rows<JobId, Together>,
+    #[serde(skip)]
+    fitting: Fitted,
 }
 
 /// What a state holds since queues are operated.
@@ -161,6 +164,13 @@ struct Edited {
     rows: Rows<PlaceId, EditedRow>,
     parts: Rows<(PlaceId, Digest), PartRow>,
     history: Rows<LogIndex, PastRow>,
+}
+
+/// What a state holds since workers are fitted.
+#[derive(Deserialize, Default)]
+struct Fitted {
+    needs: Rows<Digest, NeedsRow>,
+    offers: Rows<WorkerId, Offer>,
 }
 
 impl QueueManager {
@@ -217,6 +227,10 @@ impl QueueManager {
         if holds_batches(self.level) {
             write(&mut bytes, self.batches.rows.rows());
         }
+        if holds_fitting(self.level) {
+            write(&mut bytes, self.fitting.needs.rows());
+            write(&mut bytes, self.fitting.offers.rows());
+        }
         write(&mut bytes, &self.state_hash());
         bytes
     }
@@ -270,6 +284,9 @@ impl QueueManager {
         }
         if holds_batches(level) {
             (image.together, bytes) = postcard::take_from_bytes(bytes).map_err(undecodable)?;
+        }
+        if holds_fitting(level) {
+            (image.fitting, bytes) = postcard::take_from_bytes(bytes).map_err(undecodable)?;
         }
         let (hash, rest) = postcard::take_from_bytes::<StateHash>(bytes).map_err(undecodable)?;
         if !rest.is_empty() {
@@ -336,6 +353,10 @@ impl Image {
         );
         queue.history = History::new(Table::from_rows(tag::HISTORY, self.edited.history));
         queue.batches = Batches::new(Table::from_rows(tag::TOGETHER, self.together));
+        queue.fitting = Fitting {
+            needs: Table::from_rows(tag::NEEDS, self.fitting.needs),
+            offers: Table::from_rows(tag::OFFERS, self.fitting.offers),
+        };
         queue.jobs = Jobs::new(tag::JOBS);
         let mut letters = self.operated.letters;
         for letter in letters.values_mut() {

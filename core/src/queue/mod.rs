@@ -34,6 +34,7 @@ mod eviction;
 mod execute;
 mod explain;
 mod finished;
+mod fitting;
 mod frozen;
 mod history;
 mod image;
@@ -84,6 +85,7 @@ use self::dependencies::Edges;
 use self::edits::Edits;
 pub use self::eviction::{CachedAt, Evictable};
 use self::finished::FinishedJobs;
+use self::fitting::Fitting;
 use self::history::History;
 pub use self::image::DecodeError;
 use self::invalidation::Cache;
@@ -133,6 +135,8 @@ mod tag {
     pub(super) const PARTS: u64 = 28;
     pub(super) const HISTORY: u64 = 29;
     pub(super) const TOGETHER: u64 = 30;
+    pub(super) const NEEDS: u64 = 31;
+    pub(super) const OFFERS: u64 = 32;
 }
 
 /// What came of an entry.
@@ -201,6 +205,7 @@ pub struct QueueManager {
     edits: Edits,
     history: History,
     batches: Batches,
+    fitting: Fitting,
     workers: Table<WorkerId, WorkerSpec>,
     timers: Timers,
     /// Workers that are to stop by the entry that is being applied.
@@ -259,6 +264,10 @@ impl QueueManager {
             edits: Edits::new(Table::new(tag::EDITED), Table::new(tag::PARTS)),
             history: History::new(Table::new(tag::HISTORY)),
             batches: Batches::new(Table::new(tag::TOGETHER)),
+            fitting: Fitting {
+                needs: Table::new(tag::NEEDS),
+                offers: Table::new(tag::OFFERS),
+            },
             workers: Table::new(tag::WORKERS),
             timers: Timers::default(),
             stopped: Vec::new(),
@@ -348,6 +357,8 @@ impl QueueManager {
             self.edits.parts.hash(),
             self.history.rows.hash(),
             self.batches.rows.hash(),
+            self.fitting.needs.hash(),
+            self.fitting.offers.hash(),
         ];
         let head = hash_of(tag::HEAD, &(&self.rules, &self.head));
         // Programs that know no levels compute the hash of the first one without it.

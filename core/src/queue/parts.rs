@@ -10,6 +10,7 @@ use super::access::holds_roles;
 use super::accounts::holds_limits;
 use super::batches::holds_batches;
 use super::edits::holds_edits;
+use super::fitting::holds_fitting;
 use super::frozen::write;
 use super::image::beginning;
 use super::invalidation::holds_cache;
@@ -163,6 +164,10 @@ impl QueueManager {
         }
         if holds_batches(level) {
             tables.push(&mut self.batches.rows);
+        }
+        if holds_fitting(level) {
+            tables.push(&mut self.fitting.needs);
+            tables.push(&mut self.fitting.offers);
         }
         tables
     }

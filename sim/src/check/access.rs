@@ -285,6 +285,10 @@ impl Access {
                             && needed.all(|needed| at(Role::Viewer, &needed.address, None))
                     })
             }
+            Command::PutOffer { worker, .. } => {
+                let owner = self.workers.get(worker);
+                all(Role::Worker) && owner.is_none_or(|owner| owner == who)
+            }
             Command::Register { worker } => {
                 let owner = self.workers.get(&worker.worker);
                 all(Role::Worker) && owner.is_none_or(|owner| owner == who)
@@ -316,6 +320,7 @@ impl Access {
                 reach: Reach::Prefix(address),
             } => self.has(who, Role::Operator, Place::Inside(address), None),
             Command::Invalidate { .. }
+            | Command::PutNeeds { .. }
             | Command::PutBudget { .. }
             | Command::PutLimits { .. }
             | Command::Redrive { .. }

@@ -180,6 +180,8 @@ impl Leases {
             | Command::Resume { .. }
             | Command::Expel { .. }
             | Command::PutLimits { .. }
+            | Command::PutNeeds { .. }
+            | Command::PutOffer { .. }
             | Command::Ask { .. }
             | Command::Invalidate { .. }
             | Command::PutBudget { .. }

@@ -9,6 +9,7 @@ pub mod edits;
 mod effects;
 pub mod elections;
 pub mod explained;
+pub mod fitted;
 pub mod history;
 pub mod leases;
 pub mod levels;
@@ -177,6 +178,8 @@ pub enum Checker {
     PastResults,
     /// Only jobs that are alike are run together, and failing together costs none anything.
     Batches,
+    /// A worker that gets a job has what its engine needs.
+    FittedWork,
 }
 
 impl Checker {
@@ -254,6 +257,7 @@ pub struct Checks {
     order: order::Order,
     past: past::Past,
     together: together::Together,
+    fitted: fitted::Fitted,
     sessions: sessions::Sessions,
     snapshots: snapshots::Snapshots,
     unasked: unasked::Unasked,
@@ -287,6 +291,7 @@ impl Checks {
             order: order::Order::new(count),
             past: past::Past::default(),
             together: together::Together::default(),
+            fitted: fitted::Fitted::default(),
             sessions: sessions::Sessions::new(knobs),
             snapshots: snapshots::Snapshots::new(count),
             unasked: unasked::Unasked::new(knobs),
@@ -428,6 +433,7 @@ impl Checks {
                     self.edits.on_audit(record, &self.logs, marks)?;
                     self.past.on_audit(record, &self.logs);
                     self.together.on_audit(record, view, &self.logs, marks)?;
+                    self.fitted.on_audit(record, view, &self.logs, marks)?;
                     self.limited
                         .on_audit(record, view, &self.logs, &self.queue, marks)?;
                     self.cached.on_audit(record, view, &self.logs, marks)?;
@@ -458,6 +464,7 @@ impl Checks {
         self.edits.on_turn(view)?;
         self.past.on_turn(view, marks)?;
         self.together.on_turn(view);
+        self.fitted.on_turn(view, marks)?;
         self.limited.on_turn(view, marks)?;
         self.explained.on_turn(view, &self.queue, marks)?;
         self.cached.on_turn(view)?;

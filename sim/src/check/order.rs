@@ -6,7 +6,7 @@
 use precentor_core::action::Write;
 use precentor_core::command::Claim;
 use precentor_core::entry::EntryKind;
-use precentor_core::ids::{JobId, LogIndex, Term};
+use precentor_core::ids::{JobId, LogIndex, Term, WorkerId};
 use precentor_core::job::{Account, Class};
 use precentor_core::queue::Opening;
 use precentor_core::status::RoleName;
@@ -15,6 +15,7 @@ use precentor_core::wire::command::decode;
 
 use std::collections::BTreeMap;
 
+use super::fitted::Fits;
 use super::limited::Left;
 use super::operated::Held;
 use super::{Checker, Verdict, ensure};
@@ -64,8 +65,8 @@ fn weights_of(view: &View<'_>) -> Weights {
 #[derive(Clone, Debug, Default)]
 struct Leadership {
     term: Term,
-    /// Jobs in a claim that is not applied, and in which entry.
-    under_way: BTreeMap<JobId, LogIndex>,
+    /// Jobs in a claim that is not applied, in which entry, and for whom.
+    under_way: BTreeMap<JobId, (LogIndex, WorkerId)>,
     /// As of its last claim.
     weights: Weights,
     /// Queues that opened up to then are looked at.
@@ -131,7 +132,9 @@ impl Order {
             };
         }
         let applied = view.applied();
-        leadership.under_way.retain(|_, index| *index > applied);
+        leadership
+            .under_way
+            .retain(|_, (index, _)| *index > applied);
         let weights = weights_of(view);
         if leadership.weights != weights {
             // What was counted was counted by other shares.
@@ -141,15 +144,21 @@ impl Order {
         self.note_opened(place, view);
         let leadership = &self.leaderships[place];
         let mut left = Left::of(view);
-        let under_way = leadership.under_way.keys();
-        under_way.for_each(|job| left.take(view, *job));
+        let mut fits = Fits::of(view);
+        for (job, (_, worker)) in &leadership.under_way {
+            left.take(view, *job);
+            fits.take(view, *worker, *job);
+        }
         let mut ready = self.ready(place, view, &left);
         for (index, claims) in claims {
             for claim in claims {
-                self.on_claim(place, view, claim, &mut ready, &left, marks)?;
+                self.on_claim(place, view, claim, &mut ready, (&left, &fits), marks)?;
                 left.take(view, claim.job);
+                fits.take(view, claim.worker, claim.job);
                 let leadership = &mut self.leaderships[place];
-                leadership.under_way.insert(claim.job, index);
+                leadership
+                    .under_way
+                    .insert(claim.job, (index, claim.worker));
             }
         }
         Ok(())
@@ -211,7 +220,7 @@ impl Order {
         view: &View<'_>,
         claim: Claim,
         ready: &mut Vec<Ready>,
-        left: &Left,
+        (left, fits): (&Left, &Fits),
         marks: &mut Marks,
     ) -> Verdict {
         let Some(served) = self.queue_of(view, claim.job) else {
@@ -229,7 +238,7 @@ impl Order {
                 continue;
             };
             let name = &self.names[other.number];
-            if !engines.contains(&name.engine) {
+            if !engines.contains(&name.engine) || !fits.can_take(claim.worker, &name.engine) {
                 marks.hit(Mark::ShapeWithoutSlot);
                 continue;
             }

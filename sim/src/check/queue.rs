@@ -190,6 +190,8 @@ impl Queue {
                 | Command::Resume { .. }
                 | Command::Expel { .. }
                 | Command::PutLimits { .. }
+                | Command::PutNeeds { .. }
+                | Command::PutOffer { .. }
                 | Command::Invalidate { .. }
                 | Command::PutBudget { .. }
                 | Command::Evict { .. }

@@ -212,6 +212,11 @@ impl Reads {
                     view.queue().accounts().eq(accounts.iter().cloned())
                         && view.queue().breakers().eq(breakers.iter().cloned())
                 }
+                Answer::Needs(needs) => view.queue().needs().eq(needs.iter().cloned()),
+                Answer::Worker(None) => true,
+                Answer::Worker(Some(worker)) => {
+                    view.queue().worker_view(worker.spec.worker).as_ref() == Some(worker)
+                }
                 Answer::Edited(None) => true,
                 Answer::Edited(Some(edited)) => {
                     view.queue().edited(&edited.address).as_ref() == Some(edited)
@@ -285,6 +290,8 @@ impl Reads {
             }
             (Query::Pauses, Answer::Pauses(_))
             | (Query::Limits, Answer::Limits { .. })
+            | (Query::Needs, Answer::Needs(_))
+            | (Query::Worker(_), Answer::Worker(_))
             | (Query::Cached(_), Answer::Cached(_))
             | (Query::Cache, Answer::Cache(_))
             | (Query::Roles { .. }, Answer::Roles { .. })
@@ -333,6 +340,8 @@ impl Reads {
             | Answer::DeadLetters { .. }
             | Answer::Pauses(_)
             | Answer::Limits { .. }
+            | Answer::Needs(_)
+            | Answer::Worker(_)
             | Answer::Cached(_)
             | Answer::Cache(_)
             | Answer::Roles { .. }
@@ -409,7 +418,7 @@ fn check_explanation(explanation: Option<&Explanation>) -> Verdict {
         Hold::Behind { job } => said.job.state == JobState::Parked && *job != said.job.job,
         Hold::Turn { .. } => said.job.state == JobState::Ready,
         Hold::Running { lease, .. } => said.job.state == JobState::Running(*lease),
-        Hold::Paused(_) | Hold::NoWorker | Hold::Limited(_) | Hold::Broken(_) => {
+        Hold::Paused(_) | Hold::NoWorker | Hold::Unfit(_) | Hold::Limited(_) | Hold::Broken(_) => {
             !matches!(said.job.state, JobState::Running(_))
         }
     };

@@ -60,6 +60,8 @@ pub struct ClientOptions {
     /// Orders of the first client that say who may do what, per million, and tries of the
     /// others to do what they may not; 0 where everybody may do everything.
     pub roles_ppm: u32,
+    /// Moments at which an engine begins to need more than a slot for a while, per million.
+    pub need_ppm: u32,
     /// Requests that say something of contexts, per million.
     pub edit_ppm: u32,
     /// Requests whose jobs are awaited, per million.
@@ -102,6 +104,8 @@ pub struct WorkerOptions {
     pub outage_every_us: u64,
     /// How long each lasts.
     pub outage_us: u64,
+    /// Do workers say what they have?
+    pub offers: bool,
     /// Jobs that a worker runs together, at most; 1 for one by one.
     pub together_max: u32,
     /// Every so manieth worker does, from the first on.

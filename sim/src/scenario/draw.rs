@@ -134,6 +134,7 @@ pub(super) fn clients(roll: &mut Roll) -> ClientOptions {
         edit_ppm: 0,
         await_ppm: 0,
         sweep_ppm: 0,
+        need_ppm: 0,
         workers: 0,
     }
 }
@@ -250,6 +251,7 @@ pub(super) fn workers(roll: &mut Roll) -> WorkerOptions {
         poison_ppm: some(roll, 400_000, 10_000, 100_000),
         outage_every_us: 0,
         outage_us: 0,
+        offers: false,
         together_max: 1,
         together_every: 1,
         run_fail_ppm: 0,
@@ -267,6 +269,12 @@ pub(super) fn batching(roll: &mut Roll, workers: &mut WorkerOptions, knobs: &mut
     workers.slots = workers.slots.max(roll.between(2, 20) as u32);
     workers.run_fail_ppm = some(roll, 700_000, 20_000, 300_000);
     knobs.batch_linger_ms = *roll.pick(&[0, 5, 20, 100]);
+}
+
+/// In some worlds engines need more of workers than a slot.
+pub(super) fn fitting(roll: &mut Roll, clients: &mut ClientOptions, workers: &mut WorkerOptions) {
+    clients.need_ppm = some(roll, 350_000, 5_000, 100_000);
+    workers.offers = roll.chance(900_000) && clients.need_ppm > 0;
 }
 
 /// The core's own knobs.

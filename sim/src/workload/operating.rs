@@ -6,13 +6,14 @@ use std::collections::VecDeque;
 
 use precentor_core::command::{Command, Outcome, Redriving};
 use precentor_core::ids::{JobId, WorkerId};
-use precentor_core::job::{Account, Class, Finished, JobState, Limits, Rate, Scope};
+use precentor_core::job::{Account, Class, Finished, JobState, Limits, Needs, Rate, Scope};
 
-use super::ENGINE;
 use super::items::{OTHER_PROJECT, PROJECT};
 use super::taking_back::{note, some_of};
+use super::{ENGINE, OTHER_ENGINE};
 use crate::scenario::ClientOptions;
 use crate::tape::{Domain, Roll, Tape};
+use crate::workers::{MEMORY_STEP_MIB, TAGS};
 
 /// How long something is paused or limited.
 const HOLD_US_MIN: u64 = 50_000;
@@ -126,6 +127,16 @@ impl Operating {
             let order = Command::PutLimits { account, limits };
             return Some(self.hold(order, end, now_us, &mut roll));
         }
+        if let Some(mut roll) = tape.fault(Domain::Need, lane, options.need_ppm) {
+            let engine = (*roll.pick(&[ENGINE, OTHER_ENGINE])).to_owned();
+            let needs = some_needs(&mut roll);
+            let end = Command::PutNeeds {
+                engine: engine.clone(),
+                needs: Needs::default(),
+            };
+            let order = Command::PutNeeds { engine, needs };
+            return Some(self.hold(order, end, now_us, &mut roll));
+        }
         let mut roll = tape.fault(Domain::Hold, lane, options.pause_ppm)?;
         let scope = match roll.below(5) {
             0 => Scope::Cluster,
@@ -185,6 +196,7 @@ impl Operating {
             (Command::Expel { .. }, Outcome::Expelled { .. }) => {}
             (Command::Pause { .. }, Outcome::Paused { .. })
             | (Command::Resume { .. }, Outcome::Resumed { .. })
+            | (Command::PutNeeds { .. }, Outcome::NeedsPut(_))
             | (Command::PutLimits { .. }, Outcome::LimitsPut { .. }) => self.on_held(command),
             _ => return None,
         }
@@ -218,6 +230,14 @@ impl Operating {
 }
 
 /// What an account may use for a while.
+/// Tags that some workers have, and memory that is enough for some of their slots.
+fn some_needs(roll: &mut Roll) -> Needs {
+    let tags = TAGS.iter().filter(|_| roll.chance(400_000));
+    let tags: Vec<String> = tags.map(|tag| (*tag).to_owned()).collect();
+    let memory_mib = roll.between(0, 3) * MEMORY_STEP_MIB;
+    Needs { tags, memory_mib }
+}
+
 fn some_limits(account: &Account, roll: &mut Roll) -> Limits {
     let mut limits = Limits::default();
     match (account, roll.below(6)) {

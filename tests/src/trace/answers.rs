@@ -53,6 +53,22 @@ pub(super) fn words_of_answer(answer: &Answer) -> String {
             let breakers = breakers.iter().map(ToString::to_string);
             one_or_more(accounts.chain(breakers).collect(), "nothing is limited")
         }
+        Answer::Needs(needs) => {
+            let needs = needs.iter();
+            let needs = needs.map(|one| format!("engine {} needs {}", one.engine, one.needs));
+            one_or_more(needs.collect(), "no engine needs anything")
+        }
+        Answer::Worker(Some(view)) => format!(
+            "{} {} of {} slots has {}; holds {}, which need {} MiB{}",
+            view.spec.worker,
+            view.spec.incarnation,
+            view.spec.slots,
+            view.offer,
+            view.held,
+            view.memory_used_mib,
+            if view.drained { "; drained" } else { "" }
+        ),
+        Answer::Worker(None) => "no such worker".into(),
         Answer::Unfinished { jobs, next } => {
             let mut words: Vec<String> = jobs.iter().map(words_of_job).collect();
             words.extend(next.as_ref().map(|next| format!("more after {next}")));

@@ -25,6 +25,8 @@ pub(super) fn words_of_outcome(outcome: &Outcome) -> String {
         Outcome::Claimed(claims) => format!("{} claims", claims.len()),
         Outcome::Completed => "completed".into(),
         Outcome::Failed(after) => words_of_failure(after),
+        Outcome::NeedsPut(before) => format!("before it was {before}"),
+        Outcome::OfferPut(before) => format!("before it was {before}"),
         Outcome::FailedTogether { jobs, after } => {
             format!("{jobs} failed: {}", words_of_failure(after))
         }

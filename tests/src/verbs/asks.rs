@@ -13,6 +13,7 @@ use precentor_core::principal::Principal;
 use precentor_core::request::{Consistency, Poll, Query, Request};
 
 use super::edits::{annotate, edited, resolve};
+use super::fitting;
 use super::members::change;
 use crate::words::{Words, address, class, failure_class, items, token};
 use crate::world::World;
@@ -99,6 +100,8 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
             propose(Some(request), acknowledged, resolve(&mut words)?)
         }
         "limit" => propose(None, Sequence(0), put_limits(&mut words)?),
+        "needs" => propose(None, Sequence(0), fitting::put_needs(&mut words)?),
+        "offer" => propose(None, Sequence(0), fitting::put_offer(&mut words)?),
         "roles" => propose(None, Sequence(0), put_roles(&mut words)?),
         "register" => propose(None, Sequence(0), register(&mut words)?),
         "poll" => {
@@ -195,6 +198,8 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
             }),
             "pauses" => stale(Query::Pauses),
             "limits" => stale(Query::Limits),
+            "needs" => stale(Query::Needs),
+            "worker" => stale(Query::Worker(words.worker()?)),
             "cached" => stale(Query::Cached(address(words.need("an address")?)?)),
             "cache" => stale(Query::Cache),
             "roles" => stale(Query::Roles {
@@ -379,7 +384,7 @@ fn propose(request: Option<RequestId>, acknowledged: Sequence, command: Command)
     }
 }
 
-fn incarnation(words: &mut Words<'_>) -> Result<WorkerIncarnation> {
+pub(super) fn incarnation(words: &mut Words<'_>) -> Result<WorkerIncarnation> {
     Ok(WorkerIncarnation(match words.has("inc") {
         true => words.number("")?,
         false => 1,

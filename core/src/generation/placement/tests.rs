@@ -16,9 +16,14 @@ fn wanted(engine: &str, avoid: Option<WorkerId>) -> Wanted<'_> {
     }
 }
 
+fn offering(engines: &[String]) -> BTreeMap<&str, u64> {
+    engines.iter().map(|engine| (engine.as_str(), 0)).collect()
+}
+
 fn candidate(engines: &[String], used: u64, last_claim: u64) -> Candidate<'_> {
     Candidate {
-        engines,
+        engines: offering(engines),
+        memory: (0, 0),
         credits: 2,
         used,
         slots: 4,
@@ -145,7 +150,8 @@ fn two(engines: &[String], slots: u64, together: u64) -> Placement<'_> {
     let mut placement = Placement::new(FeatureLevel::JOBS_BATCHED);
     for id in [1, 2] {
         let candidate = Candidate {
-            engines,
+            engines: offering(engines),
+            memory: (0, 0),
             credits: slots,
             used: 0,
             slots,
@@ -239,4 +245,28 @@ fn before_the_level_nobody_is_at_home_anywhere() {
         chosen(placed),
         Some((WorkerId(1), ClaimRule::LeastRecentlyUsed))
     );
+}
+
+#[test]
+fn the_dominant_share_counts_and_whoever_lacks_memory_is_not_fit() {
+    let engines = ["outline".to_owned(), "summary".to_owned()];
+    let mut placement = Placement::new(FeatureLevel::ACCESS_CHECKED);
+    let of_memory = |used, all| Candidate {
+        engines: [("outline", 0), ("summary", 300)].into(),
+        memory: (used, all),
+        ..candidate(&engines, 1, 0)
+    };
+    // Of slots all have a quarter in use.
+    for (id, used, all) in [(1, 600, 1_000), (2, 100, 500), (3, 0, 200)] {
+        placement.add(WorkerId(id), of_memory(used, all));
+    }
+    let place = |placement: &mut Placement<'_>, engine| {
+        let placed = placement.place(wanted(engine, None), 9)?;
+        Some((placed.worker.0, placed.load.share, placed.fit))
+    };
+    assert_eq!(place(&mut placement, "summary"), Some((2, 250, 2)));
+    assert_eq!(place(&mut placement, "summary"), Some((1, 600, 1)));
+    assert_eq!(place(&mut placement, "summary"), None, "all lack memory");
+    assert!(!placement.offers("summary") && placement.offers("outline"));
+    assert_eq!(place(&mut placement, "outline"), Some((3, 250, 3)));
 }

@@ -202,6 +202,10 @@ fn foreign(command: &Command, queue: &QueueManager) -> Option<DenialReason> {
             let known = queue.workers().any(|known| known.worker == worker.worker);
             known.then_some(DenialReason::ForeignWorker)
         }
+        Command::PutOffer { worker, .. } => {
+            let known = queue.workers().any(|known| known.worker == *worker);
+            known.then_some(DenialReason::ForeignWorker)
+        }
         Command::Complete { job, token, .. }
         | Command::Fail { job, token, .. }
         | Command::FailTogether { job, token, .. }
@@ -233,6 +237,7 @@ fn needs_of(command: &Command, queue: &QueueManager) -> Vec<Need> {
             needs
         }
         Command::Register { .. }
+        | Command::PutOffer { .. }
         | Command::Complete { .. }
         | Command::Fail { .. }
         | Command::FailTogether { .. }

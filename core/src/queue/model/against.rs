@@ -218,6 +218,7 @@ impl Pair {
                 assert_eq!(outcome == Outcome::Registered, life >= known);
                 if life > known {
                     self.model.incarnations.insert(id, life);
+                    self.model.forget_offer(id);
                     let held =
                         |task: &Task| matches!(task.stage, Stage::Running(by, _) if by == id);
                     let tasks = self.model.tasks.iter().filter(|(_, task)| held(task));
@@ -329,6 +330,7 @@ impl Pair {
                 assert_eq!(outcome, Outcome::LimitsPut { before });
             }
             Step::Caching(step) => self.take_caching(step),
+            Step::Fitting(step) => self.take_fitting(step),
             Step::Edited(step) => {
                 if let Some(planned) = self.model.expect_edit(step.clone(), 0) {
                     let outcome = self.world.apply(planned.command);
@@ -343,6 +345,7 @@ impl Pair {
                 let worker = WorkerId(id);
                 let outcome = self.world.apply(Command::Expel { worker });
                 let known = self.model.incarnations.remove(&id).is_some();
+                self.model.forget_offer(id);
                 let held = self.model.tasks.iter();
                 let held = held.filter(|(_, task)| task.is_run_by(id));
                 let held: Vec<u64> = held.map(|(job, _)| *job).collect();
@@ -388,6 +391,7 @@ impl Pair {
         let fits = !held_back
             && self.model.incarnations.contains_key(&by)
             && held.count() < SLOTS as usize;
+        let fits = fits && self.model.is_fit(by);
         self.model.tasks[&id].stage == Stage::Ready && fits && self.model.has_room()
     }
 

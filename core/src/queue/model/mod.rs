@@ -7,6 +7,7 @@ mod against;
 mod cached;
 mod cancel;
 mod edited;
+mod fitted;
 mod limited;
 mod operated;
 mod steps;
@@ -24,6 +25,7 @@ use super::QueueManager;
 use super::tests::{address, spec};
 
 use self::cached::Cached;
+use self::fitted::Fitted;
 use self::limited::Limited;
 use self::together::Together;
 
@@ -94,6 +96,7 @@ struct Model {
     paused: BTreeSet<Scope>,
     limited: Limited,
     together: Together,
+    fitted: Fitted,
     cached: Cached,
     /// What people said of which address, in the order of the log.
     said: BTreeMap<usize, Vec<edited::Said>>,

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::super::tests::spec;
 use super::cached::{Caching, reaches};
 use super::edited::{EditStep, edit_steps};
+use super::fitted::{Fitting, fitting};
 use super::*;
 
 /// Name, input, class, needs (name, required) and delay of an item.
@@ -34,6 +35,7 @@ pub(super) enum Step {
     Expel(u64),
     Limit(usize, Limits),
     Caching(Caching),
+    Fitting(Fitting),
     Edited(EditStep),
 }
 
@@ -95,6 +97,7 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => edit_steps().prop_map(Step::Edited),
         2 => (0..4usize, limits()).prop_map(|(account, limits)| Step::Limit(account, limits)),
         6 => caching,
+        2 => fitting().prop_map(Step::Fitting),
     ];
     prop::collection::vec(step, 1..60)
 }

@@ -11,6 +11,7 @@ mod dependencies;
 mod edits;
 mod eviction;
 mod explain;
+mod fitting;
 mod held_back;
 mod history;
 mod known_failures;

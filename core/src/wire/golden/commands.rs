@@ -17,8 +17,8 @@ use crate::ids::{
     Token, WorkerId, WorkerIncarnation,
 };
 use crate::job::{
-    Account, Class, Dependency, FailureClass, Generator, JobSpec, Limits, Policy, Rate, Reach,
-    Scope, WorkerSpec,
+    Account, Class, Dependency, FailureClass, Generator, JobSpec, Limits, Needs, Offer, Policy,
+    Rate, Reach, Scope, WorkerSpec,
 };
 use crate::membership::{Change, Loss, Membership, MembershipEntry, Why};
 use crate::principal::Principal;
@@ -68,6 +68,8 @@ kinds! { Command, COMMANDS, command_kind:
     Command::Resolve { .. } => "resolve",
     Command::ClaimTogether { .. } => "claim_together",
     Command::FailTogether { .. } => "fail_together",
+    Command::PutNeeds { .. } => "put_needs",
+    Command::PutOffer { .. } => "put_offer",
 }
 
 kinds! { Why, REASONS, reason_kind:
@@ -311,6 +313,21 @@ fn commands() -> Vec<Command> {
             class: FailureClass::Retryable,
             message: "too long together".into(),
             retry_after_ms: Some(500),
+        },
+        Command::PutNeeds {
+            engine: "summary".into(),
+            needs: Needs {
+                tags: vec!["gpu".into()],
+                memory_mib: 70_000,
+            },
+        },
+        Command::PutOffer {
+            worker: WorkerId(4),
+            incarnation: WorkerIncarnation(2),
+            offer: Offer {
+                tags: vec!["gpu".into(), "checkout".into()],
+                memory_mib: 300,
+            },
         },
     ]
 }
