@@ -238,7 +238,10 @@ impl Order {
                 continue;
             };
             let name = &self.names[other.number];
-            if !engines.contains(&name.engine) || !fits.can_take(claim.worker, &name.engine) {
+            // Whether it may have what it gets, others judge.
+            let can_take =
+                engines.contains(&name.engine) && fits.can_take(claim.worker, &name.engine);
+            if other.number != served && !can_take {
                 marks.hit(Mark::ShapeWithoutSlot);
                 continue;
             }
