@@ -18,7 +18,7 @@ pub(super) const SLOTS: u32 = 3;
 pub(super) struct Pair {
     pub(super) world: World,
     pub(super) model: Model,
-    tokens: Vec<(u64, Token)>,
+    pub(super) tokens: Vec<(u64, Token)>,
     /// The sequence of the last request of all sessions together.
     sequence: u64,
 }
@@ -357,50 +357,6 @@ impl Pair {
             }
         }
         self.model.settle();
-    }
-
-    fn claim(&mut self, id: u64, by: u64) {
-        let outcome = self.world.apply(Command::Claim {
-            claims: vec![Claim {
-                job: JobId(id),
-                worker: WorkerId(by),
-                rule: ClaimRule::OnlyFit,
-            }],
-        });
-        let Outcome::Claimed(results) = outcome else {
-            panic!("{outcome:?}");
-        };
-        let token = Token {
-            index: LogIndex(self.world.index),
-            position: 0,
-        };
-        let may = self.may_claim(id, by);
-        assert_eq!(results[0].ok(), may.then_some(token), "{results:?}");
-        if may {
-            self.give(id, by, token);
-        }
-    }
-
-    pub(super) fn may_claim(&self, id: u64, by: u64) -> bool {
-        let held = self.model.tasks.values();
-        let held = held.filter(|task| task.is_run_by(by));
-        let held_back = scopes()[..3]
-            .iter()
-            .chain([&Scope::Worker(WorkerId(by))])
-            .any(|scope| self.model.paused.contains(scope));
-        let fits = !held_back
-            && self.model.incarnations.contains_key(&by)
-            && held.count() < SLOTS as usize;
-        let fits = fits && self.model.is_fit(by);
-        self.model.tasks[&id].stage == Stage::Ready && fits && self.model.has_room()
-    }
-
-    pub(super) fn give(&mut self, id: u64, by: u64, token: Token) {
-        let task = self.model.tasks.get_mut(&id).unwrap();
-        task.stage = Stage::Running(by, token);
-        task.token = Some(token);
-        self.tokens.push((id, token));
-        self.model.pay(token);
     }
 
     pub(super) fn compare(&self) {

@@ -1,6 +1,8 @@
-//! The model of what is run together: which token is of which run, and who was spared.
+//! The model of claims and of what is run together: which token is of which run, and who was
+//! spared.
 
-use super::against::Pair;
+use super::against::{Pair, SLOTS};
+use super::steps::scopes;
 use super::*;
 
 /// What is run together.
@@ -45,6 +47,50 @@ impl Model {
 }
 
 impl Pair {
+    pub(super) fn claim(&mut self, id: u64, by: u64) {
+        let outcome = self.world.apply(Command::Claim {
+            claims: vec![Claim {
+                job: JobId(id),
+                worker: WorkerId(by),
+                rule: ClaimRule::OnlyFit,
+            }],
+        });
+        let Outcome::Claimed(results) = outcome else {
+            panic!("{outcome:?}");
+        };
+        let token = Token {
+            index: LogIndex(self.world.index),
+            position: 0,
+        };
+        let may = self.may_claim(id, by);
+        assert_eq!(results[0].ok(), may.then_some(token), "{results:?}");
+        if may {
+            self.give(id, by, token);
+        }
+    }
+
+    pub(super) fn may_claim(&self, id: u64, by: u64) -> bool {
+        let held = self.model.tasks.values();
+        let held = held.filter(|task| task.is_run_by(by));
+        let held_back = scopes()[..3]
+            .iter()
+            .chain([&Scope::Worker(WorkerId(by))])
+            .any(|scope| self.model.paused.contains(scope));
+        let fits = !held_back
+            && self.model.incarnations.contains_key(&by)
+            && held.count() < SLOTS as usize;
+        let fits = fits && self.model.is_fit(by);
+        self.model.tasks[&id].stage == Stage::Ready && fits && self.model.has_room()
+    }
+
+    pub(super) fn give(&mut self, id: u64, by: u64, token: Token) {
+        let task = self.model.tasks.get_mut(&id).unwrap();
+        task.stage = Stage::Running(by, token);
+        task.token = Some(token);
+        self.tokens.push((id, token));
+        self.model.pay(token);
+    }
+
     /// Claims of one entry for one worker, each with whether it begins a run.
     pub(super) fn claim_together(&mut self, jobs: &[(u64, bool)], by: u64) {
         let mut runs: Vec<u32> = Vec::new();
