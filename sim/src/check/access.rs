@@ -23,6 +23,7 @@ use precentor_core::view::View;
 use precentor_core::wire::command::decode;
 
 use super::logs::Logs;
+use super::runs::{Given, given};
 use super::{Checker, Verdict, ensure};
 use crate::marks::{Mark, Marks};
 
@@ -403,20 +404,12 @@ impl Access {
                 marks.hit(Mark::DenialsTold);
             }
             Command::Claim { .. } | Command::ClaimFrom { .. } | Command::ClaimTogether { .. } => {
-                let index = record.index;
-                for (position, claim) in (0..).zip(entry.command.claims()) {
-                    let granted = format!(" {} to {} by ", claim.job, claim.worker);
-                    if record.text.contains(&granted) {
-                        ensure(self.may_work(claim.worker), Checker::Access, || {
-                            let owner = self.workers.get(&claim.worker);
-                            format!(
-                                "{index} gives {} to {}, of {owner:?} who may not work",
-                                claim.job, claim.worker
-                            )
-                        })?;
-                        let held = (Token { index, position }, claim.worker);
-                        self.holders.insert(claim.job, held);
-                    }
+                for Given { job, token, worker } in given(&entry.command, record) {
+                    ensure(self.may_work(worker), Checker::Access, || {
+                        let owner = self.workers.get(&worker);
+                        format!("{token} gives {job} to {worker}, of {owner:?} who may not work")
+                    })?;
+                    self.holders.insert(job, (token, worker));
                 }
                 if let Command::ClaimFrom { claims } | Command::ClaimTogether { claims, .. } =
                     &entry.command

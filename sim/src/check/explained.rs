@@ -94,33 +94,26 @@ impl Explained {
                 class,
                 message,
                 retry_after_ms,
-            } => {
-                let word = Word {
-                    class: *class,
-                    message: message.clone(),
-                    asks_again: retry_after_ms.is_some(),
-                    with_run: false,
-                };
-                self.said.entry((*job, *token)).or_insert(word);
             }
-            Command::FailTogether {
+            | Command::FailTogether {
                 job,
                 token,
                 class,
                 message,
                 retry_after_ms,
             } => {
+                let whole = matches!(command, Command::FailTogether { .. });
+                let mates = if whole { self.runs.of(*token) } else { &[] };
                 let word = Word {
                     class: *class,
                     message: message.clone(),
                     asks_again: retry_after_ms.is_some(),
-                    with_run: !self.runs.of(*token).is_empty(),
+                    with_run: !mates.is_empty(),
                 };
-                for mate in self.runs.of(*token) {
-                    let name = (mate.job, mate.token);
+                let mates = mates.iter().map(|mate| (mate.job, mate.token));
+                for name in mates.chain([(*job, *token)]) {
                     self.said.entry(name).or_insert_with(|| word.clone());
                 }
-                self.said.entry((*job, *token)).or_insert(word);
             }
             Command::Release { job, token } => drop(self.released.insert((*job, *token))),
             Command::Expire { leases } => {

@@ -106,8 +106,10 @@ measures! {
     SubmitOne: ApplyJob, "submit_1", "submit of 1";
     ClaimMany: ApplyJob, "claim_50", "claim of 50";
     ClaimOne: ApplyJob, "claim_1", "claim of 1";
+    ClaimTogether: ApplyJob, "claim_together_64", "claim of 64 in runs of 16";
     Complete: ApplyJob, "complete", "complete, 256 bytes";
     Fail: ApplyJob, "fail", "fail, to be tried again";
+    FailTogether: ApplyJob, "fail_together_16", "failure of a run of 16";
     LeaveMany: ApplyJob, "leave_1000", "leave of 1,000";
     LeaveOne: ApplyJob, "leave_1", "leave of 1";
     Redrive: ApplyJob, "redrive_512", "redrive of 512 dead letters";

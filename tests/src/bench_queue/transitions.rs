@@ -8,14 +8,16 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use precentor_core::bytes::Bytes;
 use precentor_core::command::{
-    AfterFailure, Cancellation, Claim, ClaimRule, Command, Outcome, Redrive, Redriving,
+    AfterFailure, Cancellation, Claim, ClaimRule, Command, Load, Outcome, Redrive, Redriving,
+    WeighedClaim,
 };
 use precentor_core::digest::Digest;
 use precentor_core::feature::FeatureLevel;
 use precentor_core::ids::{JobId, Token, WorkerId};
 use precentor_core::job::{FailureClass, Scope};
 use precentor_core::limits::{
-    CANCEL_JOBS_MAX, ORDERED_JOBS_MAX, SUBMIT_ITEMS_MAX, WAITS_MAX, WORKER_SLOTS_MAX,
+    BATCH_JOBS_MAX, CANCEL_JOBS_MAX, CLAIMS_PER_ENTRY_MAX, ORDERED_JOBS_MAX, SUBMIT_ITEMS_MAX,
+    WAITS_MAX, WORKER_SLOTS_MAX,
 };
 
 use super::measure::Measure;
@@ -55,6 +57,9 @@ pub(super) fn measure(rig: &mut Rig, count: u64) -> Result<Chunks> {
     let mut chunks = Chunks::default();
     for _ in 0..count {
         work(rig, &mut chunks)?;
+        if rig.level >= FeatureLevel::JOBS_BATCHED {
+            run_together(rig, &mut chunks)?;
+        }
         if rig.level >= FeatureLevel::JOBS_CANCELLED && notes_waits(rig) {
             leave(rig, &mut chunks)?;
         }
@@ -84,7 +89,7 @@ fn work(rig: &mut Rig, chunks: &mut Chunks) -> Result<()> {
     let (took, _) = rig.submit(CHUNK, 1)?;
     chunks.add(Measure::SubmitOne, took, CHUNK);
     let jobs = first(rig);
-    let (took, tokens) = claim(rig, &jobs, 1)?;
+    let (took, tokens) = claim(rig, &jobs, 1, one_by_one)?;
     chunks.add(Measure::ClaimOne, took, CHUNK);
     let took = complete(rig, &jobs, &tokens)?;
     chunks.add(Measure::Complete, took, CHUNK);
@@ -92,7 +97,7 @@ fn work(rig: &mut Rig, chunks: &mut Chunks) -> Result<()> {
     let (took, _) = rig.submit(CHUNK, SUBMIT_ITEMS_MAX)?;
     chunks.add(Measure::SubmitMany, took, CHUNK);
     let jobs = first(rig);
-    let (took, tokens) = claim(rig, &jobs, CLAIMS)?;
+    let (took, tokens) = claim(rig, &jobs, CLAIMS, one_by_one)?;
     chunks.add(Measure::ClaimMany, took, CHUNK);
     let (took, outcomes) = fail(rig, &jobs, &tokens, FailureClass::Retryable);
     chunks.add(Measure::Fail, took, CHUNK);
@@ -100,6 +105,74 @@ fn work(rig: &mut Rig, chunks: &mut Chunks) -> Result<()> {
         ensure!(
             matches!(outcome, Outcome::Failed(AfterFailure::Retry { .. })),
             "a job is not tried again: {outcome:?}"
+        );
+    }
+    complete(rig, &jobs, &tokens)?;
+    mend(rig)
+}
+
+/// Jobs that are run together, and fail together.
+fn run_together(rig: &mut Rig, chunks: &mut Chunks) -> Result<()> {
+    rig.submit(CHUNK, SUBMIT_ITEMS_MAX)?;
+    let jobs = first(rig);
+    // By class and tenant, as the leader gives them out.
+    let kind = |job: JobId| {
+        let job = rig.queue.unfinished_job(job);
+        job.map(|job| (job.class, job.tenant.to_owned()))
+    };
+    let kinds: BTreeMap<JobId, _> = jobs.iter().map(|job| (*job, kind(*job))).collect();
+    let (took, tokens) = claim(rig, &jobs, CLAIMS_PER_ENTRY_MAX, |claims| {
+        let mut runs: Vec<u32> = Vec::new();
+        for (position, claim) in (0u32..).zip(claims) {
+            let joins = |first: &&u32| {
+                let other = &claims[**first as usize];
+                u64::from(position - **first) < BATCH_JOBS_MAX
+                    && kinds[&claim.job] == kinds[&other.job]
+            };
+            let first = runs.last().filter(joins);
+            runs.push(*first.unwrap_or(&position));
+        }
+        let load = Load {
+            share: 0,
+            last_claim: 0,
+        };
+        let weighed = claims.iter().map(|claim| WeighedClaim {
+            claim: *claim,
+            load,
+            fit: 1,
+            others: [None; 3],
+        });
+        Command::ClaimTogether {
+            claims: weighed.collect(),
+            runs,
+        }
+    })?;
+    chunks.add(Measure::ClaimTogether, took, CHUNK);
+    let mut runs: BTreeMap<Token, JobId> = BTreeMap::new();
+    let mut together = 0;
+    for job in &jobs {
+        if let Some(batch) = rig.queue.batch_of(*job) {
+            runs.entry(batch).or_insert(*job);
+            together += 1;
+        }
+    }
+    ensure!(together > 0, "no job is run with another one");
+    // A batch is called by its first claim, which may be another job's than the first here.
+    let token = |job: JobId| rig.queue.job(job).and_then(|job| job.last_token);
+    let commands = runs.values().map(|job| Command::FailTogether {
+        job: *job,
+        token: token(*job).expect("it was just given out"),
+        class: FailureClass::Retryable,
+        message: "the run was too long".into(),
+        retry_after_ms: None,
+    });
+    let commands = commands.collect();
+    let (took, outcomes) = rig.time(commands);
+    chunks.add(Measure::FailTogether, took, together);
+    for outcome in outcomes {
+        ensure!(
+            matches!(outcome, Outcome::FailedTogether { .. }),
+            "a run does not fail: {outcome:?}"
         );
     }
     complete(rig, &jobs, &tokens)?;
@@ -122,7 +195,12 @@ fn first(rig: &Rig) -> Vec<JobId> {
 }
 
 /// Claims jobs for all workers but the one that holds some already.
-fn claim(rig: &mut Rig, jobs: &[JobId], at_a_time: u64) -> Result<(Duration, Vec<Token>)> {
+fn claim(
+    rig: &mut Rig,
+    jobs: &[JobId],
+    at_a_time: u64,
+    command: impl Fn(&[Claim]) -> Command,
+) -> Result<(Duration, Vec<Token>)> {
     let claims: Vec<Claim> = (0u64..)
         .zip(jobs)
         .map(|(position, job)| Claim {
@@ -132,10 +210,7 @@ fn claim(rig: &mut Rig, jobs: &[JobId], at_a_time: u64) -> Result<(Duration, Vec
         })
         .collect();
     let commands = claims.chunks(usize::try_from(at_a_time)?);
-    let commands = commands.map(|claims| Command::Claim {
-        claims: claims.to_vec(),
-    });
-    let (took, outcomes) = rig.time(commands.collect());
+    let (took, outcomes) = rig.time(commands.map(command).collect());
     let mut tokens = Vec::new();
     for outcome in outcomes {
         let Outcome::Claimed(claimed) = outcome else {
@@ -149,6 +224,11 @@ fn claim(rig: &mut Rig, jobs: &[JobId], at_a_time: u64) -> Result<(Duration, Vec
         }
     }
     Ok((took, tokens))
+}
+
+fn one_by_one(claims: &[Claim]) -> Command {
+    let claims = claims.to_vec();
+    Command::Claim { claims }
 }
 
 fn complete(rig: &mut Rig, jobs: &[JobId], tokens: &[Token]) -> Result<Duration> {
@@ -251,7 +331,7 @@ fn redrive(rig: &mut Rig, chunks: &mut Chunks) -> Result<()> {
     let named = ORDERED_JOBS_MAX;
     let jobs = rig.submit_pairs(named)?;
     let (roots, dependents) = jobs.split_at(usize::try_from(named)?);
-    let (_, tokens) = claim(rig, roots, CLAIMS)?;
+    let (_, tokens) = claim(rig, roots, CLAIMS, one_by_one)?;
     let (_, outcomes) = fail(rig, roots, &tokens, FailureClass::Permanent);
     for outcome in outcomes {
         let dead = Outcome::Failed(AfterFailure::Dead);
