@@ -426,6 +426,9 @@ pub struct Work {
     pub revoked: Vec<Token>,
     /// The worker must register (again) before it gets work.
     pub unknown: bool,
+    /// The worker is drained: what it has it may finish, and it is given nothing more until
+    /// that is ended. Whoever holds nothing may stop.
+    pub drained: bool,
     /// How long its leases last from now without another poll, in milliseconds.
     pub lease_ms: u64,
     /// Who answered, for which term.

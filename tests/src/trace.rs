@@ -520,6 +520,9 @@ fn words_of_work(work: &Work) -> String {
     if parts.is_empty() {
         parts.push("nothing to do".into());
     }
+    if work.drained {
+        parts.push("drained".into());
+    }
     format!("{}; says {}", parts.join(", "), work.term)
 }
 

@@ -188,7 +188,7 @@ impl GenerationCoordinator {
         }
         let older = self.take_waiting(id);
         let was_held = older.is_some();
-        answers.extend(older.map(|older| (older.ticket, self.no_work())));
+        answers.extend(older.map(|older| (older.ticket, self.nothing_for(id, queue))));
         self.note(id, now, now + self.lease);
         let worker = self.workers.get_mut(&id).expect("it was just noted");
         worker.attendance.on_poll(now, was_held, &self.rhythm);
@@ -303,7 +303,7 @@ impl GenerationCoordinator {
                 break;
             }
             let waiting = self.take_waiting(id).expect("a hold is for a waiting poll");
-            answers.push((waiting.ticket, self.no_work()));
+            answers.push((waiting.ticket, self.nothing_for(id, queue)));
             self.await_word(id, now);
         }
         answers
@@ -455,8 +455,16 @@ impl GenerationCoordinator {
         Some(Work {
             assignments,
             revoked,
-            ..self.no_work()
+            ..self.nothing_for(id, queue)
         })
+    }
+
+    /// Nothing new for a worker that is known.
+    fn nothing_for(&self, id: WorkerId, queue: &QueueManager) -> Work {
+        Work {
+            drained: queue.is_worker_paused(id),
+            ..self.no_work()
+        }
     }
 
     fn no_work(&self) -> Work {
