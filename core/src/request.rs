@@ -23,8 +23,9 @@ use crate::status::Status;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Request {
     /// Put a command into the log and say what came of it. Only the leader
-    /// does; clients may send all commands but `TakeOver`, `Claim`, `ClaimFrom`, `Expire`,
-    /// `Tick`, `RaiseLevel` and `NoteDenials`: these are the leader's own.
+    /// does; clients may send all commands but `TakeOver`, `Claim`, `ClaimFrom`,
+    /// `ClaimTogether`, `Expire`, `Tick`, `RaiseLevel`, `Evict` and `NoteDenials`: these are
+    /// the leader's own.
     Propose {
         /// Makes a resend harmless. Required for `Submit` and `Leave`.
         request: Option<RequestId>,

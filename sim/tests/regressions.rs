@@ -301,3 +301,10 @@ fn whoever_asks_anew_is_not_kept_waiting_anew() {
     passes_as_drawn(52, &[Mark::RunTogether]);
     passes_as_drawn(277, &[Mark::RunTogether]);
 }
+
+/// A judge's fault: an order to expel a worker came again, after that had registered again. It
+/// did nothing, and the judge no longer knew whose the worker was.
+#[test]
+fn an_order_that_comes_again_makes_nobody_nobody_s() {
+    passes_as_drawn(3_255_077_874, &[Mark::WorkerExpelled]);
+}

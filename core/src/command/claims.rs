@@ -57,7 +57,7 @@ pub struct Contender {
 /// What workers are compared by. Less is better.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Load {
-    /// Thousandths of its slots in use.
+    /// Thousandths in use of its slots, or of its memory if that is more.
     pub share: u64,
     /// The number of the last claim that it got of this leader, counted from its
     /// take-over; 0 if none.

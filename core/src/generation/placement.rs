@@ -1,8 +1,8 @@
 //! Which worker gets a job: of the fit ones the one that runs others of its queue
 //! together; else the one where its project is at home, unless that has much more than
-//! the others; else the one with the least share of its slots in use, then the one that
-//! got its last job longest ago, then the lowest id. Knows no queue and no time, only
-//! counts.
+//! the others; else the one with the least dominant share (of its slots or its memory,
+//! whichever is more in use), then the one that got its last job longest ago, then the
+//! lowest id. Knows no queue and no time, only counts.
 
 mod home;
 
@@ -125,7 +125,7 @@ pub(super) struct Placement<'a> {
 }
 
 impl<'a> Placement<'a> {
-    /// Nobody, yet. Before they are known at `level`, there are no runs and no homes.
+    /// Nobody, yet. `level` says whether there are runs and homes.
     pub(super) fn new(level: FeatureLevel) -> Placement<'a> {
         Placement {
             level,
@@ -247,11 +247,14 @@ impl<'a> Placement<'a> {
         if self.level < FeatureLevel::JOBS_BATCHED {
             return None;
         }
-        let offering = self.candidates.iter();
+        let (offering, count) = (self.candidates.iter(), self.candidates.len());
         let offering = offering.filter(|(_, candidate)| candidate.offers(wanted.engine));
-        let home = self
-            .homes
-            .of(wanted.engine, wanted.project, offering.map(|(id, _)| *id))?;
+        let home = self.homes.of(
+            wanted.engine,
+            wanted.project,
+            count,
+            offering.map(|(id, _)| *id),
+        )?;
         let offer = self.offers.get(wanted.engine)?;
         let share = self.candidates.get(&home)?.share();
         home::is_bearable(share, offer.shares, offer.count).then_some(home)

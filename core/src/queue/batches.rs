@@ -165,6 +165,7 @@ impl QueueManager {
     /// Jobs were given out in one run: if these are more than one, they are together.
     pub(super) fn begin_batch(&mut self, batch: Token, jobs: Vec<JobId>) {
         if jobs.len() > 1 {
+            // One that was spared is among them only by a bug.
             #[cfg(feature = "planted-bugs")]
             for id in &jobs {
                 self.batches.forget(*id);

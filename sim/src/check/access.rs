@@ -154,8 +154,12 @@ impl Access {
         if self.blind {
             return Ok(());
         }
+        // A request that comes again is answered as before, and does nothing.
+        let is_again = entry
+            .request
+            .is_some_and(|request| self.done.contains(&request));
         self.check(record, entry, view, marks)?;
-        if !record.text.contains(": rejected: ") {
+        if !record.text.contains(": rejected: ") && !is_again {
             self.on_done(record, entry, marks)?;
         }
         Ok(())

@@ -7,31 +7,34 @@ use std::collections::BTreeMap;
 
 use crate::ids::WorkerId;
 
-/// Projects for which a home is sought in one round of claims: each costs a look at all
-/// candidates. Jobs of more projects go where there is least to do.
-const SOUGHT_MAX: usize = 64;
+/// Looks at candidates in one round of claims: each project whose home is sought costs one
+/// at every one. Jobs of further projects go where there is least to do.
+const LOOKS_MAX: usize = 65_536;
 
 /// The homes that were sought in a round, by engine and project.
 #[derive(Debug, Default)]
 pub(super) struct Homes<'a> {
     known: BTreeMap<(&'a str, &'a str), WorkerId>,
+    looks: usize,
 }
 
 impl<'a> Homes<'a> {
-    /// The home of a project among those that offer an engine; none if there is nobody, or
-    /// too many were sought. Who it is, is asked once a round.
+    /// The home of a project among those of `count` candidates that offer an engine; none if
+    /// there is nobody, or too many were looked at. Who it is, is asked once a round.
     pub(super) fn of(
         &mut self,
         engine: &'a str,
         project: &'a str,
+        count: usize,
         offering: impl Iterator<Item = WorkerId>,
     ) -> Option<WorkerId> {
         if let Some(home) = self.known.get(&(engine, project)) {
             return Some(*home);
         }
-        if self.known.len() >= SOUGHT_MAX {
+        if self.looks + count > LOOKS_MAX {
             return None;
         }
+        self.looks += count;
         let number = number_of(project);
         let home = offering.max_by_key(|worker| (mixed(number ^ mixed(worker.0)), *worker))?;
         self.known.insert((engine, project), home);
@@ -64,7 +67,9 @@ mod tests {
 
     fn home(project: &str, workers: impl Iterator<Item = u64>) -> WorkerId {
         let mut homes = Homes::default();
-        homes.of("outline", project, workers.map(WorkerId)).unwrap()
+        homes
+            .of("outline", project, 8, workers.map(WorkerId))
+            .unwrap()
     }
 
     #[test]
@@ -85,12 +90,10 @@ mod tests {
     fn no_more_homes_are_sought_than_a_round_can_bear() {
         let projects: Vec<String> = (0..100).map(|number| number.to_string()).collect();
         let mut homes = Homes::default();
-        let found = projects.iter().filter_map(|project| {
-            let workers = (1..4).map(WorkerId);
-            homes.of("outline", project, workers)
-        });
-        assert_eq!(found.count(), SOUGHT_MAX);
-        assert!(homes.of("outline", "3", std::iter::empty()).is_some());
+        let mut sought = |project| homes.of("outline", project, 1_000, (1..4).map(WorkerId));
+        let found = projects.iter().filter_map(|project| sought(project));
+        assert_eq!(found.count(), 65, "that is 65,000 looks");
+        assert!(sought("3").is_some(), "it is known");
     }
 
     #[test]
