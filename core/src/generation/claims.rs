@@ -63,10 +63,14 @@ impl GenerationCoordinator {
                     .map(|engine| (engine, queue.memory_needed(engine)))
                     .collect(),
                 credits,
-                memory: (
-                    queue.memory_used(*id) + memory_under_way.get(id).unwrap_or(&0),
-                    queue.memory_of(*id),
-                ),
+                memory: match queue.memory_of(*id) {
+                    // Whatever its jobs need, it has none to give.
+                    0 => (0, 0),
+                    all => {
+                        let under_way = memory_under_way.get(id).unwrap_or(&0);
+                        (queue.memory_used(*id) + under_way, all)
+                    }
+                },
                 used,
                 slots,
                 together,

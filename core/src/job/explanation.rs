@@ -90,6 +90,13 @@ pub enum Hold {
     Broken(BreakerView),
     /// No worker that offers its engine has what that needs.
     Unfit(Lacking),
+    /// The jobs that fit workers have leave none of them the memory for one more.
+    Memory {
+        /// What it needs, in MiB.
+        needed_mib: u64,
+        /// The most that one of them has left, in MiB.
+        left_mib: u64,
+    },
 }
 
 /// A dependency that is not over.
@@ -191,6 +198,13 @@ impl fmt::Display for Hold {
             ),
             Hold::Broken(breaker) => write!(f, "{breaker}"),
             Hold::Unfit(lacking) => write!(f, "{lacking}"),
+            Hold::Memory {
+                needed_mib,
+                left_mib,
+            } => write!(
+                f,
+                "it needs {needed_mib} MiB, and no worker that is fit has more than {left_mib} left; it goes on when a job ends or a worker comes"
+            ),
         }
     }
 }

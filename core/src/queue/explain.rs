@@ -85,19 +85,28 @@ impl QueueManager {
         let offers: Vec<&WorkerSpec> = offers.collect();
         let ids: Vec<WorkerId> = offers.iter().map(|worker| worker.worker).collect();
         let lacking = self.lacking(engine, &ids);
-        let (mut workers, mut slots, mut taken) = (0, 0, 0);
-        for worker in &offers {
-            if self.is_fit(worker.worker, engine) {
-                workers += 1;
-                slots += u64::from(worker.slots);
-                taken += self.leases_count(worker.worker);
-            }
-        }
+        let is_fit = |worker: &&&WorkerSpec| self.is_fit(worker.worker, engine);
+        let fit: Vec<WorkerId> = offers
+            .iter()
+            .filter(is_fit)
+            .map(|worker| worker.worker)
+            .collect();
+        let slots = offers
+            .iter()
+            .filter(is_fit)
+            .map(|worker| u64::from(worker.slots));
+        let (workers, slots) = (fit.len() as u64, slots.sum());
+        let taken = fit.iter().map(|worker| self.leases_count(*worker)).sum();
         if offers.is_empty() {
             holds.push(Hold::NoWorker);
         } else if let Some(lacking) = lacking {
             holds.push(Hold::Unfit(lacking));
         } else if job.phase() == Phase::Ready {
+            let short = self.memory_short(engine, &fit);
+            holds.extend(short.map(|(needed_mib, left_mib)| Hold::Memory {
+                needed_mib,
+                left_mib,
+            }));
             let others = self.ready_in(&key).take_while(|other| *other != id);
             let ahead = others.take(LOOKED_AT_MAX).count();
             holds.push(Hold::Turn {

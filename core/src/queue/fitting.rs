@@ -2,6 +2,8 @@
 //! [`FeatureLevel::WORKERS_FITTED`] on. What an engine needs is said once, for all its jobs:
 //! so a shape is still an engine, and a job that waits carries nothing of it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::command::{ClaimRefusal, Outcome, Rejection};
@@ -31,7 +33,22 @@ pub(super) struct NeedsRow {
 pub(super) struct Fitting {
     /// By the digest of the engine's name: a name is too long for a key.
     pub(super) needs: Table<Digest, NeedsRow>,
+    /// The same by name: it is asked for with every claim and every lease.
+    by_name: BTreeMap<Box<str>, Needs>,
     pub(super) offers: Table<WorkerId, Offer>,
+}
+
+impl Fitting {
+    pub(super) fn new(needs: Table<Digest, NeedsRow>, offers: Table<WorkerId, Offer>) -> Fitting {
+        let by_name = needs
+            .iter()
+            .map(|(_, row)| (row.engine.clone(), row.needs.clone()));
+        Fitting {
+            by_name: by_name.collect(),
+            needs,
+            offers,
+        }
+    }
 }
 
 /// Is there more than slots and engines at this level?
@@ -71,6 +88,7 @@ impl QueueManager {
         let before = known.map_or_else(Needs::default, |row| row.needs.clone());
         if *needs == Needs::default() {
             self.fitting.needs.remove(&key);
+            self.fitting.by_name.remove(engine);
             return Ok(Outcome::NeedsPut(before));
         }
         if known.is_none() && self.fitting.needs.len() >= ENGINES_NEEDING_MAX {
@@ -84,6 +102,7 @@ impl QueueManager {
             needs: needs.clone(),
         };
         self.fitting.needs.insert(key, row);
+        self.fitting.by_name.insert(engine.into(), needs.clone());
         Ok(Outcome::NeedsPut(before))
     }
 
@@ -115,11 +134,7 @@ impl QueueManager {
     }
 
     fn needs_of(&self, engine: &str) -> Option<&Needs> {
-        if self.fitting.needs.is_empty() {
-            return None;
-        }
-        let row = self.fitting.needs.get(&key_of(engine))?;
-        Some(&row.needs)
+        self.fitting.by_name.get(engine)
     }
 
     /// Does no engine need anything?
@@ -234,6 +249,18 @@ impl QueueManager {
         })
     }
 
+    /// The memory that a job of an engine needs, and the most that any of these workers has
+    /// left, if that is not enough.
+    pub(super) fn memory_short(&self, engine: &str, fit: &[WorkerId]) -> Option<(u64, u64)> {
+        let needed = self.memory_needed(engine);
+        let left = |worker| {
+            self.memory_of(worker)
+                .saturating_sub(self.memory_used(worker))
+        };
+        let most = fit.iter().map(|worker| left(*worker)).max()?;
+        (most < needed).then_some((needed, most))
+    }
+
     pub(super) fn check_fitting(&self) -> Result<(), String> {
         let fitting = &self.fitting;
         let is_empty = fitting.needs.is_empty() && fitting.offers.is_empty();
@@ -243,12 +270,18 @@ impl QueueManager {
         );
         for (key, row) in fitting.needs.iter() {
             ensure!(
-                *key == key_of(&row.engine) && row.needs != Needs::default(),
+                *key == key_of(&row.engine)
+                    && row.needs != Needs::default()
+                    && fitting.by_name.get(&row.engine) == Some(&row.needs),
                 "the needs of {} are {}",
                 row.engine,
                 row.needs
             );
         }
+        ensure!(
+            fitting.by_name.len() as u64 == fitting.needs.len(),
+            "the index of needs has engines that need nothing"
+        );
         for (worker, offer) in fitting.offers.iter() {
             ensure!(
                 self.workers.contains(worker) && offer.memory_mib <= MEMORY_MIB_MAX,

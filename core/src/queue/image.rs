@@ -353,10 +353,10 @@ impl Image {
         );
         queue.history = History::new(Table::from_rows(tag::HISTORY, self.edited.history));
         queue.batches = Batches::new(Table::from_rows(tag::TOGETHER, self.together));
-        queue.fitting = Fitting {
-            needs: Table::from_rows(tag::NEEDS, self.fitting.needs),
-            offers: Table::from_rows(tag::OFFERS, self.fitting.offers),
-        };
+        queue.fitting = Fitting::new(
+            Table::from_rows(tag::NEEDS, self.fitting.needs),
+            Table::from_rows(tag::OFFERS, self.fitting.offers),
+        );
         queue.jobs = Jobs::new(tag::JOBS);
         let mut letters = self.operated.letters;
         for letter in letters.values_mut() {

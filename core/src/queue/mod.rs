@@ -264,10 +264,7 @@ impl QueueManager {
             edits: Edits::new(Table::new(tag::EDITED), Table::new(tag::PARTS)),
             history: History::new(Table::new(tag::HISTORY)),
             batches: Batches::new(Table::new(tag::TOGETHER)),
-            fitting: Fitting {
-                needs: Table::new(tag::NEEDS),
-                offers: Table::new(tag::OFFERS),
-            },
+            fitting: Fitting::new(Table::new(tag::NEEDS), Table::new(tag::OFFERS)),
             workers: Table::new(tag::WORKERS),
             timers: Timers::default(),
             stopped: Vec::new(),

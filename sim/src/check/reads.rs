@@ -416,7 +416,7 @@ fn check_explanation(explanation: Option<&Explanation>) -> Verdict {
         }
         Hold::Delay { until, .. } => said.job.state == JobState::Delayed { until: *until },
         Hold::Behind { job } => said.job.state == JobState::Parked && *job != said.job.job,
-        Hold::Turn { .. } => said.job.state == JobState::Ready,
+        Hold::Turn { .. } | Hold::Memory { .. } => said.job.state == JobState::Ready,
         Hold::Running { lease, .. } => said.job.state == JobState::Running(*lease),
         Hold::Paused(_) | Hold::NoWorker | Hold::Unfit(_) | Hold::Limited(_) | Hold::Broken(_) => {
             !matches!(said.job.state, JobState::Running(_))

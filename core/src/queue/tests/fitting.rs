@@ -136,11 +136,18 @@ fn whoever_asks_why_is_told_what_workers_lack() {
         explanation.holds[0].to_string(),
         "its engine needs gpu, checkout, 512 MiB; of 1 workers that offer it, 1 lack gpu, 1 have too little memory; it goes on when one comes that has all, or the engine needs less"
     );
-    world.offer(2, &["checkout", "gpu"], 512);
+    world.offer(2, &["checkout", "gpu"], 600);
     let explanation = world.queue.explain(jobs[0]).unwrap();
     assert!(
         matches!(explanation.holds[..], [Hold::Turn { workers: 1, .. }]),
         "{explanation}"
+    );
+    world.claim(jobs[0]);
+    let next = world.submit_one(spec("next", 1));
+    let explanation = world.queue.explain(next).unwrap();
+    assert_eq!(
+        explanation.holds[0].to_string(),
+        "it needs 512 MiB, and no worker that is fit has more than 88 left; it goes on when a job ends or a worker comes"
     );
 }
 
