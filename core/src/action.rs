@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::entries::Entries;
 use crate::entry::{ChainHash, HardState};
 use crate::feature::FeatureLevel;
-use crate::ids::{LogIndex, NodeId, ReadId, Term, Ticket, WriteId};
+use crate::ids::{LocalNumber, LogIndex, NodeId, ReadId, Term, Ticket, WriteId};
 use crate::message::{LogPosition, Message, StateHashAt};
 use crate::request::Reply;
 use crate::snapshot::SnapshotPart;
@@ -96,6 +96,20 @@ pub enum Action {
     CompactLog {
         /// The last index to drop.
         up_to: LogIndex,
+    },
+    /// Keep a client's request, beside the log, and report `RequestKept` when it is on disk
+    /// for good. A host that cannot must end, as after a failed write.
+    KeepRequest {
+        /// Names it: higher than all that are kept.
+        number: LocalNumber,
+        /// The encoded entry.
+        entry: Bytes,
+    },
+    /// A kept request is over: it need not be kept. It does no harm if a restart finds it
+    /// again.
+    DropRequest {
+        /// Which.
+        number: LocalNumber,
     },
     /// Keep a link of the audit chain. Sent again for entries that are applied again after a restart.
     Audit(Box<AuditRecord>),

@@ -128,6 +128,7 @@ knobs! {
     jobs_live_max: limits::JOBS_LIVE_MAX, 1, limits::JOBS_LIVE_MAX, "Unfinished jobs at a time; beyond it a submit is refused.";
     jobs_finished_max: limits::JOBS_FINISHED_MAX, 1, limits::JOBS_FINISHED_MAX, "Finished jobs that are kept for their readers.";
     wait_ms_max: 10_000, 0, 600_000, "How long a request waits at a node for a leader, and a read for its confirmation.";
+    local_requests_max: limits::LOCAL_REQUESTS_MAX, 0, limits::LOCAL_REQUESTS_MAX, "Requests that a node keeps on its disk for its clients until there is a leader.";
     append_entries_max: limits::APPEND_ENTRIES_MAX, 1, limits::APPEND_ENTRIES_MAX, "Entries of one append message.";
     appends_in_flight_max: limits::APPENDS_IN_FLIGHT_MAX, 1, limits::APPENDS_IN_FLIGHT_MAX, "Appends on their way to one follower.";
     append_bytes_in_flight_max: limits::APPEND_BYTES_IN_FLIGHT_MAX, 1, limits::APPEND_BYTES_IN_FLIGHT_MAX, "Bodies on their way to one follower; one append may always be.";

@@ -11,10 +11,12 @@
 //!    every body of an earlier turn.
 //! 4. It reports a write as durable only when it and all before it survive a
 //!    loss of power, and reports a failed one as failed, once, for ever.
+//!    Requests that are kept for clients may be written and dropped in any order.
 //! 5. After `Halt`, and after a failed write, it performs nothing more.
 //! 6. A start gets what the disk holds: everything that was reported durable,
 //!    and of the rest any prefix. Of snapshots it gets one that was whole: the
-//!    last that was reported saved, or a later one; never a beginning. What was
+//!    last that was reported saved, or a later one; never a beginning. Of clients'
+//!    requests it gets all that were reported kept and not to be dropped. What was
 //!    durable and is damaged is told in the hard state
 //!    ([`crate::entry::HardState::repairing`]) before anything is written behind it.
 

@@ -4,7 +4,7 @@ use crate::bytes::Bytes;
 use crate::digest::Digest;
 use crate::entry::LogEntry;
 use crate::feature::FeatureLevel;
-use crate::ids::{LogIndex, NodeId, ReadId, Ticket, WriteId};
+use crate::ids::{LocalNumber, LogIndex, NodeId, ReadId, Ticket, WriteId};
 use crate::message::{Message, Piece};
 use crate::principal::Principal;
 use crate::request::Request;
@@ -98,6 +98,11 @@ pub enum Event {
     BodiesLacking {
         /// Their digests.
         digests: Vec<Digest>,
+    },
+    /// A client's request is kept for good.
+    RequestKept {
+        /// Which.
+        number: LocalNumber,
     },
     /// The operator wants something of this node.
     Order(Order),

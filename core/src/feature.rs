@@ -14,6 +14,7 @@
 //! | 8 | contexts are edited by people, offline too, and keep a history; edits that contradict each other are kept until resolved |
 //! | 9 | jobs are run together; what fails as a whole is tried one by one, and costs nobody an attempt |
 //! | 10 | engines need more of workers than a slot, and workers say what they have |
+//! | 11 | a leader takes requests that other nodes keep for their clients: nothing new is replicated |
 
 use std::fmt;
 
@@ -52,8 +53,12 @@ impl FeatureLevel {
     /// Engines need more of workers than a slot, and workers say what they have
     /// (decision 29).
     pub const WORKERS_FITTED: FeatureLevel = FeatureLevel(10);
+    /// A leader takes requests that other nodes keep for their clients (decision 30).
+    /// Nothing changes where entries are applied: what its program can do is all that
+    /// a node must know of its leader.
+    pub const REQUESTS_FORWARDED: FeatureLevel = FeatureLevel(11);
     /// The highest that this program can do.
-    pub const LATEST: FeatureLevel = FeatureLevel::WORKERS_FITTED;
+    pub const LATEST: FeatureLevel = FeatureLevel::REQUESTS_FORWARDED;
 }
 
 impl fmt::Display for FeatureLevel {

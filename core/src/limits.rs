@@ -185,6 +185,10 @@ pub const UNCOMMITTED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub const LOG_WINDOW_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Requests that wait at a node for a leader to serve.
 pub const WAITING_REQUESTS_MAX: u64 = 1_000;
+/// Requests that a node keeps on its disk until there is a leader.
+pub const LOCAL_REQUESTS_MAX: u64 = 1_000;
+/// Bytes of them: all are in memory too.
+pub const LOCAL_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Linearizable reads that wait at a node.
 pub const READS_WAITING_MAX: u64 = 4_096;
 /// Rounds of a leader that are not yet confirmed: further reads share the next.
@@ -225,6 +229,10 @@ pub const DENIALS_NAMED_MAX: u64 = 64;
 /// counted.
 pub const CONTENDERS_NAMED_MAX: usize = 3;
 
+const _: () = assert!(
+    ENTRY_BYTES_MAX < LOCAL_BYTES_MAX,
+    "an entry must fit the local queue"
+);
 const _: () = assert!(
     ENTRY_BYTES_MAX < FRAME_BYTES_MAX,
     "an entry must fit a frame"

@@ -105,6 +105,15 @@ marks! {
     DenialsNoted: "a leader told in one entry what was denied",
     AwaitAnswered: "a client that waited for the end of jobs was answered",
     AwaitBehind: "a client waited for jobs at a node that was not told of them in time",
+    RequestQueuedLocally: "a node kept a request until there is a leader",
+    LocalQueueFull: "a node could keep no more requests",
+    LocalForwarded: "a node sent its leader a request that it kept",
+    LocalForwardedAgain: "a node sent such a request again",
+    LocalProposed: "a node that came to lead took up a request that it had kept",
+    LocalSettled: "a leader accepted a request that a node had kept",
+    LocalRefused: "a leader refused such a request for good",
+    ForwardSenseless: "a member sent as a request what is none",
+    ForwardTaken: "a leader took a request that another node kept",
 }
 
 /// How often each mark was hit.

@@ -8,7 +8,7 @@ use crate::bounded::list;
 use crate::bytes::Bytes;
 use crate::digest::{Digest, StateHash};
 use crate::entries::Entries;
-use crate::ids::{Incarnation, LogIndex, ReadNumber, Term};
+use crate::ids::{Incarnation, LogIndex, ReadNumber, RequestId, Term};
 use crate::limits::BODIES_FETCH_MAX;
 use crate::snapshot::SnapshotMeta;
 use crate::status::Health;
@@ -135,6 +135,44 @@ pub enum Body {
         number: ReadNumber,
         /// So far.
         index: LogIndex,
+    },
+    /// A node sends its leader a client's request that it keeps. The entry names
+    /// the request, so it takes effect once however often it is sent.
+    Forward {
+        /// Drawn at random for each sending: an answer to an earlier one says nothing
+        /// of this one, unless it is final.
+        attempt: u64,
+        /// The encoded entry that the client wants. The leader dates it.
+        entry: Bytes,
+    },
+    /// The answer.
+    Forwarded {
+        /// Which request.
+        request: RequestId,
+        /// Which sending.
+        attempt: u64,
+        /// What became of it.
+        end: ForwardEnd,
+    },
+}
+
+/// What became of a request that was sent to the leader.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ForwardEnd {
+    /// It is committed and applied, be it as a resend: it needs not be sent again.
+    Settled {
+        /// As of which entry of the log.
+        index: LogIndex,
+    },
+    /// It changed nothing and never will.
+    Refused {
+        /// Why: at most [`crate::limits::MESSAGE_BYTES_MAX`] bytes, for people.
+        why: String,
+    },
+    /// It is not known to have changed anything: send it again.
+    Again {
+        /// After this time.
+        after: Span,
     },
 }
 

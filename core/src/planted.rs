@@ -209,6 +209,14 @@ pub enum Bug {
     TagsIgnored,
     /// A worker gets jobs that together need more memory than it has. Found by fitted work.
     MemoryOvercommitted,
+    /// Says that a request is kept before it is on disk. Found by the local queue.
+    QueuedBeforeDurable,
+    /// Sends the leader the last request that it keeps first. Found by the local queue.
+    LocalQueueReversed,
+    /// Lets a kept request go when it has sent it. Found by the local queue.
+    LocalDroppedWhenSent,
+    /// Never proposes what it kept itself when it comes to lead. Found by liveness.
+    LeaderForgetsOwnQueue,
 }
 
 impl Bug {
@@ -316,5 +324,9 @@ impl Bug {
         Bug::LingersForEver,
         Bug::TagsIgnored,
         Bug::MemoryOvercommitted,
+        Bug::QueuedBeforeDurable,
+        Bug::LocalQueueReversed,
+        Bug::LocalDroppedWhenSent,
+        Bug::LeaderForgetsOwnQueue,
     ];
 }

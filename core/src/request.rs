@@ -81,6 +81,18 @@ pub enum Request {
         /// of them yet.
         after: LogIndex,
     },
+    /// Like `Propose`, and never waits for a leader: a node that does not serve keeps the
+    /// request durably, says `QueuedLocally`, and sends it to the leader as soon as there
+    /// is one. Only that it is accepted by is the leader's word: whoever wants to
+    /// hear it sends the request again, in either way, to any node (decision 30).
+    QueueLocally {
+        /// Makes it harmless that it is sent again.
+        request: RequestId,
+        /// The client has the replies to all its requests below this sequence.
+        acknowledged: Sequence,
+        /// What to do: `Submit`, `Ask`, `Leave`, `Cancel`, `Annotate` or `Resolve`.
+        command: Command,
+    },
 }
 
 /// A question to the replicated state.
@@ -341,6 +353,8 @@ pub enum Reply {
         /// As of which applied index.
         applied: LogIndex,
     },
+    /// The node keeps the request, durably, and nobody has accepted it yet.
+    QueuedLocally,
 }
 
 /// What became of a job that was awaited.
@@ -465,4 +479,9 @@ pub enum Refusal {
     /// The node has not applied what the request speaks of.
     #[error("this node was not told in time of what is awaited; ask again, or another node")]
     Behind,
+    /// The node keeps as many requests for its clients as it may.
+    #[error(
+        "this node keeps as many requests as it may until there is a leader; ask another node, or later"
+    )]
+    LocalQueueFull,
 }

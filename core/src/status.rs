@@ -7,7 +7,7 @@ mod words;
 use serde::{Deserialize, Serialize};
 
 use crate::feature::FeatureLevel;
-use crate::ids::{JobId, LogIndex, NodeId, Term, WorkerId};
+use crate::ids::{JobId, LogIndex, NodeId, RequestId, Term, WorkerId};
 use crate::membership::Membership;
 use crate::pulse::Suspicion;
 use crate::time::Stamp;
@@ -216,6 +216,21 @@ pub struct Reclaimed {
     pub t: Stamp,
 }
 
+/// The requests that a node keeps for its clients until there is a leader.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct LocalQueueStatus {
+    /// How many are kept.
+    pub requests: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How many a leader accepted, since this node's start.
+    pub settled: u64,
+    /// How many a leader refused for good.
+    pub refused: u64,
+    /// The last of those, and why.
+    pub last_refused: Option<(RequestId, String)>,
+}
+
 /// How a node is.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Status {
@@ -258,4 +273,7 @@ pub struct Status {
     pub peers: Vec<PeerStatus>,
     /// What the cluster did of itself to go on.
     pub recovery: RecoveryStatus,
+    /// What it keeps for its clients until there is a leader.
+    #[serde(default)]
+    pub local: LocalQueueStatus,
 }

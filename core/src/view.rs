@@ -1,7 +1,7 @@
 //! A node as an observer sees it: reads only.
 
 use crate::entry::{ChainHash, LogEntry};
-use crate::ids::{LogIndex, NodeId, Term};
+use crate::ids::{LocalNumber, LogIndex, NodeId, RequestId, Term};
 use crate::log::TermAt;
 use crate::manager::ContextManager;
 use crate::marks::Marks;
@@ -167,6 +167,11 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn status(self) -> Status {
         self.0.status()
+    }
+
+    /// The requests that it keeps for its clients, in order, and whether its disk has them.
+    pub fn queued_locally(self) -> impl Iterator<Item = (LocalNumber, RequestId, bool)> {
+        self.0.queued_locally()
     }
 
     /// How often what happened.

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
 use precentor_core::digest::Digest;
 
+use crate::local_requests::LocalRequests;
+
 /// Memory for blocks that were read: bodies are read once or twice.
 const CACHE_BYTES: u64 = 2 * 1024 * 1024;
 /// Memory for what is not in a table yet. Several stores share a process.
@@ -60,6 +62,7 @@ pub struct BlobStore {
     path: PathBuf,
     database: Database,
     bodies: Keyspace,
+    requests: Keyspace,
 }
 
 impl fmt::Debug for BlobStore {
@@ -88,11 +91,20 @@ impl BlobStore {
                 .with_kv_separation(Some(KvSeparationOptions::default()))
         };
         let bodies = database.keyspace("bodies", options).map_err(failed)?;
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+        let requests = database.keyspace("requests", options).map_err(failed)?;
         Ok(BlobStore {
             path: path.to_owned(),
             database,
             bodies,
+            requests,
         })
+    }
+
+    /// The clients' requests that are kept in the same store.
+    #[must_use]
+    pub fn local_requests(&self) -> LocalRequests {
+        LocalRequests::new(self.database.clone(), self.requests.clone())
     }
 
     /// Keeps a body. To put the same again changes nothing.

@@ -215,7 +215,8 @@ impl Courier {
                 | Reply::Recovered(_)
                 | Reply::RecoveryFailed(_)
                 | Reply::Denied(_)
-                | Reply::Awaited { .. }),
+                | Reply::Awaited { .. }
+                | Reply::QueuedLocally),
             ) => {
                 if matches!(reply, Reply::Applied { .. } | Reply::Work(_)) {
                     self.directory.suggest(node);

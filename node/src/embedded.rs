@@ -319,6 +319,11 @@ impl EmbeddedCluster {
         let mut recovered = scribe::recovered(&mut store, &voter)?;
         let (files, kept) = store.snapshot_files()?;
         recovered.kept = kept;
+        let bodies = BlobStore::open(&path.join("bodies"))?;
+        let requests = bodies.local_requests();
+        recovered.local = requests
+            .all()
+            .map_err(system("read what is kept for clients"))?;
         if let Some(must_cover) = recovered.hard_state.repairing {
             self.repairing.push((node, must_cover));
         }
@@ -329,12 +334,12 @@ impl EmbeddedCluster {
         config.incarnation = store.incarnation();
         let incarnation = config.incarnation;
         let driver = Driver::recover(config, recovered, Now::default())?;
-        let bodies = BlobStore::open(&path.join("bodies"))?;
 
         let (mailbox, mail) = Mailbox::new(node);
         let switch = Switch::default();
-        let (scribe, log_thread) = LogScribe::spawn(store, mailbox.clone(), switch.clone())
-            .map_err(system("start a log thread"))?;
+        let (scribe, log_thread) =
+            LogScribe::spawn(store, requests, mailbox.clone(), switch.clone())
+                .map_err(system("start a log thread"))?;
         let audit = path.join("audit.jsonl");
         let (shelf, shelf_thread) = Shelf::spawn(
             node,

@@ -128,6 +128,10 @@ impl Host for NodeHost {
                 });
             }
             Action::FindLacking { digests } => self.fetcher.fetch(Fetch::Lacking { digests }),
+            Action::KeepRequest { number, entry } => {
+                self.scribe.order(LogOrder::KeepRequest { number, entry });
+            }
+            Action::DropRequest { number } => self.scribe.order(LogOrder::DropRequest { number }),
             Action::Audit(record) => self.shelf.audit(*record),
             // The driver keeps the violation, and the pilot ends with it.
             Action::Halt(violation) => tracing::error!(node = %self.node, %violation, "halted"),

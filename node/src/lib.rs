@@ -24,6 +24,7 @@ pub mod data_dir;
 pub mod embedded;
 pub mod generate;
 pub mod live;
+pub mod local_requests;
 pub mod reader;
 
 // The command line.

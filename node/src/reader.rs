@@ -115,6 +115,8 @@ impl Host for Bodies {
             | Action::ReadBodies { .. }
             | Action::FindLacking { .. }
             | Action::CompactLog { .. }
+            | Action::KeepRequest { .. }
+            | Action::DropRequest { .. }
             | Action::Audit(_)
             | Action::Halt(_) => {}
         }

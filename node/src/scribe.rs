@@ -8,13 +8,15 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use precentor_core::action::Write;
+use precentor_core::bytes::Bytes;
 use precentor_core::driver::Recovered;
 use precentor_core::entry::{HardState, LogEntry, WriteBatch};
 use precentor_core::event::Event;
-use precentor_core::ids::{LogIndex, ReadId, Term, WriteId};
+use precentor_core::ids::{LocalNumber, LogIndex, ReadId, Term, WriteId};
 use precentor_core::snapshot::Snapshot;
 
 use crate::disk::{FinishedSnapshot, OpenError, Store};
+use crate::local_requests::LocalRequests;
 use crate::pilot::{Mail, Mailbox, Switch};
 
 /// Entries of one sync at most: a sync of more takes too long for the first of them.
@@ -48,6 +50,18 @@ pub enum LogOrder {
         /// The last to drop.
         up_to: LogIndex,
     },
+    /// Keep a client's request, beside the log.
+    KeepRequest {
+        /// Names it.
+        number: LocalNumber,
+        /// What.
+        entry: Bytes,
+    },
+    /// A kept request is over.
+    DropRequest {
+        /// Which.
+        number: LocalNumber,
+    },
 }
 
 /// The way to the thread.
@@ -63,6 +77,7 @@ impl LogScribe {
     /// If the system gives no thread.
     pub fn spawn(
         store: Store,
+        requests: LocalRequests,
         mailbox: Mailbox,
         switch: Switch,
     ) -> io::Result<(LogScribe, JoinHandle<()>)> {
@@ -70,6 +85,8 @@ impl LogScribe {
         let name = format!("log-{}", mailbox.node());
         let scribe = Scribe {
             store,
+            requests,
+            kept: Vec::new(),
             mailbox,
             switch,
             batch: Batch::default(),
@@ -126,6 +143,9 @@ impl Batch {
 
 struct Scribe {
     store: Store,
+    requests: LocalRequests,
+    /// Those that are written, and wait for a sync.
+    kept: Vec<LocalNumber>,
     mailbox: Mailbox,
     switch: Switch,
     batch: Batch,
@@ -147,7 +167,7 @@ impl Scribe {
                     return;
                 }
             }
-            if self.switch.is_killed() || self.flush().is_err() {
+            if self.switch.is_killed() || self.flush().is_err() || self.sync_requests().is_err() {
                 return;
             }
         }
@@ -207,6 +227,17 @@ impl Scribe {
                     Err(error) => self.break_off("drop old entries", &error),
                 }
             }
+            LogOrder::KeepRequest { number, entry } => match self.requests.keep(number, &entry) {
+                Ok(()) => {
+                    self.kept.push(number);
+                    Ok(())
+                }
+                Err(error) => self.break_off("keep a client's request", &error),
+            },
+            LogOrder::DropRequest { number } => match self.requests.let_go(number) {
+                Ok(()) => Ok(()),
+                Err(error) => self.break_off("let a client's request go", &error),
+            },
         }
     }
 
@@ -219,6 +250,19 @@ impl Scribe {
             let index = finished.index();
             self.store.adopt_snapshot(finished).map(|()| index)
         }))
+    }
+
+    fn sync_requests(&mut self) -> Result<(), Broken> {
+        if self.kept.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.requests.sync() {
+            return self.break_off("keep clients' requests", &error);
+        }
+        for number in std::mem::take(&mut self.kept) {
+            self.report(Event::RequestKept { number });
+        }
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Broken> {
@@ -255,7 +299,8 @@ impl Scribe {
 }
 
 /// What a store holds, as the driver wants it for its restart; of a transfer that
-/// was cut short it knows nothing (see [`Store::snapshot_files`]).
+/// was cut short, and of clients' requests, it knows nothing (see [`Store::snapshot_files`]
+/// and [`LocalRequests::all`]).
 ///
 /// # Errors
 /// If the snapshot or an entry cannot be read.
@@ -283,5 +328,6 @@ pub fn recovered(store: &mut Store, path: &Path) -> Result<Recovered, OpenError>
         snapshot,
         entries,
         kept: None,
+        local: Vec::new(),
     })
 }

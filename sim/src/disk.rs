@@ -6,19 +6,22 @@
 use std::collections::VecDeque;
 
 use precentor_core::action::Write;
+use precentor_core::bytes::Bytes;
 use precentor_core::driver::Recovered;
 use precentor_core::entries::Entries;
 use precentor_core::entry::{HardState, LogEntry, WriteBatch};
-use precentor_core::ids::{LogIndex, Term, WriteId};
+use precentor_core::ids::{LocalNumber, LogIndex, Term, WriteId};
 use precentor_core::snapshot::SnapshotPart;
 
 use self::record_log::{Found, RecordLog, Rotten};
 use crate::scenario::DiskOptions;
 use crate::tape::{Domain, Tape};
 
+mod local;
 mod record_log;
 mod shelf;
 
+pub use local::LocalStore;
 pub use shelf::Shelf;
 
 /// A write on its way, with what undoes it.
@@ -61,6 +64,8 @@ pub struct Disk {
     pending: VecDeque<Pending>,
     /// Snapshots and bodies.
     pub shelf: Shelf,
+    /// What it keeps for clients.
+    pub local: LocalStore,
     /// When the sync under way ends.
     syncing_until_us: u64,
     /// When the one after it ends, if something waits for one.
@@ -98,6 +103,7 @@ impl Disk {
             durable_last: LogIndex(0),
             pending: VecDeque::new(),
             shelf: Shelf::default(),
+            local: LocalStore::default(),
             syncing_until_us: 0,
             busy_until_us: 0,
             hung_until_us: 0,
@@ -283,6 +289,17 @@ impl Disk {
         is_whole.then(|| self.latency(now_us, tape) + 1_000)
     }
 
+    /// Keeps a client's request. When that is durable.
+    pub fn keep_request(
+        &mut self,
+        (number, entry): (LocalNumber, Bytes),
+        now_us: u64,
+        tape: &mut Tape,
+    ) -> u64 {
+        self.local.keep(number, entry);
+        self.latency(now_us, tape)
+    }
+
     /// Puts a leader's snapshot in force. When that is durable.
     pub fn install(&mut self, index: LogIndex, now_us: u64, tape: &mut Tape) -> u64 {
         self.shelf.install(index);
@@ -366,6 +383,7 @@ impl Disk {
     pub fn crash(&mut self, may_rot: bool, tape: &mut Tape) {
         let kept = tape.roll(Domain::Sync, self.lane).below(1 << 16) as usize;
         self.shelf.crash(kept);
+        self.local.crash(self.lane, tape);
         (self.syncing_until_us, self.busy_until_us) = (0, 0);
         self.hung_until_us = 0;
         if self.records.is_some() {
@@ -489,6 +507,7 @@ impl Disk {
             kept: self.shelf.kept(),
             snapshot: self.shelf.snapshot().cloned(),
             entries: self.entries.clone(),
+            local: self.local.recovered(),
         }
     }
 

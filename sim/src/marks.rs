@@ -150,6 +150,11 @@ marks! {
     EngineNeeds "an engine needed more of a worker than a slot",
     UnfitRefused "a worker was not given a job for what it lacked",
     MemoryFull "a worker's memory was all in use",
+    QueuedLocally "a client was told that a node keeps its request",
+    LocalQueueFull "a node could keep no more requests",
+    KeptThroughRestart "a node came back with a request that it had promised to keep",
+    LocalSettled "a leader had done what another node kept",
+    LocalRefused "a leader refused for good what another node kept",
 }
 
 /// How often each mark was reached, in the order of [`Mark::ALL`].

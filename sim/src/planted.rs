@@ -87,8 +87,9 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
             &[Checker::WaitBound]
         }
         Bug::RetriedGoesLast => &[Checker::OrderInQueue],
-        Bug::LeftTwice => &[Checker::WantedJobs, Checker::SnapshotIsState],
-        Bug::LeavingEndsAll | Bug::UnwantedGoesOn => &[Checker::WantedJobs],
+        // Or a snapshot of a job that nobody wants cannot be read.
+        Bug::LeftTwice | Bug::UnwantedGoesOn => &[Checker::WantedJobs, Checker::SnapshotIsState],
+        Bug::LeavingEndsAll => &[Checker::WantedJobs],
         Bug::PauseIgnored => &[Checker::PausedWork],
         Bug::RedrivenTwice => &[Checker::RedrivenOnce],
         Bug::RedriveIsNewest => &[Checker::PointerForward],
@@ -124,6 +125,10 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
         }
         Bug::TagsIgnored | Bug::MemoryOvercommitted => &[Checker::FittedWork],
         Bug::LingersForEver => &[Checker::Liveness],
+        Bug::QueuedBeforeDurable | Bug::LocalQueueReversed | Bug::LocalDroppedWhenSent => {
+            &[Checker::LocalQueue]
+        }
+        Bug::LeaderForgetsOwnQueue => &[Checker::Liveness],
         Bug::AwaitEndsAtSuperseded | Bug::AwaitLooksOnce | Bug::AwaitIgnoresAfter => {
             &[Checker::AwaitedJobs]
         }

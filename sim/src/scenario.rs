@@ -14,8 +14,9 @@ use crate::tape::{Domain, Roll, Tape};
 use crate::topology::{Bound, Row, TopologyOptions};
 
 use draw::{
-    awaiting, backlog, batching, caching, clients, disk, editing, fitting, knobs, limiting,
-    napping, nemesis, network, operating, ruling, some, sweeping, taking_back, upgrade, workers,
+    awaiting, backlog, batching, caching, clients, disk, editing, fitting, knobs, leaving,
+    limiting, napping, nemesis, network, operating, ruling, some, sweeping, taking_back, upgrade,
+    workers,
 };
 
 pub use actors::{ClientOptions, WorkerOptions};
@@ -394,6 +395,7 @@ impl Scenario {
         sweeping(&mut part(53), &mut clients);
         batching(&mut part(54), &mut workers, &mut knobs);
         fitting(&mut part(55), &mut clients, &mut workers);
+        leaving(&mut part(56), &mut clients, &mut knobs);
         let mut other = part(8);
         let mut shapes = part(9);
         nemesis.all_shapes = shapes.chance(500_000);

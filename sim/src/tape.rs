@@ -147,6 +147,9 @@ domains! {
     RunFailed fault "run of several jobs failed as a whole",
     Need fault "engine needed more than a slot for a while",
     Offer plain "what workers have",
+    QueueLocally fault "request left with a node until there is a leader",
+    LocalPatience plain "how long a client waits for what it left with a node",
+    LocalDisk plain "what a crash leaves of requests that a node keeps",
 }
 
 /// One fault that happened: the `nth` decision of a lane went the unusual way.

@@ -8,6 +8,7 @@ mod batches;
 mod caching;
 mod editing;
 mod items;
+mod leaving;
 mod operating;
 mod ruling;
 mod sweeping;
@@ -364,6 +365,13 @@ impl Client {
                 self.on_denied(sequence, &denial, desk.now_us);
                 Ok(())
             }
+            Reply::QueuedLocally => {
+                let later_us = leaving::patience_us(&self.caller, desk);
+                let asked = self.asked.get_mut(&sequence).expect("it was just found");
+                asked.ticket = None;
+                asked.at_us = (desk.now_us + later_us).saturating_sub(PATIENCE_US);
+                Ok(())
+            }
             Reply::Invalid { message } => Err(format!(
                 "a well-formed request was called invalid: {message}"
             )),
@@ -566,12 +574,12 @@ impl Client {
             .asked
             .get_mut(&sequence)
             .expect("a request that is sent is known");
-        let request = propose(
-            Some(RequestId { session, sequence }),
-            self.acknowledged,
-            asked.command.clone(),
-        );
-        asked.ticket = Some(self.caller.ask(desk, request));
+        let request = RequestId { session, sequence };
+        let (command, acknowledged) = (&asked.command, self.acknowledged);
+        let (caller, options) = (&mut self.caller, &self.options);
+        let left = leaving::leave(caller, desk, options, request, acknowledged, command);
+        let asks = || propose(Some(request), acknowledged, command.clone());
+        asked.ticket = Some(left.unwrap_or_else(|| self.caller.ask(desk, asks())));
         asked.at_us = desk.now_us;
     }
 }

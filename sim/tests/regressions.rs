@@ -308,3 +308,18 @@ fn whoever_asks_anew_is_not_kept_waiting_anew() {
 fn an_order_that_comes_again_makes_nobody_nobody_s() {
     passes_as_drawn(3_255_077_874, &[Mark::WorkerExpelled]);
 }
+
+/// A batch that never fits the queue was to wait until there is room, and so was one that was
+/// answered long before, by another way: they held up all that a node kept behind them.
+#[test]
+fn what_never_fits_holds_up_nobody() {
+    passes_as_drawn(1_190, &[Mark::QueuedLocally]);
+    passes_as_drawn(1_430, &[Mark::QueuedLocally]);
+}
+
+/// What was to be sent in a new term waited for the disk to have that term, and was over
+/// when it came.
+#[test]
+fn what_waits_for_the_disk_is_not_sent_when_it_is_over() {
+    passes_as_drawn(2_885, &[Mark::QueuedLocally]);
+}

@@ -2,12 +2,13 @@
 //! script says so, and a crash keeps only that. Knows nothing of what entries
 //! mean.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use precentor_core::action::Write;
+use precentor_core::bytes::Bytes;
 use precentor_core::driver::Recovered;
 use precentor_core::entry::{HardState, LogEntry};
-use precentor_core::ids::{LogIndex, WriteId};
+use precentor_core::ids::{LocalNumber, LogIndex, WriteId};
 use precentor_core::snapshot::SnapshotPart;
 use precentor_sim::disk::Shelf;
 
@@ -18,6 +19,8 @@ pub struct Disk {
     /// Snapshots and bodies: durable as soon as they are here.
     pub shelf: Shelf,
     entries: Vec<LogEntry>,
+    /// What is kept for clients: durable if true.
+    requests: BTreeMap<LocalNumber, (Bytes, bool)>,
     /// Handed out and not durable, in order.
     waiting: VecDeque<Write>,
 }
@@ -30,6 +33,7 @@ impl Disk {
             hard_state: recovered.hard_state,
             shelf: Shelf::holding(recovered.snapshot),
             entries: recovered.entries,
+            requests: BTreeMap::new(),
             waiting: VecDeque::new(),
         }
     }
@@ -65,6 +69,22 @@ impl Disk {
         Some(write.id)
     }
 
+    /// Takes a client's request; it is not durable yet.
+    pub fn keep_request(&mut self, number: LocalNumber, entry: Bytes) {
+        self.requests.insert(number, (entry, false));
+    }
+
+    /// A client's request is durable.
+    pub fn request_kept(&mut self, number: LocalNumber) {
+        let kept = self.requests.get_mut(&number);
+        kept.expect("it was written before").1 = true;
+    }
+
+    /// A client's request is over.
+    pub fn drop_request(&mut self, number: LocalNumber) {
+        self.requests.remove(&number);
+    }
+
     /// Writes that are not durable.
     #[must_use]
     pub fn waiting_count(&self) -> usize {
@@ -83,6 +103,7 @@ impl Disk {
             self.sync_one();
         }
         self.waiting.clear();
+        self.requests.retain(|_, (_, durable)| *durable);
         self.shelf.crash(usize::MAX);
     }
 
@@ -143,6 +164,11 @@ impl Disk {
             kept: self.shelf.kept(),
             snapshot: self.shelf.snapshot().cloned(),
             entries: self.entries.clone(),
+            local: {
+                let requests = self.requests.iter();
+                let requests = requests.map(|(number, (entry, _))| (*number, entry.clone()));
+                requests.collect()
+            },
         }
     }
 }

@@ -4,6 +4,7 @@
 mod answers;
 mod caching;
 mod edits;
+mod messages;
 mod outcomes;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use precentor_core::status::{Health, PhaseName, RoleName};
 use precentor_core::wire;
 
 use self::answers::words_of_answer;
+pub use self::messages::words_of_message;
 use self::outcomes::{words_of_grants, words_of_outcome};
 
 /// What is left out unless a script asks for it.
@@ -171,6 +173,12 @@ impl Trace {
             Action::CompactLog { up_to } => {
                 self.line(format!("{node} drops its log up to {up_to}"));
             }
+            Action::KeepRequest { number, .. } => {
+                self.line(format!("{node} keeps request {}", number.0));
+            }
+            Action::DropRequest { number } => {
+                self.line(format!("{node} lets request {} go", number.0));
+            }
             Action::Audit(record) if self.show.audit => {
                 self.line(format!("{node} audit {}: {}", record.index, record.text));
             }
@@ -212,110 +220,14 @@ impl Trace {
             | Body::Lend(_)
             | Body::ReadIndex { .. }
             | Body::ReadIndexReply { .. }
+            | Body::Forward { .. }
+            | Body::Forwarded { .. }
             | Body::SnapshotOffer(_)
             | Body::SnapshotFetch { .. }
             | Body::SnapshotPiece { .. }
             | Body::BodiesFetch { .. }
             | Body::Bodies { .. } => true,
         }
-    }
-}
-
-fn position(at: LogPosition) -> String {
-    format!("{}@{}", at.index, at.term)
-}
-
-/// A message in words.
-#[must_use]
-pub fn words_of_message(message: &Message) -> String {
-    let term = message.term;
-    match &message.body {
-        Body::PreVote { last } => format!("pre-vote for {term}? log ends {}", position(*last)),
-        Body::PreVoteReply { granted: true } => format!("pre-vote for {term}: yes"),
-        Body::PreVoteReply { granted: false } => format!("pre-vote: no, in {term}"),
-        Body::Vote { last, transfer } => {
-            let by = if *transfer { ", by hand-over" } else { "" };
-            format!("vote in {term}? log ends {}{by}", position(*last))
-        }
-        Body::VoteReply { granted: true } => format!("vote in {term}: yes"),
-        Body::VoteReply { granted: false } => format!("vote: no, in {term}"),
-        Body::Append(append) => {
-            let entries: Vec<_> = append.entries.iter().map(|e| entry(e, term)).collect();
-            let hash = append
-                .state_hash
-                .as_ref()
-                .map_or(String::new(), |at| format!(", state of {}", at.index));
-            format!(
-                "append {term}: after {} [{}] commit {}{hash}",
-                position(append.previous),
-                entries.join(", "),
-                append.commit
-            )
-        }
-        Body::AppendReply(reply) => {
-            let health = match reply.health {
-                Health::Well => "",
-                Health::Strained => "; strained",
-                Health::Slow => "; slow",
-                Health::Stuck => "; stuck",
-            };
-            match reply.result {
-                AppendResult::Matched { verified, durable } => {
-                    format!("append {term}: equal up to {verified}, durable {durable}{health}")
-                }
-                AppendResult::Conflict {
-                    previous,
-                    hint,
-                    repairing,
-                } => format!(
-                    "append {term}: differs at {previous}, try after {}{}{health}",
-                    position(hint),
-                    if repairing { ", being repaired" } else { "" }
-                ),
-            }
-        }
-        Body::Lend(loan) => {
-            let entries: Vec<_> = loan.entries.iter().map(|e| entry(e, term)).collect();
-            format!(
-                "lend: after {} [{}]",
-                position(loan.previous),
-                entries.join(", ")
-            )
-        }
-        Body::TimeoutNow => format!("stand for election now, says the leader of {term}"),
-        Body::Removed { since } => format!("you are no member since {since}"),
-        Body::SnapshotOffer(offer) => format!(
-            "snapshot of {}@{} is offered, members {}",
-            offer.index, offer.term, offer.membership
-        ),
-        Body::SnapshotFetch { index, offset } => {
-            format!("snapshot of {index}: what is from byte {offset} on?")
-        }
-        Body::SnapshotPiece {
-            index,
-            offset,
-            piece: Some(piece),
-        } => {
-            let end = if piece.last { ", the last" } else { "" };
-            let (from, to) = (offset, offset + piece.bytes.count());
-            format!("snapshot of {index}: bytes {from} to {to}{end}")
-        }
-        Body::SnapshotPiece {
-            index, piece: None, ..
-        } => format!("snapshot of {index}: there is none any more"),
-        Body::BodiesFetch { digests } => format!("{} bodies, please", digests.len()),
-        Body::Bodies { bodies } => format!("{} bodies", bodies.len()),
-        Body::ReadIndex { number } => format!("read {number} in {term}: how far?"),
-        Body::ReadIndexReply { number, index } => format!("read {number} in {term}: {index}"),
-    }
-}
-
-fn entry(entry: &LogEntry, term: Term) -> String {
-    let words = words_of_body(entry);
-    if entry.term == term {
-        format!("{} {words}", entry.index)
-    } else {
-        format!("{}@{} {words}", entry.index, entry.term)
     }
 }
 
@@ -328,11 +240,16 @@ pub fn words_of_body(entry: &LogEntry) -> String {
             Err(error) => format!("no membership: {error}"),
         };
     }
-    let Ok(decoded) = wire::command::decode(&entry.body) else {
-        return format!("{} bytes", entry.body.count());
-    };
+    match wire::command::decode(&entry.body) {
+        Ok(decoded) => words_of_command(&decoded.command),
+        Err(_) => format!("{} bytes", entry.body.count()),
+    }
+}
+
+/// A command in few words.
+fn words_of_command(command: &Command) -> String {
     let list = |jobs: Vec<String>| jobs.join(" ");
-    match &decoded.command {
+    match command {
         Command::TakeOver { node, .. } => format!("take-over by {node}"),
         Command::OpenSession => "open session".into(),
         Command::Submit { items } => {
@@ -464,6 +381,7 @@ pub fn words_of_reply(reply: &Reply) -> String {
         }
         Reply::RecoveryFailed(error) => format!("not recovered, {error}"),
         Reply::Denied(denial) => format!("denied: {denial}"),
+        Reply::QueuedLocally => "kept here, and not accepted yet".into(),
         Reply::Awaited { endings, applied } => {
             let endings: Vec<_> = endings.iter().map(words_of_ending).collect();
             format!("[{}] as of {applied}", endings.join(", "))

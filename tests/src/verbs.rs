@@ -6,7 +6,7 @@
 //! tick n1 20ms   stall n1 10s   elapse 30ms          one clock; one clock, asleep; all, with mail
 //! deliver | drop [n1->n2 [COUNT] | to n1 | from n1]  deliver last n1->n2      wires
 //! copy n1->n2 NAME   replay NAME                     cut n1 n2 | n1->n2   heal   down|up n1 peer n2
-//! disk n1 reads-by-hand|reads-by-itself   report n1  old entries, and installs, wait for the script
+//! disk n1 reads-by-hand|reads-by-itself   report n1  old entries, installs and requests wait for the script
 //! disk n1 manual|auto|unreadable   durable n1 [COUNT]   fail-write n1   lose n1 from i3
 //! program n1 2                                       can do level 2 from its next start on
 //! crash n1 [keeping COUNT]   kill n1   restart n1    power lost; sockets closed too; again
@@ -27,12 +27,13 @@
 //! ask n1 job j1 | context PATH | cached PATH | cache | feed f0 | status   what it has applied; how it is
 //! ask n1 end [after i4] j1 j2                        once they are over, or the hold time is
 //! ask n1 unfinished PATH [after PATH] [10]           the jobs that are not over there and inside
+//! locally n1 submit q1 PATH                          the same, and never waits: for what has a request
 //! ask n1 recovery n1 n2                              go on with these only, as a last resort
 //! ask n1 handover [n2]                               another leader, says an operator
 //! together n1 read job j1 + as bob read job j2      requests that arrive at once
 //! join n4 [life 2]   lives known   erase n3           no member yet; before `nodes`; its disk is lost
 //! member n1 learner n4 | voter n4 | promote n4 | remove n3 | replace n3 n4 [life 2]
-//! members | status | health | log | queue | leases | promises | patience [n1]      same
+//! members | status | health | log | kept | queue | leases | promises | patience [n1]      same
 //! show heartbeats|audit|answers|everything           quietly COMMAND
 //! ```
 
@@ -51,6 +52,7 @@ use precentor_core::ids::{LogIndex, NodeId, Sequence, Term};
 use precentor_core::principal::Principal;
 use precentor_core::status::Status;
 use precentor_core::time::Stamp;
+use precentor_core::view::View;
 use precentor_core::wire;
 
 use crate::trace::{words_of_body, words_of_message, words_of_queue};
@@ -150,8 +152,13 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
         }
         "report" => {
             let node = words.node()?;
-            let read = world.machine(node)?.reads.pop_front();
-            world.turn(node, vec![read.context("nothing is to be reported")?])?;
+            let machine = world.machine(node)?;
+            let read = machine.reads.pop_front();
+            let read = read.context("nothing is to be reported")?;
+            if let Event::RequestKept { number } = read {
+                machine.disk.request_kept(number);
+            }
+            world.turn(node, vec![read])?;
         }
         "fail-write" => {
             let node = words.node()?;
@@ -231,11 +238,11 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
         | "invalidate" | "budget" | "reprioritise" | "pause" | "resume" | "limit" | "needs"
         | "offer" | "roles" | "annotate" | "resolve" | "expel" | "register" | "poll"
         | "complete" | "fail" | "fail_together" | "release" | "propose" | "ask" | "read"
-        | "member" => {
+        | "member" | "locally" => {
             return client(world, line);
         }
         "members" | "status" | "health" | "log" | "queue" | "promises" | "same" | "leases"
-        | "patience" => {
+        | "patience" | "kept" => {
             return report(world, line);
         }
         other => bail!("{other:?} is no verb"),
@@ -469,6 +476,7 @@ fn about(world: &mut World, verb: &str, node: NodeId) -> Result<Vec<String>> {
             })
             .collect(),
         "queue" => words_of_queue(driver),
+        "kept" => words_of_kept(node, view),
         "patience" => {
             let (least, most) = view.election_timeout();
             let (least, most) = (least.as_ms(), most.as_ms());
@@ -501,6 +509,7 @@ fn promises(world: &mut World, node: NodeId) -> Result<Vec<String>> {
         snapshot,
         entries,
         kept: _,
+        local: _,
     } = disk.recovered();
     let vote = hard_state.vote.map_or("nobody".into(), |v| v.to_string());
     let log: Vec<_> = entries
@@ -538,4 +547,25 @@ fn same(world: &mut World) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// What a node keeps for its clients, and what became of the rest.
+fn words_of_kept(node: NodeId, view: View<'_>) -> Vec<String> {
+    let kept: Vec<String> = view
+        .queued_locally()
+        .map(|(_, id, durable)| {
+            let unsure = if durable { "" } else { " (not on disk)" };
+            format!("{}:{}{unsure}", id.session, id.sequence)
+        })
+        .collect();
+    let status = view.status().local;
+    let last = status.last_refused.map_or(String::new(), |(id, why)| {
+        format!(", the last {}:{}: {why}", id.session, id.sequence)
+    });
+    vec![format!(
+        "{node} keeps [{}]; settled {}, refused {}{last}",
+        kept.join(" "),
+        status.settled,
+        status.refused
+    )]
 }

@@ -47,7 +47,8 @@ pub struct Machine {
     pub disk_by_hand: bool,
     /// Old entries cannot be read.
     pub disk_unreadable: bool,
-    /// Reads of old entries, and the news that a snapshot is in force, wait for the script.
+    /// Reads of old entries, and the news that a snapshot is in force or a request kept,
+    /// wait for the script.
     pub reads_by_hand: bool,
     /// Those that do.
     pub reads: VecDeque<Event>,
@@ -378,6 +379,20 @@ impl World {
             Action::FindLacking { digests } => Some(Event::BodiesLacking {
                 digests: machine.disk.shelf.lacking(digests),
             }),
+            Action::KeepRequest { number, entry } => {
+                machine.disk.keep_request(number, entry);
+                let event = Event::RequestKept { number };
+                if machine.reads_by_hand {
+                    machine.reads.push_back(event);
+                    return Ok(None);
+                }
+                machine.disk.request_kept(number);
+                Some(event)
+            }
+            Action::DropRequest { number } => {
+                machine.disk.drop_request(number);
+                None
+            }
             Action::Audit(_) | Action::Halt(_) => None,
         })
     }

@@ -79,15 +79,18 @@ impl ClusterCoordinator {
             | Body::SnapshotOffer(_)
             | Body::SnapshotPiece { .. }
             | Body::Bodies { .. }
-            | Body::ReadIndexReply { .. } => true,
-            // A question of reads is no reply, but costs a round: members' only.
+            | Body::ReadIndexReply { .. }
+            | Body::Forwarded { .. } => true,
+            // A question of reads costs a round, and a forwarded request an entry on the
+            // sender's word who asks: members' only.
             Body::PreVoteReply { .. }
             | Body::VoteReply { .. }
             | Body::AppendReply(_)
             | Body::Lend(_)
             | Body::SnapshotFetch { .. }
             | Body::BodiesFetch { .. }
-            | Body::ReadIndex { .. } => {
+            | Body::ReadIndex { .. }
+            | Body::Forward { .. } => {
                 let membership = cx.log.membership();
                 let counts = membership.counts(from, incarnation);
                 let member = counts || membership.contains(from);

@@ -37,10 +37,10 @@ use crate::config::Knobs;
 use crate::cx::Cx;
 use crate::digest::Digest;
 use crate::entry::{EntryKind, HardState, LogEntry};
-use crate::ids::{LogIndex, NodeId, ReadId, Term};
+use crate::ids::{LogIndex, NodeId, ReadId, RequestId, Term};
 use crate::marks::Mark;
 use crate::membership::{RecoveryError, RecoveryReport};
-use crate::message::{AppendReply, Body, Message, StateHashAt};
+use crate::message::{AppendReply, Body, ForwardEnd, Message, StateHashAt};
 use crate::request::{HandOverError, Refusal};
 use crate::snapshot::Snapshot;
 use crate::status::{Condition, RoleName};
@@ -100,6 +100,24 @@ pub enum Change {
     ImageReceived(Snapshot),
     /// Bodies that the snapshot speaks of came.
     BodiesReceived(Vec<(Digest, Bytes)>),
+    /// A member sends a request that it keeps for a client.
+    Forward {
+        /// Which member.
+        from: NodeId,
+        /// Names the sending.
+        attempt: u64,
+        /// The encoded entry.
+        entry: Bytes,
+    },
+    /// Whom this node took for its leader says what became of such a request.
+    Forwarded {
+        /// Which.
+        request: RequestId,
+        /// Of which sending.
+        attempt: u64,
+        /// What.
+        end: ForwardEnd,
+    },
     /// A broken invariant.
     Halt(Violation),
 }
@@ -403,6 +421,26 @@ impl ClusterCoordinator {
                 self.asked.on_answer(number, index);
                 Next::Stay
             }
+            Body::Forward { attempt, entry } => {
+                self.changes.push(Change::Forward {
+                    from,
+                    attempt,
+                    entry,
+                });
+                Next::Stay
+            }
+            Body::Forwarded {
+                request,
+                attempt,
+                end,
+            } => {
+                self.changes.push(Change::Forwarded {
+                    request,
+                    attempt,
+                    end,
+                });
+                Next::Stay
+            }
             body @ (Body::SnapshotOffer(_)
             | Body::SnapshotFetch { .. }
             | Body::SnapshotPiece { .. }
@@ -541,6 +579,13 @@ impl ClusterCoordinator {
 
     fn save_hard_state(&mut self, cx: &mut Cx<'_>) {
         cx.outbox.set_hard_state(self.hard_state);
+    }
+}
+
+impl ClusterCoordinator {
+    /// Says what is nothing to a role: of this term, and of no write but its own.
+    pub fn say(&self, to: NodeId, body: Body, cx: &mut Cx<'_>) {
+        say_in_term(to, self.hard_state.term, body, cx);
     }
 }
 

@@ -24,6 +24,8 @@ impl ClusterCoordinator {
             | Body::Lend(_)
             | Body::ReadIndex { .. }
             | Body::ReadIndexReply { .. }
+            | Body::Forward { .. }
+            | Body::Forwarded { .. }
             | Body::SnapshotOffer(_)
             | Body::SnapshotFetch { .. }
             | Body::SnapshotPiece { .. }

@@ -119,10 +119,10 @@ impl World {
     fn start(&mut self, node: NodeId) {
         let desk = &self.desks[&node];
         let recovered = Recovered {
-            kept: None,
             hard_state: desk.hard_state,
             snapshot: desk.snapshot.clone(),
             entries: desk.entries.clone(),
+            ..Recovered::default()
         };
         let driver =
             Driver::recover(config(node), recovered, self.now()).expect("the disk is whole");
@@ -549,15 +549,14 @@ fn a_long_backlog_is_applied_in_bounded_turns_by_a_node_that_stands_back_meanwhi
         }
     };
     let recovered = Recovered {
-        kept: None,
         hard_state: HardState {
             term: crate::ids::Term(1),
             vote: None,
             commit: LogIndex(10),
             repairing: None,
         },
-        snapshot: None,
         entries: chained((1..=10).map(entry)),
+        ..Recovered::default()
     };
     let mut driver =
         Driver::recover(config(NodeId(1)), recovered, Now::default()).expect("it is whole");

@@ -133,14 +133,9 @@ impl ContextManager {
         }
         self.levels.on_applied(index);
         self.evictions.on_applied(index);
-        if let Some(ticket) = self.pending.remove(&index) {
-            self.outbox.answer(
-                ticket,
-                Reply::Applied {
-                    index,
-                    outcome: applied.outcome,
-                },
-            );
+        if let Some(asker) = self.pending.remove(&index) {
+            let outcome = applied.outcome;
+            self.tell(now, asker, Reply::Applied { index, outcome });
         }
         if took_over.is_some_and(|term| self.failover.on_took_over(term)) {
             self.marks.hit(Mark::TookOver);
@@ -238,9 +233,9 @@ impl ContextManager {
     /// Planted: a client hears of an outcome that is only proposed.
     #[cfg(feature = "planted-bugs")]
     pub(super) fn answer_early(&mut self, index: LogIndex, body: &[u8]) {
-        let ticket = self.pending.get(&index).copied();
-        let (Some(ticket), true) = (
-            ticket,
+        let asker = self.pending.get(&index).copied();
+        let (Some(super::asker::Asker::Client(ticket)), true) = (
+            asker,
             self.config.planted(crate::planted::Bug::AnswerBeforeCommit),
         ) else {
             return;

@@ -70,10 +70,15 @@ impl Denials {
 impl ContextManager {
     /// Nothing is done, and no entry is made: it is only counted.
     pub(super) fn deny(&mut self, now: Now, ticket: Ticket, who: &Principal, denial: Denial) {
+        let reply = self.note_denied(now, who, denial);
+        self.outbox.answer(ticket, reply);
+    }
+
+    /// Counts a denial; what whoever asked is to be told.
+    pub(super) fn note_denied(&mut self, now: Now, who: &Principal, denial: Denial) -> Reply {
         self.marks.hit(Mark::RequestDenied);
         let at = self.stamp(now);
         self.denials.note(now.time, at, who, denial.reason());
-        self.outbox.answer(ticket, Reply::Denied(denial));
         #[cfg(feature = "planted-bugs")]
         if self.config.planted(crate::planted::Bug::DenialPerAttempt)
             && self.failover.may_serve()
@@ -82,6 +87,7 @@ impl ContextManager {
             let command = self.denials.take();
             self.append_own(now, command);
         }
+        Reply::Denied(denial)
     }
 
     /// A serving leader tells what was denied here for an interval.
@@ -113,8 +119,8 @@ impl ContextManager {
             | Request::HandOver { .. }
             | Request::RecoverUnsafely { .. } => queue.role_denial(who, Role::Admin, None),
             Request::Poll(poll) => queue.worker_denial(who, poll.worker),
-            // What is kept of it comes first: see `propose`.
-            Request::Propose { .. } => None,
+            // What is kept of it comes first: see `try_propose` and `queue_locally`.
+            Request::Propose { .. } | Request::QueueLocally { .. } => None,
         }
     }
 

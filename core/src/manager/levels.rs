@@ -30,6 +30,11 @@ impl Levels {
         self.peers.remove(&peer);
     }
 
+    /// Is a peer connected, and can its program do this?
+    pub(super) fn supports(&self, peer: NodeId, level: FeatureLevel) -> bool {
+        self.peers.get(&peer).is_some_and(|can| *can >= level)
+    }
+
     pub(super) fn on_deposed(&mut self) {
         self.raising = None;
     }

@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod alone;
 mod apply;
+mod asker;
 mod awaits;
 mod denials;
 mod evictions;
@@ -11,6 +12,7 @@ mod feeds;
 mod hand_over;
 mod install;
 mod levels;
+mod local;
 mod members;
 mod reads;
 mod recover;
@@ -33,7 +35,7 @@ use crate::event::{Event, Now, Order};
 use crate::failover::FailoverManager;
 use crate::generation::GenerationCoordinator;
 use crate::health::{HealthMonitor, Owing, Thresholds};
-use crate::ids::{LogIndex, Sequence, Ticket};
+use crate::ids::{LocalNumber, LogIndex, RequestId, Sequence, Ticket};
 use crate::log::{Log, LogStart};
 use crate::marks::{Mark, Marks};
 use crate::membership::Membership;
@@ -47,6 +49,7 @@ use crate::request::Reply;
 use crate::time::{Span, Stamp, Time};
 use crate::wire;
 
+use asker::Asker;
 use awaits::Awaits;
 use denials::Denials;
 use evictions::Evictions;
@@ -54,6 +57,7 @@ use feeds::Feeds;
 use hand_over::HandingOver;
 use install::Installing;
 use levels::Levels;
+use local::LocalQueue;
 use reads::Reads;
 pub use recover::{Kept, RecoverError, Recovered};
 use recoveries::Recoveries;
@@ -100,7 +104,7 @@ pub(crate) struct ContextManager {
     /// The last turn did not get through all that is committed.
     backlogged: bool,
     /// Who waits for which proposal of this leadership.
-    pending: BTreeMap<LogIndex, Ticket>,
+    pending: BTreeMap<LogIndex, Asker>,
     /// Who waits for the end of the membership's change that is under way.
     changing: Option<Ticket>,
     handing_over: HandingOver,
@@ -116,6 +120,7 @@ pub(crate) struct ContextManager {
     awaits: Awaits,
     reads: Reads,
     recoveries: Recoveries,
+    local: LocalQueue,
     snapshots: Snapshots,
     /// A leader's snapshot that waits for its bodies.
     installing: Option<Installing>,
@@ -136,7 +141,9 @@ impl ContextManager {
             snapshot,
             entries,
             kept,
+            local,
         } = recovered;
+        let local = LocalQueue::recover(local)?;
         let start = match &snapshot {
             None => LogStart::founding(Arc::new(Membership::founding(
                 config.founders.iter().copied(),
@@ -221,6 +228,7 @@ impl ContextManager {
             installing: None,
             reads: Reads::default(),
             recoveries: Recoveries::default(),
+            local,
             snapshots: Snapshots::new(snapshot.map(|snapshot| snapshot.meta)),
             hashes: VecDeque::new(),
             halted: None,
@@ -265,6 +273,7 @@ impl ContextManager {
                 self.levels.on_peer_down(peer);
                 self.health.on_connection(peer, false, now.time);
                 self.cluster.on_peer_down(peer, &mut cx!(self, now));
+                self.local.on_peer_down(peer);
             }
             Event::Client {
                 ticket,
@@ -290,6 +299,7 @@ impl ContextManager {
                     .on_bodies_read(read, bodies, &mut cx!(self, now));
             }
             Event::BodiesLacking { digests } => self.on_bodies_lacking(digests),
+            Event::RequestKept { number } => self.on_request_kept(number),
             Event::Order(Order::HandOver { to }) => {
                 // Nobody waits for the outcome: it shows in who leads.
                 let _ = self.cluster.on_hand_over(to, &mut cx!(self, now));
@@ -321,6 +331,7 @@ impl ContextManager {
         self.answer_hand_over(now);
         self.answer_recovery();
         self.serve_waiting(now);
+        self.forward_local(now);
         self.lead(now);
         self.answer_feeds(now);
         self.keep_snapshots(now);
@@ -352,6 +363,7 @@ impl ContextManager {
             self.reads.deadline(),
             self.work_deadline(),
             self.handing_over.deadline(),
+            self.local.deadline(),
         ];
         for other in others.into_iter().flatten() {
             deadline = deadline.min(other);
@@ -403,25 +415,35 @@ impl ContextManager {
                         },
                     );
                 }
-                Change::Deposed => self.on_deposed(),
+                Change::Deposed => self.on_deposed(now),
                 Change::HandOverEnded(error) => self.on_hand_over_ended(error),
                 Change::Recovered(report) => self.on_recovered(report),
                 Change::RecoveryFailed(error) => self.on_recovery_failed(error),
                 Change::ImageReceived(snapshot) => self.on_image_received(now, &snapshot),
                 Change::BodiesReceived(bodies) => self.on_bodies_received(bodies),
+                Change::Forward {
+                    from,
+                    attempt,
+                    entry,
+                } => self.on_forward(now, from, attempt, &entry),
+                Change::Forwarded {
+                    request,
+                    attempt,
+                    end,
+                } => self.on_forwarded(now, request, attempt, end),
             }
         }
     }
 
-    fn on_deposed(&mut self) {
+    fn on_deposed(&mut self, now: Now) {
         self.failover.on_deposed();
         self.epoch = None;
         self.levels.on_deposed();
         self.evictions.on_deposed();
         self.tick = None;
-        for (_, ticket) in std::mem::take(&mut self.pending) {
+        for (_, asker) in std::mem::take(&mut self.pending) {
             self.marks.hit(Mark::ProposalUnknown);
-            self.outbox.answer(ticket, Reply::Unknown);
+            self.tell(now, asker, Reply::Unknown);
         }
         if let Some(ticket) = self.changing.take() {
             self.outbox.answer(ticket, Reply::Unknown);
@@ -549,6 +571,15 @@ impl ContextManager {
 
     pub(crate) fn snapshot(&self) -> LogIndex {
         self.snapshots.saved_index()
+    }
+
+    /// Is this node told that it is no member any more?
+    fn is_removed(&self) -> bool {
+        self.cluster.is_removed(self.log.membership_index())
+    }
+
+    pub(crate) fn queued_locally(&self) -> impl Iterator<Item = (LocalNumber, RequestId, bool)> {
+        self.local.kept()
     }
 
     pub(crate) fn halted(&self) -> Option<&Violation> {

@@ -1,10 +1,11 @@
 //! What a node finds on its disk at a start, and whether that can be a node's.
 
+use crate::bytes::Bytes;
 use crate::config::ConfigError;
 use crate::digest::StateHash;
 use crate::entry::{ChainHash, EntryKind, HardState, LogEntry};
 use crate::feature::FeatureLevel;
-use crate::ids::{LogIndex, Term};
+use crate::ids::{LocalNumber, LogIndex, Term};
 use crate::log::{Log, LogStart};
 use crate::message::LogPosition;
 use crate::queue::QueueManager;
@@ -23,6 +24,9 @@ pub struct Recovered {
     pub entries: Vec<LogEntry>,
     /// What is kept of a leader's snapshot whose transfer was cut short.
     pub kept: Option<Kept>,
+    /// The clients' requests that are kept until there is a leader, by number: all that
+    /// were reported kept and not dropped, and perhaps others.
+    pub local: Vec<(LocalNumber, Bytes)>,
 }
 
 /// The beginning of a leader's snapshot.
@@ -105,6 +109,16 @@ pub enum RecoverError {
         index: LogIndex,
         /// What is wrong.
         reason: crate::queue::DecodeError,
+    },
+    /// A request that is kept for a client is none.
+    #[error(
+        "request {number}, kept until there is a leader, cannot be read: {reason}; if a newer program kept it, run that one; else remove it from the local queue of this node, and tell its client"
+    )]
+    LocalRequest {
+        /// Which.
+        number: LocalNumber,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The snapshot is of a cluster whose rules this program does not know.
     #[error(

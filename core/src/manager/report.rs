@@ -30,13 +30,14 @@ impl ContextManager {
             level: self.queue.level(),
             supports: self.config.supports,
             t: self.queue.now(),
-            removed: self.cluster.is_removed(self.log.membership_index()),
+            removed: self.is_removed(),
             repairing: self.cluster.repairing(),
             queue: self.queue.counts(),
             workers: workers.collect(),
             own: self.health.own_status(now, writing, self.backlogged),
             peers,
             recovery: self.recoveries.status(),
+            local: self.local.status(),
             membership,
         }
     }

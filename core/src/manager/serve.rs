@@ -1,12 +1,14 @@
 //! What clients of this node get: an answer from its state, a place in the
 //! log, the leader's name, or a wait until there is a leader.
 
+use super::asker::Asker;
 use super::{ContextManager, cx};
+use crate::bytes::Bytes;
 use crate::cluster::ProposeError;
 use crate::command::{Command, Entry, Outcome};
 use crate::event::Now;
 use crate::failover::{RETRY_AFTER, Waiting};
-use crate::ids::{RequestId, Sequence, Ticket};
+use crate::ids::{LogIndex, RequestId, Sequence, Ticket};
 use crate::limits::{ENTRY_BYTES_MAX, NAME_BYTES_MAX};
 use crate::marks::Mark;
 use crate::principal::Principal;
@@ -37,7 +39,9 @@ impl ContextManager {
             | Request::FinishedAfter { .. }
             | Request::Await { .. }
             | Request::RecoverUnsafely { .. } => true,
-            Request::Propose { .. }
+            // What is kept of it comes first there: see `queue_locally`.
+            Request::QueueLocally { .. }
+            | Request::Propose { .. }
             | Request::Poll(_)
             | Request::ChangeMembership(_)
             | Request::HandOver { .. } => false,
@@ -68,6 +72,11 @@ impl ContextManager {
             Request::RecoverUnsafely { survivors } => {
                 self.recover_unsafely(now, ticket, principal, &survivors);
             }
+            Request::QueueLocally {
+                request,
+                acknowledged,
+                command,
+            } => self.queue_locally(now, ticket, principal, request, acknowledged, command),
             Request::Propose { .. }
             | Request::Poll(_)
             | Request::ChangeMembership(_)
@@ -113,7 +122,8 @@ impl ContextManager {
                 acknowledged,
                 command,
             } => {
-                self.propose(now, ticket, principal, request, acknowledged, command);
+                let asker = Asker::Client(ticket);
+                self.propose(now, asker, principal, request, acknowledged, command);
             }
             Request::ChangeMembership(change) => {
                 self.change_membership(now, ticket, principal, change);
@@ -132,31 +142,55 @@ impl ContextManager {
             | Request::Read { .. }
             | Request::FinishedAfter { .. }
             | Request::Await { .. }
+            | Request::QueueLocally { .. }
             | Request::RecoverUnsafely { .. } => {
                 unreachable!("answered by any node")
             }
         }
     }
 
-    fn propose(
+    /// Puts a command into the log for whoever asks, or tells them why not.
+    pub(super) fn propose(
         &mut self,
         now: Now,
-        ticket: Ticket,
+        asker: Asker,
         principal: Principal,
         request: Option<RequestId>,
         acknowledged: Sequence,
         command: Command,
     ) {
+        let appended = self.try_propose(now, principal, request, acknowledged, command);
+        match appended {
+            Ok((index, body)) => {
+                self.pending.insert(index, asker);
+                #[cfg(feature = "planted-bugs")]
+                self.answer_early(index, &body);
+                #[cfg(not(feature = "planted-bugs"))]
+                drop(body);
+            }
+            Err(reply) => self.tell(now, asker, reply),
+        }
+    }
+
+    /// Puts a command into the log; or says what whoever asks is to be told at once.
+    fn try_propose(
+        &mut self,
+        now: Now,
+        principal: Principal,
+        request: Option<RequestId>,
+        acknowledged: Sequence,
+        command: Command,
+    ) -> Result<(LogIndex, Bytes), Reply> {
         if let Some(message) = refusal_of(&command, request) {
-            return self.outbox.answer(ticket, Reply::Invalid { message });
+            return Err(Reply::Invalid { message });
         }
         if self.queue.level() < command.level() {
             // An older program that met it in its log could not go on.
-            return self.refuse(ticket, Refusal::LevelTooLow);
+            return Err(refused(Refusal::LevelTooLow));
         }
         // The same, in the same order, as where an entry is applied.
         if let Some(denial) = self.queue.session_denial(&principal, request) {
-            return self.deny(now, ticket, &principal, denial);
+            return Err(self.note_denied(now, &principal, denial));
         }
         let known = self.known_outcome(&principal, request, acknowledged, &command);
         let denial = match known {
@@ -164,16 +198,14 @@ impl ContextManager {
             None => self.queue.command_denial(&principal, &command),
         };
         if let Some(denial) = denial {
-            return self.deny(now, ticket, &principal, denial);
+            return Err(self.note_denied(now, &principal, denial));
         }
         if let Some(outcome) = known {
             self.marks.hit(Mark::ResendAnswered);
             // A worker that registers again is there, entry or not.
             self.generation.on_settled(&command);
             let index = self.applied;
-            return self
-                .outbox
-                .answer(ticket, Reply::Applied { index, outcome });
+            return Err(Reply::Applied { index, outcome });
         }
         let entry = Entry {
             request,
@@ -181,25 +213,13 @@ impl ContextManager {
             ..self.entry(now, principal, command)
         };
         let body = wire::command::encode(&entry);
-        if body.count() > ENTRY_BYTES_MAX {
-            let message = format!(
-                "the request is {} bytes; the limit is {ENTRY_BYTES_MAX} (entry_bytes_max); send fewer items at once",
-                body.count()
-            );
-            return self.outbox.answer(ticket, Reply::Invalid { message });
+        if let Some(message) = too_large(&body) {
+            return Err(Reply::Invalid { message });
         }
-        #[cfg(feature = "planted-bugs")]
-        let early = body.clone();
-        match self.cluster.propose(body, &mut cx!(self, now)) {
-            Ok(index) => {
-                self.pending.insert(index, ticket);
-                #[cfg(feature = "planted-bugs")]
-                self.answer_early(index, &early);
-            }
-            Err(ProposeError::NotLeader) => self
-                .outbox
-                .answer(ticket, Reply::NotLeader { leader: None }),
-            Err(ProposeError::Refused(reason)) => self.refuse(ticket, reason),
+        match self.cluster.propose(body.clone(), &mut cx!(self, now)) {
+            Ok(index) => Ok((index, body)),
+            Err(ProposeError::NotLeader) => Err(Reply::NotLeader { leader: None }),
+            Err(ProposeError::Refused(reason)) => Err(refused(reason)),
         }
     }
 
@@ -211,7 +231,7 @@ impl ContextManager {
     ///
     /// A client that has the reply already is told so by way of the log, and so
     /// is one that sends something else under the same id.
-    fn known_outcome(
+    pub(super) fn known_outcome(
         &self,
         principal: &Principal,
         request: Option<RequestId>,
@@ -253,18 +273,29 @@ impl ContextManager {
     }
 
     pub(super) fn refuse(&mut self, ticket: Ticket, reason: Refusal) {
-        self.outbox.answer(
-            ticket,
-            Reply::Refused {
-                reason,
-                retry_after_ms: RETRY_AFTER.as_ms(),
-            },
-        );
+        self.outbox.answer(ticket, refused(reason));
     }
 }
 
+fn refused(reason: Refusal) -> Reply {
+    Reply::Refused {
+        reason,
+        retry_after_ms: RETRY_AFTER.as_ms(),
+    }
+}
+
+/// Why a request does not fit the log, if it does not.
+pub(super) fn too_large(entry: &Bytes) -> Option<String> {
+    let bytes = entry.count();
+    (bytes > ENTRY_BYTES_MAX).then(|| {
+        format!(
+            "the request is {bytes} bytes; the limit is {ENTRY_BYTES_MAX} (entry_bytes_max); send fewer items at once"
+        )
+    })
+}
+
 /// Why a client may not propose this, if it may not.
-fn refusal_of(command: &Command, request: Option<RequestId>) -> Option<String> {
+pub(super) fn refusal_of(command: &Command, request: Option<RequestId>) -> Option<String> {
     match command {
         Command::Submit { .. } | Command::Ask { .. } if request.is_none() => Some(
             "a submit needs a request id, so that a resend is harmless; open a session first"

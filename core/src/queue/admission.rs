@@ -8,7 +8,7 @@ use crate::address::Address;
 use crate::command::{Admission, Rejection, Submitted};
 use crate::context::ContextKind;
 use crate::digest::Digest;
-use crate::ids::{JobId, SessionId};
+use crate::ids::{JobId, RequestId, SessionId};
 use crate::job::{Class, JobSpec, JobState, Policy};
 use crate::limits::{
     ADDRESS_BYTES_MAX, DELAY_MS_MAX, DEPENDENCIES_MAX, EDGES_OPEN_MAX, NAME_BYTES_MAX,
@@ -118,6 +118,17 @@ impl QueueManager {
             }
         }
         Ok(())
+    }
+
+    /// Would a new request for these be refused for want of room, and not if it came when
+    /// others are done?
+    #[must_use]
+    pub fn can_wait_for_room(&self, request: RequestId, items: &[JobSpec]) -> bool {
+        let limit = match self.check_room(items, Lookup::Cache) {
+            Err(Rejection::QueueFull { limit, .. } | Rejection::TenantFull { limit, .. }) => limit,
+            Ok(()) | Err(_) => return false,
+        };
+        self.sessions.is_new(request) && items.len() as u64 <= limit
     }
 
     /// The queue must hold what the batch may add. Items that find their

@@ -130,6 +130,12 @@ impl Sessions {
         }
     }
 
+    /// Is its session known, and nothing known of the request?
+    pub(super) fn is_new(&self, request: RequestId) -> bool {
+        let session = self.sessions.get(&request.session);
+        session.is_some_and(|session| session.floor <= request.sequence) && !self.has_reply(request)
+    }
+
     /// Is there a reply to it, whatever it was sent with?
     pub(super) fn has_reply(&self, request: RequestId) -> bool {
         let key = (request.session, request.sequence);

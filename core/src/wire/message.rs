@@ -7,10 +7,10 @@ use super::hello::WireVersion;
 use crate::entries::Entries;
 use crate::entry::LogEntry;
 use crate::limits::{
-    APPEND_ENTRIES_MAX, BODIES_FETCH_MAX, ENTRY_BYTES_MAX, FRAME_BYTES_MAX, RESULT_BYTES_MAX,
-    SNAPSHOT_PIECE_BYTES_MAX,
+    APPEND_ENTRIES_MAX, BODIES_FETCH_MAX, ENTRY_BYTES_MAX, FRAME_BYTES_MAX, MESSAGE_BYTES_MAX,
+    RESULT_BYTES_MAX, SNAPSHOT_PIECE_BYTES_MAX,
 };
-use crate::message::{Append, Body, Loan, LogPosition, Message};
+use crate::message::{Append, Body, ForwardEnd, Loan, LogPosition, Message};
 
 /// The bytes of a message in a wire version.
 ///
@@ -86,6 +86,8 @@ fn entries_of(body: &Body) -> Option<(LogPosition, &[LogEntry])> {
         | Body::Removed { .. }
         | Body::ReadIndex { .. }
         | Body::ReadIndexReply { .. }
+        | Body::Forward { .. }
+        | Body::Forwarded { .. }
         | Body::SnapshotOffer(_)
         | Body::SnapshotFetch { .. }
         | Body::SnapshotPiece { .. }
@@ -137,6 +139,13 @@ fn check(message: &Message) -> Result<(), DecodeError> {
                 bound("a body", body.count(), RESULT_BYTES_MAX)?;
             }
         }
+        Body::Forward { entry, .. } => {
+            bound("a forwarded request", entry.count(), ENTRY_BYTES_MAX)?;
+        }
+        Body::Forwarded {
+            end: ForwardEnd::Refused { why },
+            ..
+        } => bound("a refusal's words", why.len() as u64, MESSAGE_BYTES_MAX)?,
         Body::SnapshotOffer(offer) => offer
             .membership
             .check()

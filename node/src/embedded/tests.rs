@@ -113,6 +113,24 @@ fn a_body_is_read_from_whichever_node_has_it_and_no_more_after_its_end() {
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A request for the context of that number.
+fn item(number: usize) -> JobSpec {
+    JobSpec {
+        address: Address::parse(&format!("ucxl://p/f{number}")).unwrap(),
+        kind: ContextKind::File,
+        subject: Digest::of(&number.to_le_bytes()),
+        generator: Generator {
+            engine: "engine".into(),
+            version: 1,
+            parameters: Digest::ZERO,
+        },
+        class: Class::Normal,
+        tenant: "t".into(),
+        dependencies: Vec::new(),
+        delay_ms: 0,
+    }
+}
+
 /// One who asks for contexts, and makes them.
 struct Maker {
     courier: Courier,
@@ -162,24 +180,15 @@ impl Maker {
     /// Publishes so many contexts more.
     fn publish(&mut self, count: usize) {
         let first = self.bodies.len();
-        let item = |number: usize| JobSpec {
-            address: Address::parse(&format!("ucxl://p/f{number}")).unwrap(),
-            kind: ContextKind::File,
-            subject: Digest::of(&number.to_le_bytes()),
-            generator: Generator {
-                engine: "engine".into(),
-                version: 1,
-                parameters: Digest::ZERO,
-            },
-            class: Class::Normal,
-            tenant: "t".into(),
-            dependencies: Vec::new(),
-            delay_ms: 0,
-        };
         let items = (first..first + count).map(item).collect();
         let outcome = self.propose(Command::Submit { items });
         assert!(matches!(outcome, Outcome::Submitted(_)), "{outcome:?}");
-        while self.bodies.len() < first + count {
+        self.work(first + count);
+    }
+
+    /// Makes what is asked for, until so many are made.
+    fn work(&mut self, count: usize) {
+        while self.bodies.len() < count {
             let poll = Request::Poll(Poll {
                 worker: WorkerId(1),
                 incarnation: WorkerIncarnation(1),
@@ -296,4 +305,48 @@ fn a_node_that_was_away_for_too_long_catches_up_by_a_snapshot_and_has_all_bodies
     // All three logs begin behind a snapshot, whose members are three.
     let stopped = Reader::open(dir.path(), "").unwrap();
     assert_eq!(stopped.queue().contexts(None).count(), 173);
+}
+
+#[test]
+fn what_is_left_with_a_lone_node_outlives_it_and_is_done_when_there_is_a_leader() {
+    let dir = tempdir().unwrap();
+    let mut cluster = EmbeddedCluster::start(data(dir.path(), 3), Knobs::default()).unwrap();
+    let mut maker = Maker::new(&cluster);
+    maker.publish(1);
+    let leader = cluster.directory().leader_hint();
+    let lone = cluster.voters().into_iter().find(|n| Some(*n) != leader);
+    let lone = lone.unwrap();
+    let others: Vec<_> = cluster
+        .voters()
+        .into_iter()
+        .filter(|n| *n != lone)
+        .collect();
+    others.iter().for_each(|other| cluster.kill(*other));
+
+    let (to, answers) = crossbeam_channel::unbounded();
+    let item = item(1);
+    maker.requests += 1;
+    let request = Request::QueueLocally {
+        request: RequestId {
+            session: SessionId(maker.session),
+            sequence: Sequence(maker.requests),
+        },
+        acknowledged: Sequence(maker.requests),
+        command: Command::Submit { items: vec![item] },
+    };
+    let mailbox = cluster.nodes[&lone].mailbox.clone();
+    mailbox.ask(Principal("test".into()), request, &to, 0);
+    let reply = answers.recv_timeout(PATIENCE).unwrap().reply;
+    assert_eq!(reply, Some(Reply::QueuedLocally));
+
+    cluster.kill(lone);
+    for node in cluster.voters() {
+        cluster.restart(node).unwrap();
+    }
+    // Nobody asks for it again: what there is to do is what was left.
+    maker.work(2);
+    await_finished(&cluster, lone, 2);
+    cluster.stop();
+    let stopped = Reader::open(dir.path(), "").unwrap();
+    assert_eq!(stopped.queue().contexts(None).count(), 2);
 }

@@ -28,8 +28,9 @@ fn with_fetcher(path: &Path, test: impl FnOnce(&dyn Fn(Fetch) -> Event)) {
     let (files, _) = store.snapshot_files().unwrap();
     let (mailbox, mail) = Mailbox::new(node);
     let switch = Switch::default();
-    let (scribe, log) = LogScribe::spawn(store, mailbox.clone(), switch.clone()).unwrap();
     let bodies = BlobStore::open(&path.join("bodies")).unwrap();
+    let requests = bodies.local_requests();
+    let (scribe, log) = LogScribe::spawn(store, requests, mailbox.clone(), switch.clone()).unwrap();
     let (shelf, keeper) = Shelf::spawn(
         node,
         bodies,

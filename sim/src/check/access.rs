@@ -17,14 +17,14 @@ use precentor_core::feature::FeatureLevel;
 use precentor_core::ids::{JobId, LogIndex, RequestId, SessionId, Term, Ticket, Token, WorkerId};
 use precentor_core::job::{Account, Class, Reach};
 use precentor_core::principal::Principal;
-use precentor_core::request::{Reply, Request};
+use precentor_core::request::Reply;
 use precentor_core::time::Stamp;
 use precentor_core::view::View;
 use precentor_core::wire::command::decode;
 
 use super::logs::Logs;
 use super::runs::{Given, given};
-use super::{Checker, Verdict, ensure};
+use super::{Checker, Verdict, ensure, proposed};
 use crate::marks::{Mark, Marks};
 
 /// Denials that one entry names.
@@ -80,13 +80,12 @@ impl Access {
         if let Event::Client {
             ticket,
             principal,
-            request: Request::Propose {
-                request, command, ..
-            },
+            request,
         } = event
+            && let Some((request, command)) = proposed(request)
             && !self.grants.is_empty()
         {
-            let asked = (principal.clone(), *request, command.clone());
+            let asked = (principal.clone(), request, command.clone());
             self.asked.insert(*ticket, asked);
         }
     }

@@ -102,6 +102,8 @@ impl Elections {
                 | Body::Lend(_)
                 | Body::ReadIndex { .. }
                 | Body::ReadIndexReply { .. }
+                | Body::Forward { .. }
+                | Body::Forwarded { .. }
                 | Body::SnapshotOffer(_)
                 | Body::SnapshotFetch { .. }
                 | Body::SnapshotPiece { .. }
@@ -367,6 +369,8 @@ impl Elections {
             | Body::Lend(_)
             | Body::ReadIndex { .. }
             | Body::ReadIndexReply { .. }
+            | Body::Forward { .. }
+            | Body::Forwarded { .. }
             | Body::SnapshotOffer(_)
             | Body::SnapshotFetch { .. }
             | Body::SnapshotPiece { .. }
@@ -382,6 +386,8 @@ impl Elections {
             | Body::Lend(_)
             | Body::ReadIndex { .. }
             | Body::ReadIndexReply { .. }
+            | Body::Forward { .. }
+            | Body::Forwarded { .. }
             | Body::SnapshotOffer(_)
             | Body::SnapshotFetch { .. }
             | Body::SnapshotPiece { .. }

@@ -12,11 +12,11 @@ use precentor_core::command::{
 use precentor_core::event::Event;
 use precentor_core::ids::{JobId, LogIndex, RequestId, SessionId, Ticket, Token, WorkerId};
 use precentor_core::job::WorkerSpec;
-use precentor_core::request::{Reply, Request, Work};
+use precentor_core::request::{Reply, Work};
 
 use super::logs::Logs;
 use super::queue::Queue;
-use super::{Checker, Verdict, ensure};
+use super::{Checker, Verdict, ensure, proposed};
 use crate::marks::{Mark, Marks};
 
 /// What was answered.
@@ -98,15 +98,12 @@ impl History {
 
     pub(super) fn on_event(&mut self, event: &Event) {
         if let Event::Client {
-            ticket,
-            request: Request::Propose {
-                request, command, ..
-            },
-            ..
+            ticket, request, ..
         } = event
+            && let Some((request, command)) = proposed(request)
             && (request.is_some() || matches!(command, Command::Register { .. }))
         {
-            self.asked.insert(*ticket, (*request, command.clone()));
+            self.asked.insert(*ticket, (request, command.clone()));
         }
     }
 
@@ -190,7 +187,8 @@ impl History {
             | Reply::Recovered(_)
             | Reply::RecoveryFailed(_)
             | Reply::Denied(_)
-            | Reply::Awaited { .. } => Ok(()),
+            | Reply::Awaited { .. }
+            | Reply::QueuedLocally => Ok(()),
         }
     }
 

@@ -15,6 +15,7 @@ pub mod leases;
 pub mod levels;
 pub mod limited;
 pub mod listed;
+pub mod local;
 pub mod logs;
 pub mod members;
 pub mod operated;
@@ -34,10 +35,12 @@ pub mod wanted;
 use std::fmt;
 
 use precentor_core::action::{Action, Violation};
+use precentor_core::command::Command;
 use precentor_core::config::Knobs;
 use precentor_core::entry::{EntryKind, LogEntry};
 use precentor_core::event::{Event, Now};
-use precentor_core::ids::LogIndex;
+use precentor_core::ids::{LogIndex, RequestId};
+use precentor_core::request::Request;
 use precentor_core::view::View;
 
 use crate::disk::Disk;
@@ -180,6 +183,9 @@ pub enum Checker {
     Batches,
     /// A worker that gets a job has what its engine needs.
     FittedWork,
+    /// What a node says that it keeps for a client is on its disk until a leader has done
+    /// it, and goes there in order.
+    LocalQueue,
 }
 
 impl Checker {
@@ -251,6 +257,8 @@ pub struct Checks {
     explained: explained::Explained,
     limited: limited::Limited,
     listed: listed::Listed,
+    /// What nodes keep for their clients.
+    pub local: local::Local,
     /// Who belongs to the cluster.
     pub members: members::Members,
     operated: operated::Operated,
@@ -286,6 +294,7 @@ impl Checks {
             explained: explained::Explained::new(knobs),
             limited: limited::Limited::default(),
             listed: listed::Listed::default(),
+            local: local::Local::default(),
             members: members::Members::new(count, founders),
             operated: operated::Operated::default(),
             order: order::Order::new(count),
@@ -323,6 +332,7 @@ impl Checks {
     /// A node's disk is lost, and another one is in its place.
     pub fn on_disk_lost(&mut self, place: Place, disk: Disk) {
         self.elections.on_disk_lost(place);
+        self.local.on_disk_lost(place);
         self.members.on_disk_lost(place);
         self.logs.bury(disk);
     }
@@ -337,6 +347,7 @@ impl Checks {
         self.history.on_event(event);
         self.awaited.on_event(moment, event, view);
         self.listed.on_event(event);
+        self.local.on_event(moment.place, event);
         self.snapshots.on_event(moment.place, event);
         self.logs.on_event(event);
         self.recovery.on_event(moment, event, view);
@@ -389,6 +400,7 @@ impl Checks {
             self.leases
                 .on_committed(LogIndex(index), &self.logs, marks)?;
             self.history.on_committed(LogIndex(index), &self.logs);
+            self.local.on_committed(LogIndex(index), &self.logs);
             self.wanted.on_committed(LogIndex(index), &self.logs);
             self.reads.on_committed(LogIndex(index), &self.logs);
             self.members
@@ -456,8 +468,14 @@ impl Checks {
                 | Action::InstallSnapshot { .. }
                 | Action::ReadSnapshot { .. }
                 | Action::ReadBodies { .. }
-                | Action::FindLacking { .. } => {}
+                | Action::FindLacking { .. }
+                | Action::KeepRequest { .. }
+                | Action::DropRequest { .. } => {}
             }
+        }
+        for action in actions {
+            self.local
+                .on_action(moment.place, action, view, &self.logs, marks)?;
         }
         self.access.on_turn(view, actions, marks)?;
         self.awaited.on_turn(moment, view, actions, &self.queue)?;
@@ -472,6 +490,19 @@ impl Checks {
         self.snapshots
             .on_installed(moment.place, view, actions, &disks[moment.place])?;
         Ok(())
+    }
+}
+
+/// The request id and the command of what a client wants in the log, if it does.
+fn proposed(request: &Request) -> Option<(Option<RequestId>, &Command)> {
+    match request {
+        Request::Propose {
+            request, command, ..
+        } => Some((*request, command)),
+        Request::QueueLocally {
+            request, command, ..
+        } => Some((Some(*request), command)),
+        _ => None,
     }
 }
 

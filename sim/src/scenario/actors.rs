@@ -66,6 +66,8 @@ pub struct ClientOptions {
     pub edit_ppm: u32,
     /// Requests whose jobs are awaited, per million.
     pub await_ppm: u32,
+    /// Requests that are left with any node, per million, until there is a leader.
+    pub local_ppm: u32,
     /// Moments at which a client begins to cancel everything somewhere, per million.
     pub sweep_ppm: u32,
     /// How many workers there are: they may be paused and expelled, and get roles.

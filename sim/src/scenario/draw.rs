@@ -134,6 +134,7 @@ pub(super) fn clients(roll: &mut Roll) -> ClientOptions {
         edit_ppm: 0,
         await_ppm: 0,
         sweep_ppm: 0,
+        local_ppm: 0,
         need_ppm: 0,
         workers: 0,
     }
@@ -275,6 +276,14 @@ pub(super) fn batching(roll: &mut Roll, workers: &mut WorkerOptions, knobs: &mut
 pub(super) fn fitting(roll: &mut Roll, clients: &mut ClientOptions, workers: &mut WorkerOptions) {
     clients.need_ppm = some(roll, 350_000, 5_000, 100_000);
     workers.offers = roll.chance(900_000) && clients.need_ppm > 0;
+}
+
+/// Requests that are left with any node until there is a leader.
+pub(super) fn leaving(roll: &mut Roll, clients: &mut ClientOptions, knobs: &mut Knobs) {
+    clients.local_ppm = some(roll, 400_000, 20_000, 400_000);
+    if roll.chance(250_000) {
+        knobs.local_requests_max = roll.between(0, 3);
+    }
 }
 
 /// The core's own knobs.

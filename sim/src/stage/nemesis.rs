@@ -3,6 +3,7 @@
 //! which everything that was accepted must come to its end.
 
 use precentor_core::event::{Event, Order};
+use precentor_core::feature::FeatureLevel;
 use precentor_core::ids::NodeId;
 
 use super::{Happening, Stage};
@@ -457,6 +458,18 @@ impl Stage {
         })
     }
 
+    /// What members keep for their clients is over too, where any leader's program can
+    /// take it.
+    fn undrained(&self) -> Option<String> {
+        let mut members = (0..self.machines.len()).filter(|place| self.is_member(*place));
+        let takes =
+            |place: Place| self.wires.program(place).supports >= FeatureLevel::REQUESTS_FORWARDED;
+        if !members.clone().all(takes) {
+            return None;
+        }
+        members.find_map(|place| self.checks.local.left(place))
+    }
+
     fn unsettled(&self) -> Option<String> {
         if self.disaster.has_struck() {
             return Some("the operator waits for the survivors to have a leader".into());
@@ -470,6 +483,9 @@ impl Stage {
             return Some(client.wants(is_member));
         }
         if let Some(reason) = self.unsettled_members() {
+            return Some(reason);
+        }
+        if let Some(reason) = self.undrained() {
             return Some(reason);
         }
         let mut states = Vec::new();

@@ -145,6 +145,14 @@ impl Stage {
                 let digests = self.disks[place].shelf.lacking(digests);
                 self.report(place, Event::BodiesLacking { digests });
             }
+            Action::KeepRequest { number, entry } => {
+                let kept = (number, entry);
+                let at_us = self.disks[place].keep_request(kept, now_us, &mut self.tape);
+                let event = Event::RequestKept { number };
+                self.agenda
+                    .put(at_us, Happening::Report { place, life, event });
+            }
+            Action::DropRequest { number } => self.disks[place].local.let_go(number),
             // Audit and halts were judged already.
             Action::Audit(_) | Action::Halt(_) => {}
         }
@@ -171,11 +179,13 @@ impl Stage {
         }
     }
 
-    /// What was read from the disk is there.
+    /// What was asked of the disk is there.
     pub(super) fn reported(&mut self, place: Place, life: u32, event: Event) {
         if self.machines[place].life == life {
-            if matches!(event, Event::LogRead { .. }) {
-                self.marks.hit(Mark::OldEntriesRead);
+            match event {
+                Event::LogRead { .. } => self.marks.hit(Mark::OldEntriesRead),
+                Event::RequestKept { number } => self.disks[place].local.done(number),
+                _ => {}
             }
             self.deliver(place, event);
         }
@@ -287,6 +297,8 @@ fn code(action: &Action) -> u64 {
         Action::SaveSnapshot(part) => 5 << 60 ^ part.offset << 40 ^ part.meta.index.0,
         Action::CompactLog { up_to } => 6 << 60 | up_to.0,
         Action::Audit(record) => 7 << 60 ^ u64::from(record.digest.0[0]) << 32 ^ record.index.0,
+        Action::KeepRequest { number, .. } => 14 << 60 | number.0,
+        Action::DropRequest { number } => 15 << 60 | number.0,
         Action::Halt(_) => 8 << 60,
     }
 }

@@ -96,6 +96,9 @@ impl Stage {
             self.checks
                 .on_recovered(place, &driver.view(), &self.disks)?;
         }
+        self.checks
+            .local
+            .on_recovered(place, &driver.view(), &mut self.marks)?;
         let machine = &mut self.machines[place];
         machine.driver = Some(Box::new(driver));
         // Whoever stopped a process stopped the one before.

@@ -97,7 +97,9 @@ impl Consensus {
                 Change::Deposed
                 | Change::HandOverEnded(_)
                 | Change::Recovered(_)
-                | Change::RecoveryFailed(_) => {}
+                | Change::RecoveryFailed(_)
+                | Change::Forward { .. }
+                | Change::Forwarded { .. } => {}
                 Change::ImageReceived(_) | Change::BodiesReceived(_) => {
                     unreachable!("no log is compacted here")
                 }
@@ -153,6 +155,8 @@ impl Consensus {
                 | Action::ReadSnapshot { .. }
                 | Action::ReadBodies { .. }
                 | Action::FindLacking { .. }
+                | Action::KeepRequest { .. }
+                | Action::DropRequest { .. }
                 | Action::Audit(_)
                 | Action::Halt(_) => unreachable!("consensus alone asks for none of these"),
             }

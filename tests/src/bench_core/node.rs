@@ -70,7 +70,9 @@ impl Host for Desk {
             | Action::InstallSnapshot { .. }
             | Action::ReadSnapshot { .. }
             | Action::ReadBodies { .. }
-            | Action::FindLacking { .. } => unreachable!("nobody lags behind a snapshot here"),
+            | Action::FindLacking { .. }
+            | Action::KeepRequest { .. }
+            | Action::DropRequest { .. } => unreachable!("nobody lags behind a snapshot here"),
             Action::CompactLog { .. } | Action::PutBlob { .. } | Action::Audit(_) => {}
             Action::Halt(violation) => panic!("halted: {violation}"),
         }

@@ -92,6 +92,7 @@ impl Disk {
         Recovered {
             hard_state: self.hard_state,
             kept: None,
+            local: Vec::new(),
             snapshot: None,
             entries: self.entries.clone(),
         }

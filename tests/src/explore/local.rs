@@ -332,7 +332,9 @@ impl Local {
                 | Action::InstallSnapshot { .. }
                 | Action::ReadSnapshot { .. }
                 | Action::ReadBodies { .. }
-                | Action::FindLacking { .. } => {
+                | Action::FindLacking { .. }
+                | Action::KeepRequest { .. }
+                | Action::DropRequest { .. } => {
                     effect.breaks(
                         Rule::Covered,
                         format!(
@@ -370,7 +372,9 @@ impl Local {
             | Body::TimeoutNow
             | Body::Removed { .. }
             | Body::ReadIndex { .. }
-            | Body::ReadIndexReply { .. } => None,
+            | Body::ReadIndexReply { .. }
+            | Body::Forward { .. }
+            | Body::Forwarded { .. } => None,
             Body::SnapshotOffer(_)
             | Body::SnapshotFetch { .. }
             | Body::SnapshotPiece { .. }

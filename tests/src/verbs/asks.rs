@@ -29,6 +29,10 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
     let node = words.node()?;
     // The node is no part of what was asked: a resend has the same words.
     let asked = format!("{verb} {}", words.clone().rest()).trim().to_owned();
+    let (verb, locally) = match verb {
+        "locally" => (words.need("a verb")?, true),
+        other => (other, false),
+    };
     let request = match verb {
         "open" => propose(None, Sequence(0), Command::OpenSession),
         "submit" => {
@@ -251,6 +255,22 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
         other => bail!("{other:?} is no verb"),
     };
     words.end()?;
+    let request = match (locally, request) {
+        (false, request) => request,
+        (
+            true,
+            Request::Propose {
+                request: Some(request),
+                acknowledged,
+                command,
+            },
+        ) => Request::QueueLocally {
+            request,
+            acknowledged,
+            command,
+        },
+        (true, _) => bail!("only what has a request can be kept for its client"),
+    };
     world.ask(node, asked, request)
 }
 

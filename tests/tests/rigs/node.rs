@@ -98,10 +98,12 @@ impl NodeRig {
         let (files, kept) = store.snapshot_files().expect("the snapshots are whole");
         found.kept = kept;
         let bodies = BlobStore::open(&self.folder.path().join("bodies")).expect("bodies");
+        let requests = bodies.local_requests();
+        found.local = requests.all().expect("the requests are whole");
         let (mailbox, mail) = Mailbox::new(node);
         let switch = Switch::default();
         let (scribe, log) =
-            LogScribe::spawn(store, mailbox.clone(), switch.clone()).expect("a thread");
+            LogScribe::spawn(store, requests, mailbox.clone(), switch.clone()).expect("a thread");
         let audit = self.folder.path().join("audit.jsonl");
         let (shelf, keeper) = Shelf::spawn(
             node,

@@ -6,7 +6,7 @@ use precentor_core::action::{Action, Write};
 use precentor_core::driver::Recovered;
 use precentor_core::entries::Entries;
 use precentor_core::event::Event;
-use precentor_core::ids::{LogIndex, WriteId};
+use precentor_core::ids::{LocalNumber, LogIndex, WriteId};
 use precentor_sim::disk::{Disk, WriteEnd};
 use precentor_sim::scenario::DiskOptions;
 use precentor_sim::tape::Tape;
@@ -20,6 +20,8 @@ enum Due {
     Saved,
     /// A leader's snapshot is in force.
     Installed,
+    /// A client's request is durable.
+    Kept(u64, LocalNumber),
     Now(Event),
 }
 
@@ -123,6 +125,12 @@ impl Rig for SimRig {
                 self.due
                     .push_back(Due::Now(Event::BodiesLacking { digests }));
             }
+            Action::KeepRequest { number, entry } => {
+                let kept = (number, entry);
+                let at_us = self.disk.keep_request(kept, self.now_us, &mut self.tape);
+                self.due.push_back(Due::Kept(at_us, number));
+            }
+            Action::DropRequest { number } => self.disk.local.let_go(number),
             Action::Say { .. } | Action::Answer { .. } | Action::Audit(_) | Action::Halt(_) => {}
         }
     }
@@ -132,6 +140,11 @@ impl Rig for SimRig {
             match self.due.pop_front().expect("the host owes a report") {
                 Due::Now(event) => return event,
                 Due::Failed(write) => return Event::WriteFailed { write },
+                Due::Kept(at_us, number) => {
+                    self.now_us = self.now_us.max(at_us);
+                    self.disk.local.done(number);
+                    return Event::RequestKept { number };
+                }
                 Due::Saved => {
                     let index = self.disk.shelf.saved().expect("one is being saved");
                     return Event::SnapshotSaved { index };

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::check;
 use crate::digest::{Digest, StateHash};
 use crate::entry::{ChainHash, EntryKind, LogEntry};
-use crate::ids::{Incarnation, LogIndex, NodeId, ReadNumber, Term};
+use crate::ids::{Incarnation, LogIndex, NodeId, ReadNumber, RequestId, Sequence, SessionId, Term};
 use crate::membership::Membership;
 use crate::message::{
-    Append, AppendReply, AppendResult, Body, Loan, LogPosition, Message, Piece, StateHashAt,
+    Append, AppendReply, AppendResult, Body, ForwardEnd, Loan, LogPosition, Message, Piece,
+    StateHashAt,
 };
 use crate::snapshot::SnapshotMeta;
 use crate::status::Health;
@@ -46,6 +47,10 @@ kinds! {
     Body::Removed { .. } => "removed",
     Body::ReadIndex { .. } => "read_index",
     Body::ReadIndexReply { .. } => "read_index_reply",
+    Body::Forward { .. } => "forward",
+    Body::Forwarded { end: ForwardEnd::Settled { .. }, .. } => "forwarded_settled",
+    Body::Forwarded { end: ForwardEnd::Refused { .. }, .. } => "forwarded_refused",
+    Body::Forwarded { end: ForwardEnd::Again { .. }, .. } => "forwarded_again",
 }
 
 const LAST: LogPosition = LogPosition {
@@ -91,6 +96,14 @@ pub(in crate::wire) fn samples() -> Vec<Message> {
             health: Health::Slow,
             patience: Span(300_000),
         })
+    };
+    let forwarded = |end| Body::Forwarded {
+        request: RequestId {
+            session: SessionId(300),
+            sequence: Sequence(7),
+        },
+        attempt: 0x0123_4567_89ab_cdef,
+        end,
     };
     let bodies = vec![
         Body::PreVote { last: LAST },
@@ -150,6 +163,15 @@ pub(in crate::wire) fn samples() -> Vec<Message> {
         Body::Removed { since: index },
         Body::ReadIndex { number },
         Body::ReadIndexReply { number, index },
+        Body::Forward {
+            attempt: 0x0123_4567_89ab_cdef,
+            entry: b"an entry".to_vec().into(),
+        },
+        forwarded(ForwardEnd::Settled { index }),
+        forwarded(ForwardEnd::Refused { why: "why".into() }),
+        forwarded(ForwardEnd::Again {
+            after: Span(50_000),
+        }),
     ];
     let message = |body| Message {
         term: Term(5),
