@@ -14,6 +14,7 @@ use crate::ids::{LocalNumber, LogIndex, NodeId, ReadId, Term, Ticket, WriteId};
 use crate::message::{LogPosition, Message, StateHashAt};
 use crate::request::Reply;
 use crate::snapshot::SnapshotPart;
+use crate::work::Work;
 
 /// Something to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -97,6 +98,9 @@ pub enum Action {
         /// The last index to drop.
         up_to: LogIndex,
     },
+    /// Do this beside the turns, however long it takes, and report `WorkDone` with what came
+    /// of it ([`Work::run`]). A restart knows nothing of it.
+    Work(Work),
     /// Keep a client's request, beside the log, and report `RequestKept` when it is on disk
     /// for good. A host that cannot must end, as after a failed write.
     KeepRequest {

@@ -125,7 +125,7 @@ knobs! {
     failures_max: 5, 1, 100, "A job that failed so often is dead.";
     crashes_max: 3, 1, 100, "A job that lost so many workers is dead.";
     session_ttl_ms: 3_600_000, 1_000, 864_000_000, "A session that is not used for so long expires.";
-    jobs_live_max: limits::JOBS_LIVE_MAX, 1, limits::JOBS_LIVE_MAX, "Unfinished jobs at a time; beyond it a submit is refused.";
+    jobs_live_max: 1_000_000, 1, limits::JOBS_LIVE_MAX, "Unfinished jobs at a time; beyond it a submit is refused.";
     jobs_finished_max: limits::JOBS_FINISHED_MAX, 1, limits::JOBS_FINISHED_MAX, "Finished jobs that are kept for their readers.";
     wait_ms_max: 10_000, 0, 600_000, "How long a request waits at a node for a leader, and a read for its confirmation.";
     local_requests_max: limits::LOCAL_REQUESTS_MAX, 0, limits::LOCAL_REQUESTS_MAX, "Requests that a node keeps on its disk for its clients until there is a leader.";

@@ -12,6 +12,7 @@
 //! 4. It reports a write as durable only when it and all before it survive a
 //!    loss of power, and reports a failed one as failed, once, for ever.
 //!    Requests that are kept for clients may be written and dropped in any order.
+//!    [`Action::Work`] it does beside the turns, for it may take a minute.
 //! 5. After `Halt`, and after a failed write, it performs nothing more.
 //! 6. A start gets what the disk holds: everything that was reported durable,
 //!    and of the rest any prefix. Of snapshots it gets one that was whole: the

@@ -9,6 +9,7 @@ use crate::message::{Message, Piece};
 use crate::principal::Principal;
 use crate::request::Request;
 use crate::time::Time;
+use crate::work::Done;
 
 /// The host's clocks at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -99,6 +100,8 @@ pub enum Event {
         /// Their digests.
         digests: Vec<Digest>,
     },
+    /// Work is done.
+    WorkDone(Done),
     /// A client's request is kept for good.
     RequestKept {
         /// Which.

@@ -75,6 +75,8 @@ id!(/// Names a write to the log, in order of issue. Never leaves the node.
     WriteId, "write");
 id!(/// Names a read of old log entries. Never leaves the node.
     ReadId, "read");
+id!(/// Names work that is done beside the turns. Never leaves the node.
+    WorkId, "work");
 id!(/// Counts the requests that a node keeps for its clients. Never leaves the node.
     LocalNumber, "kept");
 id!(/// Counts jobs as they reach a terminal state: the cursor of the feed of finished jobs.

@@ -41,6 +41,7 @@ pub mod log;
 pub mod marks;
 pub mod outbox;
 pub mod wire;
+pub mod work;
 
 // Layer 3: components. None knows another, but for generation, which reads the queue.
 pub mod cluster;

@@ -134,7 +134,7 @@ pub const HISTORY_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// other, and cannot be left.
 pub const WAITS_MAX: u64 = 4_000_000;
 /// Jobs that are not yet in a terminal state.
-pub const JOBS_LIVE_MAX: u64 = 1_000_000;
+pub const JOBS_LIVE_MAX: u64 = 10_000_000;
 /// Finished jobs that are kept for their readers.
 pub const JOBS_FINISHED_MAX: u64 = 1_000_000;
 /// Sessions at a time.

@@ -61,6 +61,8 @@ pub enum Bug {
     InstallWithoutBodies,
     /// A snapshot drops the log behind it although that follows it. Told by scripts.
     InstallDropsTail,
+    /// A follower that reads a snapshot for long says nothing of it. Told by scripts.
+    QuietReader,
     /// A snapshot that was put in force after the log was faster is not known here. Found by snapshot is the state.
     OvertakenInstallForgotten,
     /// A snapshot under way sees what changes meanwhile. Found by snapshot is the state.
@@ -250,6 +252,7 @@ impl Bug {
         Bug::RepairingVotes,
         Bug::InstallWithoutBodies,
         Bug::InstallDropsTail,
+        Bug::QuietReader,
         Bug::OvertakenInstallForgotten,
         Bug::ImageSeesLaterChange,
         Bug::ReadBeforeOwnCommit,

@@ -5,11 +5,12 @@
 use std::io;
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use precentor_core::bytes::Bytes;
 use precentor_core::digest::Digest;
 use precentor_core::event::Event;
 use precentor_core::ids::{LogIndex, ReadId};
+use precentor_core::work::Work;
 
 use crate::disk::SnapshotReader;
 use crate::pilot::{Mail, Mailbox, Switch};
@@ -42,6 +43,7 @@ pub(crate) enum Fetch {
 #[derive(Debug, Clone)]
 pub struct Fetcher {
     to: Sender<Fetch>,
+    mailbox: Mailbox,
 }
 
 impl Fetcher {
@@ -61,18 +63,44 @@ impl Fetcher {
         let mut desk = Desk {
             snapshots,
             bodies,
-            mailbox,
+            mailbox: mailbox.clone(),
         };
         let thread = thread::Builder::new()
             .name(name)
             .spawn(move || desk.run(&fetches, &switch))?;
-        Ok((Fetcher { to }, thread))
+        Ok((Fetcher { to, mailbox }, thread))
     }
 
     pub(crate) fn fetch(&self, fetch: Fetch) {
         // Only a node that ends has no reader any more.
         let _ = self.to.send(fetch);
     }
+
+    /// Does the core's own work, on a thread of its own: it may take a minute. A node that
+    /// ends does not wait for it.
+    pub(crate) fn work(&self, work: Work) {
+        let (to, from) = bounded(1);
+        let mailbox = self.mailbox.clone();
+        let name = format!("work-{}", mailbox.node());
+        let spawned = thread::Builder::new().name(name).spawn(move || {
+            for work in from {
+                do_work(work, &mailbox);
+            }
+        });
+        match spawned {
+            // Not by the closure: what is large must go with the thread that did it.
+            Ok(_) => drop(to.send(work)),
+            Err(error) => {
+                let node = self.mailbox.node();
+                tracing::warn!(%node, %error, "no thread for long work: the node stands still for it");
+                do_work(work, &self.mailbox);
+            }
+        }
+    }
+}
+
+fn do_work(work: Work, mailbox: &Mailbox) {
+    mailbox.post(Mail::Event(Event::WorkDone(work.run())));
 }
 
 struct Desk {

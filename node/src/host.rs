@@ -128,6 +128,7 @@ impl Host for NodeHost {
                 });
             }
             Action::FindLacking { digests } => self.fetcher.fetch(Fetch::Lacking { digests }),
+            Action::Work(work) => self.fetcher.work(work),
             Action::KeepRequest { number, entry } => {
                 self.scribe.order(LogOrder::KeepRequest { number, entry });
             }

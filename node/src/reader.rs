@@ -115,6 +115,7 @@ impl Host for Bodies {
             | Action::ReadBodies { .. }
             | Action::FindLacking { .. }
             | Action::CompactLog { .. }
+            | Action::Work(_)
             | Action::KeepRequest { .. }
             | Action::DropRequest { .. }
             | Action::Audit(_)

@@ -248,6 +248,8 @@ pub struct Scenario {
     pub service_us_max: u64,
     /// Turns whose actions are performed in another order, per million.
     pub shuffle_ppm: u32,
+    /// How long work beside the turns takes, at the most.
+    pub work_us_max: u64,
     /// Clocks are off by at most so many parts per million.
     pub drift: u64,
     /// Wall clocks jump by at most so much.
@@ -413,6 +415,7 @@ impl Scenario {
             heal_us_max: 60_000_000,
             service_us_max,
             shuffle_ppm: some(&mut other, 500_000, 1, 500_000),
+            work_us_max: u64::from(some(&mut part(57), 400_000, 10_000, 3_000_000)),
             drift: *other.pick(&[0, 0, 100, 10_000, 50_000]),
             wall_ms_max: *other.pick(&[0, 0, 5_000, 86_400_000]),
             network,
@@ -448,6 +451,7 @@ impl Scenario {
         Scenario {
             service_us_max: 100,
             shuffle_ppm: 0,
+            work_us_max: 0,
             drift: 0,
             wall_ms_max: 0,
             network: NetworkOptions::default(),
@@ -543,6 +547,7 @@ impl Scenario {
             heal_us_max: 60_000_000,
             service_us_max: 20,
             shuffle_ppm: 0,
+            work_us_max: 0,
             drift: 0,
             wall_ms_max: 0,
             network: NetworkOptions {

@@ -149,6 +149,7 @@ domains! {
     Offer plain "what workers have",
     QueueLocally fault "request left with a node until there is a leader",
     LocalPatience plain "how long a client waits for what it left with a node",
+    Work plain "how long work takes beside the turns",
     LocalDisk plain "what a crash leaves of requests that a node keeps",
 }
 

@@ -173,6 +173,7 @@ impl Trace {
             Action::CompactLog { up_to } => {
                 self.line(format!("{node} drops its log up to {up_to}"));
             }
+            Action::Work(work) => self.line(format!("{node} {work:?}")),
             Action::KeepRequest { number, .. } => {
                 self.line(format!("{node} keeps request {}", number.0));
             }

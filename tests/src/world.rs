@@ -379,6 +379,14 @@ impl World {
             Action::FindLacking { digests } => Some(Event::BodiesLacking {
                 digests: machine.disk.shelf.lacking(digests),
             }),
+            Action::Work(work) => {
+                let event = Event::WorkDone(work.run());
+                if machine.reads_by_hand {
+                    machine.reads.push_back(event);
+                    return Ok(None);
+                }
+                Some(event)
+            }
             Action::KeepRequest { number, entry } => {
                 machine.disk.keep_request(number, entry);
                 let event = Event::RequestKept { number };

@@ -9,6 +9,7 @@
 mod appends;
 mod candidate;
 mod follower;
+mod forwarding;
 mod hand_over;
 mod leader;
 mod loans;
@@ -42,7 +43,7 @@ use crate::marks::Mark;
 use crate::membership::{RecoveryError, RecoveryReport};
 use crate::message::{AppendReply, Body, ForwardEnd, Message, StateHashAt};
 use crate::request::{HandOverError, Refusal};
-use crate::snapshot::Snapshot;
+use crate::snapshot::SnapshotMeta;
 use crate::status::{Condition, RoleName};
 use crate::time::{Span, Time};
 
@@ -97,7 +98,12 @@ pub enum Change {
     /// An unsafe recovery came to nothing.
     RecoveryFailed(RecoveryError),
     /// The image of the leader's snapshot is whole.
-    ImageReceived(Snapshot),
+    ImageReceived {
+        /// Of which.
+        meta: SnapshotMeta,
+        /// Its bytes, one after the other.
+        pieces: Vec<Bytes>,
+    },
     /// Bodies that the snapshot speaks of came.
     BodiesReceived(Vec<(Digest, Bytes)>),
     /// A member sends a request that it keeps for a client.
@@ -421,24 +427,8 @@ impl ClusterCoordinator {
                 self.asked.on_answer(number, index);
                 Next::Stay
             }
-            Body::Forward { attempt, entry } => {
-                self.changes.push(Change::Forward {
-                    from,
-                    attempt,
-                    entry,
-                });
-                Next::Stay
-            }
-            Body::Forwarded {
-                request,
-                attempt,
-                end,
-            } => {
-                self.changes.push(Change::Forwarded {
-                    request,
-                    attempt,
-                    end,
-                });
+            body @ (Body::Forward { .. } | Body::Forwarded { .. }) => {
+                self.on_forwarding(from, body);
                 Next::Stay
             }
             body @ (Body::SnapshotOffer(_)
@@ -579,13 +569,6 @@ impl ClusterCoordinator {
 
     fn save_hard_state(&mut self, cx: &mut Cx<'_>) {
         cx.outbox.set_hard_state(self.hard_state);
-    }
-}
-
-impl ClusterCoordinator {
-    /// Says what is nothing to a role: of this term, and of no write but its own.
-    pub fn say(&self, to: NodeId, body: Body, cx: &mut Cx<'_>) {
-        say_in_term(to, self.hard_state.term, body, cx);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::ids::{LogIndex, NodeId, Term};
 use crate::limits::SNAPSHOT_BYTES_MAX;
 use crate::marks::Mark;
 use crate::message::{Body, Piece};
-use crate::snapshot::{Snapshot, SnapshotMeta, SnapshotPart};
+use crate::snapshot::{SnapshotMeta, SnapshotPart};
 use crate::time::{Span, Time};
 
 /// A transfer that was begun.
@@ -30,9 +30,11 @@ pub(super) struct SnapshotReceiver {
 
 #[derive(Clone, Debug)]
 enum Stage {
-    /// The image comes.
-    Image(Vec<u8>),
-    /// The image is whole; these bodies are missing, as far as they are known.
+    /// The image comes: so many bytes of it are here.
+    Image { pieces: Vec<Bytes>, bytes: u64 },
+    /// It is whole, and is being read.
+    Reading,
+    /// It was read; these bodies are missing, as far as they are known.
     Bodies(Vec<Digest>),
     /// All of it is here, and is being put in force.
     Installing,
@@ -40,13 +42,28 @@ enum Stage {
     Gone,
 }
 
+/// When to ask again, if what was asked for now does not come.
+fn patience(cx: &Cx<'_>) -> Time {
+    cx.time() + Span::from_ms(cx.config.knobs.election_timeout_ms_max)
+}
+
+impl Stage {
+    /// The image is to come.
+    fn nothing() -> Stage {
+        Stage::Image {
+            pieces: Vec::new(),
+            bytes: 0,
+        }
+    }
+}
+
 /// What a piece led to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Received {
     /// Nothing to do.
     Nothing,
-    /// The image is whole.
-    Image(Snapshot),
+    /// The image is whole: these are its bytes.
+    Image(SnapshotMeta, Vec<Bytes>),
     /// These bodies came.
     Bodies(Vec<(Digest, Bytes)>),
 }
@@ -54,12 +71,21 @@ pub(super) enum Received {
 impl SnapshotReceiver {
     /// A transfer that begins, or goes on with what the disk holds of it.
     pub(super) fn new(meta: SnapshotMeta, from: NodeId, image: Vec<u8>) -> SnapshotReceiver {
+        let image = Bytes::from(image);
         SnapshotReceiver {
             meta,
             from,
-            stage: Stage::Image(image),
+            stage: Stage::Image {
+                bytes: image.count(),
+                pieces: vec![image],
+            },
             ask_again: Time(0),
         }
+    }
+
+    /// Which snapshot, in full.
+    pub(super) fn meta(&self) -> &SnapshotMeta {
+        &self.meta
     }
 
     /// Which snapshot.
@@ -75,7 +101,9 @@ impl SnapshotReceiver {
             // What the disk is about to put in force stays as it is.
             Stage::Installing => false,
             Stage::Gone => self.meta != *offer,
-            Stage::Image(_) | Stage::Bodies(_) => self.meta != *offer && newer_of_another,
+            Stage::Image { .. } | Stage::Reading | Stage::Bodies(_) => {
+                self.meta != *offer && newer_of_another
+            }
         }
     }
 
@@ -83,7 +111,7 @@ impl SnapshotReceiver {
     pub(super) fn on_offer(&mut self, offer: &SnapshotMeta, from: NodeId) {
         if self.meta == *offer {
             if matches!(self.stage, Stage::Gone) {
-                self.stage = Stage::Image(Vec::new());
+                self.stage = Stage::nothing();
             }
             self.from = from;
         }
@@ -97,10 +125,14 @@ impl SnapshotReceiver {
         piece: Option<Piece>,
         cx: &mut Cx<'_>,
     ) -> Received {
-        let Stage::Image(image) = &mut self.stage else {
+        let Stage::Image {
+            pieces,
+            bytes: before,
+        } = &mut self.stage
+        else {
             return Received::Nothing;
         };
-        if index != self.meta.index || offset != image.len() as u64 {
+        if index != self.meta.index || offset != *before {
             return Received::Nothing;
         }
         let Some(Piece { bytes, last }) = piece else {
@@ -113,7 +145,8 @@ impl SnapshotReceiver {
             return Received::Nothing;
         }
         self.ask_again = Time(0);
-        image.extend_from_slice(&bytes);
+        *before += bytes.count();
+        pieces.push(bytes.clone());
         cx.outbox.act(Action::KeepPiece(SnapshotPart {
             meta: self.meta.clone(),
             offset,
@@ -124,19 +157,29 @@ impl SnapshotReceiver {
             return Received::Nothing;
         }
         cx.mark(Mark::SnapshotReceived);
-        let image = std::mem::take(image).into();
-        self.stage = Stage::Bodies(Vec::new());
-        Received::Image(Snapshot {
-            meta: self.meta.clone(),
-            image,
-        })
+        let pieces = std::mem::take(pieces);
+        self.ask_again = patience(cx);
+        self.stage = Stage::Reading;
+        Received::Image(self.meta.clone(), pieces)
     }
 
     /// The image was no good: from the beginning.
     pub(super) fn start_over(&mut self, cx: &mut Cx<'_>) {
         cx.mark(Mark::SnapshotRefused);
-        self.stage = Stage::Image(Vec::new());
+        self.stage = Stage::nothing();
         self.ask_again = Time(0);
+    }
+
+    /// The image was read, and is good.
+    pub(super) fn on_read(&mut self) {
+        if matches!(self.stage, Stage::Reading) {
+            self.stage = Stage::Bodies(Vec::new());
+        }
+    }
+
+    /// Is the image being read?
+    pub(super) fn is_reading(&self) -> bool {
+        matches!(self.stage, Stage::Reading)
     }
 
     /// Bodies that this node lacks are wanted.
@@ -185,17 +228,26 @@ impl SnapshotReceiver {
         if cx.time() < self.ask_again {
             return;
         }
+        #[cfg(feature = "planted-bugs")]
+        if self.is_reading() && cx.config.planted(crate::planted::Bug::QuietReader) {
+            return;
+        }
         let body = match &self.stage {
-            Stage::Image(image) => Body::SnapshotFetch {
+            Stage::Image { bytes, .. } => Body::SnapshotFetch {
                 index: self.meta.index,
-                offset: image.len() as u64,
+                offset: *bytes,
             },
             Stage::Bodies(wanted) if !wanted.is_empty() => Body::BodiesFetch {
                 digests: wanted.clone(),
             },
-            Stage::Bodies(_) | Stage::Installing | Stage::Gone => return,
+            // That takes its time, and a leader that hears nothing would drop the log
+            // behind the snapshot.
+            Stage::Reading | Stage::Installing => Body::BodiesFetch {
+                digests: Vec::new(),
+            },
+            Stage::Bodies(_) | Stage::Gone => return,
         };
-        self.ask_again = cx.time() + Span::from_ms(cx.config.knobs.election_timeout_ms_max);
+        self.ask_again = patience(cx);
         let message = cx.message(term, body);
         cx.outbox.say_durable(leader, message);
     }

@@ -45,6 +45,20 @@ impl ClusterCoordinator {
         self.receiver.as_ref().map(SnapshotReceiver::index)
     }
 
+    /// Which image is to be read, if one is.
+    #[must_use]
+    pub fn reading(&self) -> Option<&SnapshotMeta> {
+        let reading = self.receiver.as_ref().filter(|it| it.is_reading());
+        reading.map(SnapshotReceiver::meta)
+    }
+
+    /// The image was read, and is good: what follows is which bodies are missing.
+    pub fn on_image_read(&mut self) {
+        if let Some(receiver) = &mut self.receiver {
+            receiver.on_read();
+        }
+    }
+
     /// What was received is no snapshot: it is fetched anew.
     pub fn refuse_image(&mut self, cx: &mut Cx<'_>) {
         if let Some(receiver) = &mut self.receiver {
@@ -147,7 +161,9 @@ impl ClusterCoordinator {
         };
         match received {
             Received::Nothing => {}
-            Received::Image(snapshot) => self.changes.push(Change::ImageReceived(snapshot)),
+            Received::Image(meta, pieces) => {
+                self.changes.push(Change::ImageReceived { meta, pieces });
+            }
             Received::Bodies(bodies) => self.changes.push(Change::BodiesReceived(bodies)),
         }
     }

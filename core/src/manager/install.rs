@@ -1,6 +1,10 @@
-//! A leader's snapshot in the place of this node's log and state: decoded once
-//! its image is whole, completed by the bodies that this node lacks, and taken
+//! A leader's snapshot in the place of this node's log and state: read beside the turns
+//! once its image is whole, completed by the bodies that this node lacks, and taken
 //! over when all of it is on disk. Until then nothing of it shows.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
 
 use super::recover::{RecoverError, state_of};
 use super::{ContextManager, cx};
@@ -9,10 +13,12 @@ use crate::action::{Action, Violation};
 use crate::bytes::Bytes;
 use crate::digest::Digest;
 use crate::event::Now;
-use crate::ids::LogIndex;
+use crate::feature::FeatureLevel;
+use crate::ids::{LogIndex, WorkId};
 use crate::limits::BODIES_FETCH_MAX;
 use crate::queue::{BodyCursor, QueueManager};
-use crate::snapshot::{Snapshot, SnapshotMeta};
+use crate::snapshot::SnapshotMeta;
+use crate::work::{Done, Errand, Work};
 
 /// A snapshot that waits for its bodies.
 #[derive(Clone, Debug)]
@@ -35,14 +41,94 @@ impl Installing {
     }
 }
 
-impl ContextManager {
-    pub(super) fn on_image_received(&mut self, now: Now, snapshot: &Snapshot) {
-        let meta = snapshot.meta.clone();
-        if meta.index <= self.applied {
-            return;
+/// What was handed to the host to be done beside the turns.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Aside {
+    next: WorkId,
+    /// The image that is being read.
+    reading: Option<(WorkId, SnapshotMeta)>,
+}
+
+impl Aside {
+    fn order(&mut self, errand: impl Errand + 'static) -> (WorkId, Action) {
+        self.next = self.next.next();
+        (self.next, Action::Work(Work::new(self.next, errand)))
+    }
+}
+
+type StateRead = Result<QueueManager, RecoverError>;
+
+/// To read a state out of its image.
+struct ReadState {
+    meta: SnapshotMeta,
+    pieces: Vec<Bytes>,
+    supports: FeatureLevel,
+}
+
+impl fmt::Debug for ReadState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "read the state of {}", self.meta.index)
+    }
+}
+
+impl Errand for ReadState {
+    fn run(&self) -> Arc<dyn Any + Send + Sync> {
+        let bytes = self.pieces.iter().map(|piece| piece.len()).sum();
+        let mut image = Vec::with_capacity(bytes);
+        for piece in &self.pieces {
+            image.extend_from_slice(piece);
         }
-        match state_of(snapshot, self.config.supports) {
+        let read: StateRead = state_of(&self.meta, &image, self.supports);
+        Arc::new(read)
+    }
+}
+
+/// To let go of a state: a million jobs are as many pieces of memory.
+struct LetGo {
+    /// Goes with the work, wherever that is done.
+    _state: Box<QueueManager>,
+}
+
+impl fmt::Debug for LetGo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("let go of a state")
+    }
+}
+
+impl Errand for LetGo {
+    fn run(&self) -> Arc<dyn Any + Send + Sync> {
+        Arc::new(())
+    }
+}
+
+impl ContextManager {
+    /// Reads a leader's image beside the turns.
+    pub(super) fn on_image_received(&mut self, meta: SnapshotMeta, pieces: Vec<Bytes>) {
+        let (id, action) = self.aside.order(ReadState {
+            meta: meta.clone(),
+            pieces,
+            supports: self.config.supports,
+        });
+        self.aside.reading = Some((id, meta));
+        self.outbox.act(action);
+    }
+
+    /// The host has done something.
+    pub(super) fn on_work_done(&mut self, now: Now, done: Done) {
+        let reading = self.aside.reading.take_if(|(id, _)| *id == done.id());
+        let Some(read) = done.product::<StateRead>() else {
+            return;
+        };
+        // Another snapshot may have taken its place meanwhile, or the log was faster.
+        let is_wanted = reading.filter(|(_, meta)| self.cluster.reading() == Some(meta));
+        let (meta, read) = match (is_wanted, read) {
+            (Some((_, meta)), read) => (meta, read),
+            (None, Ok(queue)) => return self.let_go(queue),
+            (None, Err(_)) => return,
+        };
+        match read {
             Ok(queue) => {
+                self.cluster.on_image_read();
                 self.installing = Some(Installing {
                     meta,
                     queue,
@@ -65,11 +151,22 @@ impl ContextManager {
         }
     }
 
+    fn let_go(&mut self, state: QueueManager) {
+        let (_, action) = self.aside.order(LetGo {
+            _state: Box::new(state),
+        });
+        self.outbox.act(action);
+    }
+
     /// Another snapshot may have taken this one's place meanwhile.
     fn drop_given_up(&mut self) {
         let receiving = self.cluster.receiving();
-        self.installing
+        let given_up = self
+            .installing
             .take_if(|i| !i.ordered && receiving != Some(i.meta.index));
+        if let Some(given_up) = given_up {
+            self.let_go(given_up.queue);
+        }
     }
 
     /// Asks which of the next bodies are missing, or for the end if there are none.
@@ -146,7 +243,8 @@ impl ContextManager {
             return;
         }
         if replaces {
-            self.queue = queue;
+            let before = std::mem::replace(&mut self.queue, queue);
+            self.let_go(before);
             #[cfg(feature = "planted-bugs")]
             if let Some(bug) = self.config.planted {
                 self.queue.plant(bug);
@@ -156,6 +254,7 @@ impl ContextManager {
             self.hashes.clear();
         } else {
             // The log was faster, but the disk holds the leader's snapshot now.
+            self.let_go(queue);
             self.queue.give_up_image();
             self.cluster.set_snapshot(meta.clone());
         }

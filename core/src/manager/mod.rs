@@ -55,7 +55,7 @@ use denials::Denials;
 use evictions::Evictions;
 use feeds::Feeds;
 use hand_over::HandingOver;
-use install::Installing;
+use install::{Aside, Installing};
 use levels::Levels;
 use local::LocalQueue;
 use reads::Reads;
@@ -124,6 +124,7 @@ pub(crate) struct ContextManager {
     snapshots: Snapshots,
     /// A leader's snapshot that waits for its bodies.
     installing: Option<Installing>,
+    aside: Aside,
     /// This replica's state hashes at the last few intervals.
     hashes: VecDeque<StateHashAt>,
     halted: Option<Violation>,
@@ -173,7 +174,7 @@ impl ContextManager {
         #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
         let mut queue = match &snapshot {
             None => QueueManager::new(config.knobs.rules()),
-            Some(snapshot) => recover::state_of(snapshot, config.supports)?,
+            Some(snapshot) => recover::state_of(&snapshot.meta, &snapshot.image, config.supports)?,
         };
         #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
         let mut outbox = Outbox::new(last, hard_state);
@@ -226,6 +227,7 @@ impl ContextManager {
             feeds: Feeds::default(),
             awaits: Awaits::default(),
             installing: None,
+            aside: Aside::default(),
             reads: Reads::default(),
             recoveries: Recoveries::default(),
             local,
@@ -299,6 +301,7 @@ impl ContextManager {
                     .on_bodies_read(read, bodies, &mut cx!(self, now));
             }
             Event::BodiesLacking { digests } => self.on_bodies_lacking(digests),
+            Event::WorkDone(done) => self.on_work_done(now, done),
             Event::RequestKept { number } => self.on_request_kept(number),
             Event::Order(Order::HandOver { to }) => {
                 // Nobody waits for the outcome: it shows in who leads.
@@ -419,7 +422,7 @@ impl ContextManager {
                 Change::HandOverEnded(error) => self.on_hand_over_ended(error),
                 Change::Recovered(report) => self.on_recovered(report),
                 Change::RecoveryFailed(error) => self.on_recovery_failed(error),
-                Change::ImageReceived(snapshot) => self.on_image_received(now, &snapshot),
+                Change::ImageReceived { meta, pieces } => self.on_image_received(meta, pieces),
                 Change::BodiesReceived(bodies) => self.on_bodies_received(bodies),
                 Change::Forward {
                     from,

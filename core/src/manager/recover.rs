@@ -148,11 +148,12 @@ pub enum RecoverError {
 
 /// The state in a snapshot, if a program that can do `supported` may go on with it.
 pub(super) fn state_of(
-    snapshot: &Snapshot,
+    meta: &SnapshotMeta,
+    image: &[u8],
     supported: FeatureLevel,
 ) -> Result<QueueManager, RecoverError> {
-    let SnapshotMeta { index, state, .. } = snapshot.meta;
-    let queue = QueueManager::from_image(&snapshot.image)
+    let &SnapshotMeta { index, state, .. } = meta;
+    let queue = QueueManager::from_image(image)
         .map_err(|reason| RecoverError::Snapshot { index, reason })?;
     if queue.state_hash() != state {
         return Err(RecoverError::OtherState {

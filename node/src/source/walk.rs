@@ -16,8 +16,8 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use ignore::{DirEntry, WalkBuilder};
 use precentor_core::address::{Address, AddressError};
+use precentor_core::config::Knobs;
 use precentor_core::digest::Digest;
-use precentor_core::limits::JOBS_LIVE_MAX;
 
 use super::digest::{
     ChildDigest, ChildKind, Examined, FileClass, TEXT_BYTES_MAX, examine, folder_digest,
@@ -55,7 +55,7 @@ impl WalkOptions {
             project,
             exclude: Vec::new(),
             text_bytes_max: TEXT_BYTES_MAX,
-            places_max: JOBS_LIVE_MAX,
+            places_max: Knobs::default().jobs_live_max,
             threads: 2,
         }
     }

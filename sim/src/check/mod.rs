@@ -469,6 +469,7 @@ impl Checks {
                 | Action::ReadSnapshot { .. }
                 | Action::ReadBodies { .. }
                 | Action::FindLacking { .. }
+                | Action::Work(_)
                 | Action::KeepRequest { .. }
                 | Action::DropRequest { .. } => {}
             }

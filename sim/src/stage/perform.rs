@@ -145,6 +145,14 @@ impl Stage {
                 let digests = self.disks[place].shelf.lacking(digests);
                 self.report(place, Event::BodiesLacking { digests });
             }
+            Action::Work(work) => {
+                let work_us = self.scenario.work_us_max;
+                let mut roll = self.tape.roll(Domain::Work, place as u32);
+                let at_us = now_us + READ_US + roll.below(work_us + 1);
+                let event = Event::WorkDone(work.run());
+                self.agenda
+                    .put(at_us, Happening::Report { place, life, event });
+            }
             Action::KeepRequest { number, entry } => {
                 let kept = (number, entry);
                 let at_us = self.disks[place].keep_request(kept, now_us, &mut self.tape);
@@ -297,6 +305,7 @@ fn code(action: &Action) -> u64 {
         Action::SaveSnapshot(part) => 5 << 60 ^ part.offset << 40 ^ part.meta.index.0,
         Action::CompactLog { up_to } => 6 << 60 | up_to.0,
         Action::Audit(record) => 7 << 60 ^ u64::from(record.digest.0[0]) << 32 ^ record.index.0,
+        Action::Work(_) => 1,
         Action::KeepRequest { number, .. } => 14 << 60 | number.0,
         Action::DropRequest { number } => 15 << 60 | number.0,
         Action::Halt(_) => 8 << 60,

@@ -100,7 +100,7 @@ impl Consensus {
                 | Change::RecoveryFailed(_)
                 | Change::Forward { .. }
                 | Change::Forwarded { .. } => {}
-                Change::ImageReceived(_) | Change::BodiesReceived(_) => {
+                Change::ImageReceived { .. } | Change::BodiesReceived(_) => {
                     unreachable!("no log is compacted here")
                 }
                 Change::Halt(violation) => panic!("halted: {violation}"),
@@ -155,6 +155,7 @@ impl Consensus {
                 | Action::ReadSnapshot { .. }
                 | Action::ReadBodies { .. }
                 | Action::FindLacking { .. }
+                | Action::Work(_)
                 | Action::KeepRequest { .. }
                 | Action::DropRequest { .. }
                 | Action::Audit(_)

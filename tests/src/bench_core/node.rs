@@ -71,6 +71,7 @@ impl Host for Desk {
             | Action::ReadSnapshot { .. }
             | Action::ReadBodies { .. }
             | Action::FindLacking { .. }
+            | Action::Work(_)
             | Action::KeepRequest { .. }
             | Action::DropRequest { .. } => unreachable!("nobody lags behind a snapshot here"),
             Action::CompactLog { .. } | Action::PutBlob { .. } | Action::Audit(_) => {}

@@ -133,7 +133,9 @@ measures! {
     SnapshotPart: Snapshot, "median_part", "a part";
     SnapshotLongest: Snapshot, "longest_part", "the longest part";
     SnapshotTotal: Snapshot, "parts", "all parts";
-    SnapshotRestore: Snapshot, "restore", "the state from it";
+    SnapshotRead: Snapshot, "read", "the state from it, beside the turns";
+    InstallLongest: Snapshot, "install_longest_turn", "a follower's longest turn until it stands on it";
+    LetGo: Snapshot, "let_go", "the end of the state before, beside the turns";
     SnapshotParts: SnapshotSize, "parts", "parts";
     SnapshotBytes: SnapshotSize, "bytes", "bytes";
     TakeoverBegin: Takeover, "begin", "the barrier, 32 leases, a poll";

@@ -10,6 +10,7 @@
 //! and of several tenants, and have no dependencies; only those that are redriven do.
 
 mod floor;
+mod install;
 pub mod measure;
 mod pass;
 pub mod report;

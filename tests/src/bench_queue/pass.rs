@@ -57,8 +57,12 @@ pub(super) fn run(plan: &Plan, jobs: u64, peak: PeakBytes) -> Result<Figures> {
 
     // Before the state is there again: both at once would need their memory twice.
     drop(rig);
-    let restore = snapshot.restore()?;
-    figures.insert(Measure::SnapshotRestore, nanoseconds(restore));
+    let install = snapshot.install(jobs)?;
+    figures.insert(Measure::SnapshotRead, nanoseconds(install.read));
+    figures.insert(Measure::InstallLongest, nanoseconds(install.longest));
+    if !install.let_go.is_zero() {
+        figures.insert(Measure::LetGo, nanoseconds(install.let_go));
+    }
 
     let out = figures[&Measure::ClaimMany] + figures[&Measure::Complete];
     let ours = [fill, out, per_job(bytes as f64)];

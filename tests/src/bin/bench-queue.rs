@@ -21,7 +21,7 @@ usage: bench-queue [--jobs N,...] [--passes N] [--level N] [--json]
   else, in the same run.
   --jobs N,...  how many jobs wait, each number on its own, from 100 on
                 [default: 1000,100000,1000000,10000000, which
-                need 7 GB and a quarter of an hour]
+                need 8 GB and ten minutes]
   --passes N    how often everything is done, from 1 to 99 [default: 3]
   --level N     the feature level [default: the highest]
   --json        one JSON object on stdout and nothing else there

@@ -333,6 +333,7 @@ impl Local {
                 | Action::ReadSnapshot { .. }
                 | Action::ReadBodies { .. }
                 | Action::FindLacking { .. }
+                | Action::Work(_)
                 | Action::KeepRequest { .. }
                 | Action::DropRequest { .. } => {
                     effect.breaks(

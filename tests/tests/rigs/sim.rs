@@ -125,6 +125,10 @@ impl Rig for SimRig {
                 self.due
                     .push_back(Due::Now(Event::BodiesLacking { digests }));
             }
+            Action::Work(work) => {
+                let event = Event::WorkDone(work.run());
+                self.due.push_back(Due::Now(event));
+            }
             Action::KeepRequest { number, entry } => {
                 let kept = (number, entry);
                 let at_us = self.disk.keep_request(kept, self.now_us, &mut self.tape);
