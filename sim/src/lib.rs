@@ -19,6 +19,7 @@ pub mod planted;
 pub mod readings;
 pub mod report;
 pub mod scenario;
+pub mod shrink;
 pub mod sightings;
 pub mod stage;
 pub mod tape;

@@ -3,6 +3,9 @@
 //! simulator, 11 safety, 12 liveness, 13 two runs that differ, 14 a fault or a
 //! mark that a large campaign never saw.
 
+mod artefacts;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -109,6 +112,35 @@ enum Verb {
         #[arg(long, default_value_t = 1)]
         from: u64,
     },
+    /// Make the world of a seed that fails smaller, as long as the same judge finds something.
+    Shrink {
+        /// The seed.
+        #[arg(long)]
+        seed: u64,
+        /// With a membership that stays as it was founded.
+        #[arg(long)]
+        settled: bool,
+        /// With 200 workers and 50 tenants, and leaders that do not last.
+        #[arg(long, conflicts_with = "settled")]
+        crowd: bool,
+        /// With this planted bug (needs the feature planted-bugs).
+        #[arg(long)]
+        planted: Option<String>,
+        /// Events that are spent on it, at most: half a minute for the default.
+        #[arg(long, default_value_t = 5_000_000)]
+        events: u64,
+        /// Where to write what is left, to be run by `replay`.
+        #[arg(long, default_value = "artefact.json")]
+        out: PathBuf,
+    },
+    /// Run a world that `shrink` has written.
+    Replay {
+        /// Which file.
+        file: PathBuf,
+        /// Tell every event and action.
+        #[arg(long)]
+        trace: bool,
+    },
     /// Measure the speed on the reference cluster.
     Bench,
 }
@@ -133,17 +165,10 @@ fn main() -> ExitCode {
             planted,
         } => match bug(planted.as_deref()) {
             Ok(bug) => {
-                let scenes = match (settled, crowd) {
-                    (true, _) => Scenes::Settled,
-                    (_, true) => Scenes::Crowd,
-                    _ => Scenes::Any,
-                };
+                let scenes = scenes(settled, crowd);
                 run(scenes, seed, trace, bug, planted.as_deref(), json)
             }
-            Err(message) => {
-                eprintln!("{message}");
-                2
-            }
+            Err(message) => or_usage(Err(message)),
         },
         Verb::Swarm {
             seeds,
@@ -187,9 +212,41 @@ fn main() -> ExitCode {
             }
         }
         Verb::Determinism { seeds, from } => determinism(from, seeds, json),
+        Verb::Shrink {
+            seed,
+            settled,
+            crowd,
+            planted,
+            events,
+            out,
+        } => or_usage(artefacts::shrink(
+            scenes(settled, crowd),
+            seed,
+            planted,
+            events,
+            &out,
+            json,
+        )),
+        Verb::Replay { file, trace } => or_usage(artefacts::replay(&file, trace, json)),
         Verb::Bench => bench(json),
     };
     ExitCode::from(code)
+}
+
+fn scenes(settled: bool, crowd: bool) -> Scenes {
+    match (settled, crowd) {
+        (true, _) => Scenes::Settled,
+        (_, true) => Scenes::Crowd,
+        _ => Scenes::Any,
+    }
+}
+
+/// An exit code, or what is wrong with what was asked for.
+fn or_usage(code: Result<u8, String>) -> u8 {
+    code.unwrap_or_else(|message| {
+        eprintln!("{message}");
+        2
+    })
 }
 
 fn cores() -> usize {

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::campaign::{Summary, Trouble};
 use crate::marks::Mark;
+use crate::shrink::Shrunk;
 use crate::sightings::Sighting;
 use crate::stage::Ending;
 use crate::tape::Domain;
@@ -32,6 +33,37 @@ fn faults(counts: &[u64]) -> Map<String, Value> {
             .any(|domain| domain.is_fault() && domain.name() == name)
     });
     all
+}
+
+/// A world that was made smaller, as lines.
+#[must_use]
+pub fn shrunk_text(shrunk: &Shrunk) -> String {
+    let (before, after) = (shrunk.before, shrunk.after);
+    let row = |name: &str, before: u64, after: u64| format!("{name:<10}{before:>10}{after:>10}\n");
+    [
+        format!("{}: {}\n", shrunk.artefact.checker, shrunk.artefact.text),
+        format!("{:<10}{:>10}{:>10}\n", "", "was", "is"),
+        row("nodes", before.nodes as u64, after.nodes as u64),
+        row("clients", before.clients as u64, after.clients as u64),
+        row("workers", before.workers as u64, after.workers as u64),
+        row("faults", before.faults as u64, after.faults as u64),
+        row("events", before.events, after.events),
+        format!("by {} runs\n", shrunk.runs),
+    ]
+    .concat()
+}
+
+/// The same as JSON.
+#[must_use]
+pub fn shrunk_json(shrunk: &Shrunk) -> Value {
+    json!({
+        "seed": shrunk.artefact.seed,
+        "checker": shrunk.artefact.checker,
+        "text": shrunk.artefact.text,
+        "before": shrunk.before,
+        "after": shrunk.after,
+        "runs": shrunk.runs,
+    })
 }
 
 /// A run as JSON.

@@ -6,9 +6,11 @@
 mod actors;
 mod crowd;
 mod draw;
+mod knobs_by_name;
 mod operator;
 
 use precentor_core::config::Knobs;
+use serde::{Deserialize, Serialize};
 
 use crate::tape::{Domain, Roll, Tape};
 use crate::topology::{Bound, Row, TopologyOptions};
@@ -23,7 +25,7 @@ pub use actors::{ClientOptions, WorkerOptions};
 pub use operator::{MACHINES_MAX, OperatorOptions};
 
 /// How long a message is on its way.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Delay {
     /// Always so long.
     Constant {
@@ -75,7 +77,8 @@ impl Delay {
 }
 
 /// The wires.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NetworkOptions {
     /// The delay of a message.
     pub delay: Delay,
@@ -123,7 +126,8 @@ impl Default for NetworkOptions {
 }
 
 /// The disks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DiskOptions {
     /// The fastest sync.
     pub sync_us_min: u64,
@@ -163,7 +167,8 @@ impl Default for DiskOptions {
 }
 
 /// Faults that come from time to time: the mean time between two, 0 for never.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NemesisOptions {
     /// One node crashes.
     pub crash_us: u64,
@@ -201,7 +206,8 @@ pub struct NemesisOptions {
 }
 
 /// How an operator replaces the program of every node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct UpgradeOptions {
     /// When the first node gets the new program.
     pub at_us: u64,
@@ -231,7 +237,7 @@ const ROT_LANE: u32 = 13;
 const SLOW_INSTALL_LANE: u32 = 0;
 
 /// Everything that a seed decides beforehand.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Scenario {
     /// The founders.
     pub nodes: usize,
@@ -249,6 +255,7 @@ pub struct Scenario {
     /// Turns whose actions are performed in another order, per million.
     pub shuffle_ppm: u32,
     /// How long work beside the turns takes, at the most.
+    #[serde(default)]
     pub work_us_max: u64,
     /// Clocks are off by at most so many parts per million.
     pub drift: u64,
@@ -273,6 +280,7 @@ pub struct Scenario {
     /// Bytes of a snapshot, or of bodies, that a leader's disk gives out at once.
     pub piece_bytes_max: u64,
     /// The core's own knobs.
+    #[serde(with = "knobs_by_name")]
     pub knobs: Knobs,
 }
 

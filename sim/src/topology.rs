@@ -3,6 +3,7 @@
 //! still reaches a majority; knows nothing of terms, votes or leaders' duties.
 
 use precentor_core::config::Knobs;
+use serde::{Deserialize, Serialize};
 
 use crate::network::Place;
 use crate::scenario::{DiskOptions, Scenario};
@@ -13,7 +14,7 @@ mod tests;
 
 /// How a partition runs. What is said of links is said of both directions
 /// unless one is named.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Shape {
     /// A minority at random is cut from the rest, which is a majority.
     Halves,
@@ -184,7 +185,7 @@ pub fn centres(lives: &[bool], passes: impl Fn(Place, Place) -> bool) -> Vec<Pla
 
 /// A shape that is put up once in a run, while all other faults rest, to see
 /// how soon a leader serves in it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TopologyOptions {
     /// Which.
     pub shape: Shape,
@@ -233,7 +234,7 @@ impl TopologyOptions {
 }
 
 /// How soon a leader must serve, once a shape stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Bound {
     /// The longest election timeout, on the slowest clock, where words come in time.
     pub timeout_us: u64,

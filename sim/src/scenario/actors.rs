@@ -1,7 +1,10 @@
 //! What clients and workers do, and how often.
 
+use serde::{Deserialize, Serialize};
+
 /// What clients do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ClientOptions {
     /// How many.
     pub count: usize,
@@ -75,7 +78,8 @@ pub struct ClientOptions {
 }
 
 /// What workers do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct WorkerOptions {
     /// How many.
     pub count: usize,

@@ -2,11 +2,12 @@
 //! that are lost for good. Draws from a lane of its own.
 
 use precentor_core::config::Knobs;
+use serde::{Deserialize, Serialize};
 
 use crate::tape::Roll;
 
 /// An operator, machines beyond the founders', and disks that are lost.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct OperatorOptions {
     /// Machines that belong to no cluster at first.
     pub spares: usize,
