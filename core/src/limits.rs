@@ -187,6 +187,8 @@ pub const LOG_WINDOW_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub const WAITING_REQUESTS_MAX: u64 = 1_000;
 /// Requests that a node keeps on its disk until there is a leader.
 pub const LOCAL_REQUESTS_MAX: u64 = 1_000;
+/// Copies of one of them that wait for the disk.
+pub const LOCAL_WAITERS_MAX: u64 = 16;
 /// Bytes of them: all are in memory too.
 pub const LOCAL_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Linearizable reads that wait at a node.

@@ -20,7 +20,7 @@ use crate::command::{Command, Entry};
 use crate::event::Now;
 use crate::feature::FeatureLevel;
 use crate::ids::{LocalNumber, NodeId, RequestId, Sequence, Term, Ticket};
-use crate::limits::LOCAL_BYTES_MAX;
+use crate::limits::{LOCAL_BYTES_MAX, LOCAL_WAITERS_MAX};
 use crate::marks::Mark;
 use crate::message::{Body, ForwardEnd};
 use crate::principal::Principal;
@@ -247,9 +247,12 @@ impl ContextManager {
             );
             return self.outbox.answer(ticket, Reply::Invalid { message });
         }
-        match kept.durable {
-            true => self.outbox.answer(ticket, Reply::QueuedLocally),
-            false => kept.waiting.push(ticket),
+        if kept.durable {
+            self.outbox.answer(ticket, Reply::QueuedLocally);
+        } else if kept.waiting.len() as u64 >= LOCAL_WAITERS_MAX {
+            self.refuse(ticket, Refusal::WaitingRequests);
+        } else {
+            kept.waiting.push(ticket);
         }
     }
 
@@ -347,9 +350,11 @@ impl ContextManager {
 
     /// What became of a request that this node proposed to itself.
     pub(super) fn on_local_end(&mut self, now: Now, number: LocalNumber, end: ForwardEnd) {
-        let kept = self.local.requests.get(&number);
-        let id = kept.expect("nobody else lets it go").id;
-        self.on_forwarded(now, id, 0, end);
+        // An earlier leader's word may have come meanwhile, late.
+        if let Some(kept) = self.local.requests.get(&number) {
+            let id = kept.id;
+            self.on_forwarded(now, id, 0, end);
+        }
     }
 
     /// A leader says what became of a request.

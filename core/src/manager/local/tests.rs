@@ -196,3 +196,43 @@ fn a_disk_with_something_else_is_refused_with_its_number() {
     }
     assert!(Lonely::new(vec![(number, good)]).is_ok());
 }
+
+#[test]
+fn a_disk_that_does_not_answer_gathers_no_crowd() {
+    let mut node = Lonely::new(Vec::new()).unwrap();
+    let mut ask = |ticket| {
+        let mut actions = Actions::default();
+        let event = Event::Client {
+            ticket: Ticket(ticket),
+            principal: Principal("agent".into()),
+            request: Request::QueueLocally {
+                request: id(1),
+                acknowledged: Sequence(1),
+                command: small(),
+            },
+        };
+        node.driver.turn(Now::default(), [event], &mut actions);
+        actions.0
+    };
+    for ticket in 0..LOCAL_WAITERS_MAX {
+        let told = ask(ticket);
+        assert!(
+            !told.iter().any(|it| matches!(it, Action::Answer { .. })),
+            "{told:?}"
+        );
+    }
+    let told = ask(LOCAL_WAITERS_MAX);
+    let reason = Refusal::WaitingRequests;
+    assert!(
+        matches!(&told[..], [Action::Answer { reply: Reply::Refused { reason: it, .. }, .. }] if *it == reason),
+        "{told:?}"
+    );
+    let mut actions = Actions::default();
+    let number = LocalNumber(0);
+    node.driver.turn(
+        Now::default(),
+        [Event::RequestKept { number }],
+        &mut actions,
+    );
+    assert_eq!(actions.0.len() as u64, LOCAL_WAITERS_MAX);
+}
