@@ -323,3 +323,18 @@ fn what_never_fits_holds_up_nobody() {
 fn what_waits_for_the_disk_is_not_sent_when_it_is_over() {
     passes_as_drawn(2_885, &[Mark::QueuedLocally]);
 }
+
+/// A node that leads proposed what it kept itself, and heard meanwhile from a leader before
+/// it that the request is settled: its own entry spoke of what was kept no more.
+#[test]
+fn a_late_word_about_what_a_leader_kept_itself_is_passed_over() {
+    passes_as_drawn(700_001_177, &[Mark::QueuedLocally]);
+}
+
+/// Judges' faults: a request was denied in the turn in which its client got the right to it; and
+/// an edit that its client was denied long before came from a node that had kept it.
+#[test]
+fn what_a_node_kept_is_judged_by_what_was_so_then() {
+    passes_as_drawn(700_001_205, &[Mark::LocalRefused]);
+    passes_as_drawn(700_006_133, &[Mark::QueuedLocally]);
+}

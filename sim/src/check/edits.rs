@@ -177,11 +177,17 @@ impl Edits {
                 said.take(taken, marks);
                 Ok(())
             }
-            // Of a bound, of a level, or of who asks it knows nothing.
+            // Of a bound, of a level, or of who asks it knows nothing; nor of what its client
+            // was denied before, and which a node sends that had kept it.
             (Expected::Taken(_), Some(why)) => ensure(
-                ["the limit is", "the command needs", "session"]
-                    .iter()
-                    .any(|known| why.contains(known)),
+                [
+                    "the limit is",
+                    "the command needs",
+                    "session",
+                    "no longer kept",
+                ]
+                .iter()
+                .any(|known| why.contains(known)),
                 Checker::MergedEdits,
                 || format!("{} was to be merged: {}", record.index, record.text),
             ),

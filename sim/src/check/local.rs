@@ -38,6 +38,8 @@ pub struct Local {
     stands: BTreeMap<RequestId, Vec<LogIndex>>,
     /// What a node heard that it will never be done.
     refused: BTreeSet<(Place, RequestId)>,
+    /// What the node that takes a turn would have denied at its beginning.
+    deniable: BTreeSet<(Place, RequestId)>,
 }
 
 fn claim(holds: bool, text: impl FnOnce() -> String) -> Verdict {
@@ -97,7 +99,25 @@ impl Local {
         taken
     }
 
-    pub(super) fn on_event(&mut self, place: Place, event: &Event) {
+    /// A turn is over, in which it may have changed who may do what.
+    pub(super) fn end_turn(&mut self) {
+        self.deniable.clear();
+    }
+
+    pub(super) fn on_event(&mut self, place: Place, event: &Event, view: &View<'_>) {
+        let own = self.of(place).next().map(|(_, kept)| (place, kept.id));
+        let sent = match event {
+            Event::Peer { from, message } => match &message.body {
+                Body::Forward { entry, .. } => id_of(entry).map(|id| (from.0 as usize - 1, id)),
+                _ => None,
+            },
+            _ => None,
+        };
+        for key in own.into_iter().chain(sent) {
+            if is_denied(self.entries.get(&key), view) {
+                self.deniable.insert(key);
+            }
+        }
         match event {
             Event::Client {
                 ticket,
@@ -229,7 +249,7 @@ impl Local {
     }
 
     fn on_forward(&self, place: Place, entry: &[u8], view: &View<'_>) -> Verdict {
-        let id = decode(entry).ok().and_then(|entry| entry.request);
+        let id = id_of(entry);
         let first = self.of(place).next();
         let is_first = first.is_some_and(|(_, kept)| Some(kept.id) == id && kept.durable);
         claim(is_first, || {
@@ -257,8 +277,7 @@ impl Local {
             }
             ForwardEnd::Refused { .. } => {
                 marks.hit(Mark::LocalRefused);
-                let entry = self.entries.get(&(to, request));
-                stands.iter().any(|at| logs.was_rejected(*at)) || is_denied(entry, view)
+                stands.iter().any(|at| logs.was_rejected(*at)) || self.denies((to, request), view)
             }
         };
         claim(holds, || {
@@ -275,13 +294,18 @@ impl Local {
                 format!("{node} lets {number} go, which it does not keep")
             });
         };
-        let entry = self.entries.get(&(place, kept.id));
+        let key = (place, kept.id);
         let is_over = self.stands.contains_key(&kept.id)
-            || self.refused.contains(&(place, kept.id))
-            || is_denied(entry, view);
+            || self.refused.contains(&key)
+            || self.denies(key, view);
         claim(is_over, || {
             format!("{node} lets go of {kept:?}, which nobody has done or refused")
         })
+    }
+
+    /// Might the node that takes a turn deny it, at the turn's beginning or at its end?
+    fn denies(&self, key: (Place, RequestId), view: &View<'_>) -> bool {
+        self.deniable.contains(&key) || is_denied(self.entries.get(&key), view)
     }
 
     /// What a node still keeps, in words.
@@ -290,6 +314,11 @@ impl Local {
         let left: Vec<_> = self.of(place).collect();
         (!left.is_empty()).then(|| format!("n{} still keeps {left:?}", place + 1))
     }
+}
+
+/// Which request an encoded entry is.
+fn id_of(entry: &[u8]) -> Option<RequestId> {
+    decode(entry).ok().and_then(|entry| entry.request)
 }
 
 /// May its principal not have it done, by what a node has applied?

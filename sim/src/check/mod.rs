@@ -347,7 +347,7 @@ impl Checks {
         self.history.on_event(event);
         self.awaited.on_event(moment, event, view);
         self.listed.on_event(event);
-        self.local.on_event(moment.place, event);
+        self.local.on_event(moment.place, event, view);
         self.snapshots.on_event(moment.place, event);
         self.logs.on_event(event);
         self.recovery.on_event(moment, event, view);
@@ -478,6 +478,7 @@ impl Checks {
             self.local
                 .on_action(moment.place, action, view, &self.logs, marks)?;
         }
+        self.local.end_turn();
         self.access.on_turn(view, actions, marks)?;
         self.awaited.on_turn(moment, view, actions, &self.queue)?;
         self.edits.on_turn(view)?;
