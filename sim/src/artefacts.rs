@@ -1,5 +1,6 @@
 //! The verbs of the command line for worlds that fail and were made smaller.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use precentor_sim::campaign::Scenes;
@@ -19,7 +20,10 @@ pub(crate) fn shrink(
     json: bool,
 ) -> Result<u8, String> {
     let bug = bug(planted.as_deref())?;
-    let ending = scenes.run(seed, bug, Trace::quiet());
+    let run = || scenes.run(seed, bug, Trace::quiet());
+    let ending = catch_unwind(AssertUnwindSafe(run)).map_err(|_| {
+        format!("the simulator itself crashes with seed {seed}: RUST_BACKTRACE=1 tells where; no judge finds anything that could be shrunk")
+    })?;
     let Some(failure) = ending.failure else {
         return Err(format!(
             "nothing is found with seed {seed}: there is nothing to shrink"

@@ -285,6 +285,9 @@ fn run(
             ending.trace.hash()
         );
         let option = option_of(scenes);
+        if ending.failure.is_some() {
+            println!("`shrink` with the same options makes it smaller: see docs/TESTING.md");
+        }
         match name {
             Some(bug) => println!(
                 "cargo run --release -p precentor-sim --features planted-bugs -- run --seed {seed}{option} --planted {bug}"

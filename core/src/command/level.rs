@@ -4,6 +4,21 @@ use super::Command;
 use crate::feature::FeatureLevel;
 
 impl Command {
+    /// May a node keep it for a client until there is a leader? What is right whenever it
+    /// is done: not an order of an operator's, which is meant for now.
+    #[must_use]
+    pub fn may_be_kept(&self) -> bool {
+        matches!(
+            self,
+            Command::Submit { .. }
+                | Command::Ask { .. }
+                | Command::Leave { .. }
+                | Command::Cancel { .. }
+                | Command::Annotate { .. }
+                | Command::Resolve { .. }
+        )
+    }
+
     /// The level from which on it may be in a log: programs that cannot do it
     /// cannot read it either.
     #[must_use]

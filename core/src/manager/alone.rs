@@ -1,10 +1,14 @@
 //! For tests: one voter alone, with all that a cluster of the latest level does.
 
 use super::*;
+use crate::address::Address;
 use crate::command::AuditRecord;
+use crate::context::ContextKind;
+use crate::digest::Digest;
 use crate::driver::{Driver, Host, Recovered};
 use crate::feature::FeatureLevel;
 use crate::ids::{ClusterId, NodeId, WriteId};
+use crate::job::{Class, Generator, JobSpec};
 use crate::request::Request;
 
 /// One voter alone, whose disk answers at once.
@@ -96,5 +100,23 @@ pub(super) fn propose(command: Command) -> Request {
         request: None,
         acknowledged: Sequence(0),
         command,
+    }
+}
+
+/// A request for the context of a file in project `p`.
+pub(super) fn item(path: &str, input: u64) -> JobSpec {
+    JobSpec {
+        address: Address::parse(&format!("ucxl://p/{path}")).unwrap(),
+        kind: ContextKind::File,
+        subject: Digest::of(&input.to_le_bytes()),
+        generator: Generator {
+            engine: "outline".into(),
+            version: 1,
+            parameters: Digest::of(&[]),
+        },
+        class: Class::Normal,
+        tenant: "team".into(),
+        dependencies: Vec::new(),
+        delay_ms: 0,
     }
 }

@@ -80,7 +80,7 @@ impl ContextManager {
             command,
             ..
         } = entry;
-        if principal.0.len() as u64 > NAME_BYTES_MAX || !super::local::keeps(&command) {
+        if principal.0.len() as u64 > NAME_BYTES_MAX || !command.may_be_kept() {
             let message = "no client may have this kept by a node".to_owned();
             return self.tell(now, asker, Reply::Invalid { message });
         }

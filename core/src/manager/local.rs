@@ -161,7 +161,7 @@ impl ContextManager {
             let asker = Asker::Client(ticket);
             return self.propose(now, asker, principal, Some(request), acknowledged, command);
         }
-        let invalid = match keeps(&command) {
+        let invalid = match command.may_be_kept() {
             true => refusal_of(&command, Some(request)),
             false => Some(
                 "only submits, asks, leaves, cancels, annotations and resolutions are queued locally; propose it to the leader"
@@ -398,17 +398,4 @@ impl ContextManager {
         }
         self.outbox.act(Action::DropRequest { number });
     }
-}
-
-/// May this be done whenever there is a leader again?
-pub(super) fn keeps(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::Submit { .. }
-            | Command::Ask { .. }
-            | Command::Leave { .. }
-            | Command::Cancel { .. }
-            | Command::Annotate { .. }
-            | Command::Resolve { .. }
-    )
 }

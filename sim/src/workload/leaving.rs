@@ -21,16 +21,7 @@ pub(super) fn leave(
     acknowledged: Sequence,
     command: &Command,
 ) -> Option<Ticket> {
-    let keeps = matches!(
-        command,
-        Command::Submit { .. }
-            | Command::Ask { .. }
-            | Command::Leave { .. }
-            | Command::Cancel { .. }
-            | Command::Annotate { .. }
-            | Command::Resolve { .. }
-    );
-    if !keeps {
+    if !command.may_be_kept() {
         return None;
     }
     let lane = caller.lane;

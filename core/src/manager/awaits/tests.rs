@@ -1,29 +1,9 @@
 use super::*;
-use crate::address::Address;
 use crate::command::{Command, Outcome};
-use crate::context::ContextKind;
-use crate::digest::Digest;
 use crate::ids::{RequestId, Sequence, SessionId};
-use crate::job::{Class, Generator, JobSpec, JobState};
-use crate::manager::alone::{Alone, propose};
+use crate::job::{JobSpec, JobState};
+use crate::manager::alone::{Alone, item, propose};
 use crate::request::Request;
-
-fn item(path: &str, input: u64) -> JobSpec {
-    JobSpec {
-        address: Address::parse(&format!("ucxl://p/{path}")).unwrap(),
-        kind: ContextKind::File,
-        subject: Digest::of(&input.to_le_bytes()),
-        generator: Generator {
-            engine: "outline".into(),
-            version: 1,
-            parameters: Digest::of(&[]),
-        },
-        class: Class::Normal,
-        tenant: "team".into(),
-        dependencies: Vec::new(),
-        delay_ms: 0,
-    }
-}
 
 struct World {
     alone: Alone,

@@ -1,13 +1,10 @@
 use super::*;
-use crate::address::Address;
 use crate::config::Config;
-use crate::context::ContextKind;
-use crate::digest::Digest;
 use crate::driver::{Driver, Host, Recovered};
 use crate::event::Event;
 use crate::ids::{ClusterId, SessionId};
-use crate::job::{Class, Generator, JobSpec};
 use crate::limits::{ADDRESS_BYTES_MAX, ENTRY_BYTES_MAX};
+use crate::manager::alone::item;
 use crate::request::Request;
 use crate::time::Stamp;
 
@@ -103,22 +100,8 @@ fn large(bytes: u64) -> Command {
 }
 
 fn submit(path: &str, count: u64) -> Command {
-    let item = JobSpec {
-        address: Address::parse(&format!("ucxl://p/{path}")).unwrap(),
-        kind: ContextKind::File,
-        subject: Digest::of(&[]),
-        generator: Generator {
-            engine: "outline".into(),
-            version: 1,
-            parameters: Digest::of(&[]),
-        },
-        class: Class::Normal,
-        tenant: "team".into(),
-        dependencies: Vec::new(),
-        delay_ms: 0,
-    };
     Command::Submit {
-        items: vec![item; count as usize],
+        items: vec![item(path, 0); count as usize],
     }
 }
 
