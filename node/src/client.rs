@@ -7,43 +7,75 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
 use precentor_core::ids::NodeId;
 use precentor_core::principal::Principal;
-use precentor_core::request::{Reply, Request};
+use precentor_core::request::{Refusal, Reply, Request};
 
-use crate::pilot::{Answered, Mailbox};
+use crate::net::Line;
+use crate::pilot::{Answered, Answers, Mailbox};
 
 #[cfg(test)]
 mod tests;
 
-/// The wait before a request goes to another node that may know no better.
+/// The wait before a request goes to another node that may know no better. It doubles
+/// with every few tries: an election is over soon, or takes its time.
 const RESEND: Duration = Duration::from_millis(3);
+/// Tries until it doubles, and how often it does.
+const TRIES_PER_DOUBLING: u64 = 4;
+const DOUBLINGS_MAX: u64 = 5;
 /// The longest wait that a node's advice can cause.
 const RESEND_MAX: Duration = Duration::from_secs(1);
 
-/// The nodes that are running, and which of them led when last heard. Cheap to clone.
+/// A way to a node.
+#[derive(Debug, Clone)]
+pub enum Door {
+    /// It is in this process.
+    Here(Mailbox),
+    /// It is somewhere else.
+    There(Line),
+}
+
+impl Door {
+    /// Whose it is.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        match self {
+            Door::Here(mailbox) => mailbox.node(),
+            Door::There(line) => line.node(),
+        }
+    }
+
+    fn ask(&self, principal: Principal, request: Request, answers: &Answers, tag: u64) {
+        match self {
+            Door::Here(mailbox) => mailbox.ask(principal, request, answers, tag),
+            Door::There(line) => line.ask(principal, request, answers, tag),
+        }
+    }
+}
+
+/// The ways to the nodes, and which of these led when last heard. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Directory(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    nodes: RwLock<BTreeMap<NodeId, Mailbox>>,
+    nodes: RwLock<BTreeMap<NodeId, Door>>,
     /// A node's number; 0 is none.
     leader: AtomicU64,
 }
 
 impl Directory {
-    /// A node is up.
-    pub fn add(&self, mailbox: Mailbox) {
+    /// There is a way to a node.
+    pub fn add(&self, door: Door) {
         self.0
             .nodes
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(mailbox.node(), mailbox);
+            .insert(door.node(), door);
     }
 
-    /// A node is gone.
+    /// There is none any more.
     pub fn remove(&self, node: NodeId) {
         self.0
             .nodes
@@ -65,11 +97,17 @@ impl Directory {
         self.0.leader.store(leader.0, Ordering::Relaxed);
     }
 
-    /// The supposed leader, or else the `n`th node that is up.
-    fn choose(&self, wanted: Option<NodeId>, n: u64) -> Option<Mailbox> {
+    /// A node does not answer: if it was said to lead, nobody is any more.
+    fn doubt(&self, node: NodeId) {
+        let (order, none) = (Ordering::Relaxed, 0);
+        let _ = self.0.leader.compare_exchange(node.0, none, order, order);
+    }
+
+    /// The way to the supposed leader, or else the `n`th there is.
+    fn choose(&self, wanted: Option<NodeId>, n: u64) -> Option<Door> {
         let nodes = self.0.nodes.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(mailbox) = wanted.and_then(|node| nodes.get(&node)) {
-            return Some(mailbox.clone());
+        if let Some(door) = wanted.and_then(|node| nodes.get(&node)) {
+            return Some(door.clone());
         }
         let count = nodes.len() as u64;
         let n = usize::try_from(n.checked_rem(count)?).unwrap_or_default();
@@ -83,10 +121,24 @@ pub struct Tag(pub u64);
 
 #[derive(Debug)]
 struct Open {
+    principal: Principal,
     request: Request,
     tries: u64,
     /// When to send it again; none while it is with a node.
     resend: Option<Instant>,
+    /// A node that had it said nothing, or that it does not know.
+    unknown: bool,
+    /// Why a node that did nothing did nothing, the last time.
+    refused: Option<Refusal>,
+}
+
+/// What is known of a request that was let go of without an outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unanswered {
+    /// It certainly has had no effect, and will have none.
+    pub unchanged: bool,
+    /// Why a node that did nothing did nothing, the last time.
+    pub refused: Option<Refusal>,
 }
 
 /// One caller's requests on their way: many at a time, each with one outcome.
@@ -94,7 +146,7 @@ struct Open {
 pub struct Courier {
     directory: Directory,
     principal: Principal,
-    answers: Sender<Answered>,
+    answers: Answers,
     inbox: Receiver<Answered>,
     open: BTreeMap<Tag, Open>,
     next: u64,
@@ -108,7 +160,7 @@ impl Courier {
         Courier {
             directory,
             principal,
-            answers,
+            answers: Answers::Thread(answers),
             inbox,
             open: BTreeMap::new(),
             next: 0,
@@ -117,17 +169,30 @@ impl Courier {
 
     /// Sends a request.
     pub fn send(&mut self, request: Request) -> Tag {
+        self.send_for(self.principal.clone(), request, None)
+    }
+
+    /// Sends a request for somebody else, to a certain node at first.
+    pub fn send_for(
+        &mut self,
+        principal: Principal,
+        request: Request,
+        first: Option<NodeId>,
+    ) -> Tag {
         self.next += 1;
         let tag = Tag(self.next);
         self.open.insert(
             tag,
             Open {
+                principal,
                 request,
                 tries: 0,
                 resend: None,
+                unknown: false,
+                refused: None,
             },
         );
-        self.deliver(tag, None);
+        self.deliver(tag, first);
         tag
     }
 
@@ -137,9 +202,15 @@ impl Courier {
         self.open.len()
     }
 
-    /// Lets go of a request, whose outcome is of no more interest.
-    pub fn forget(&mut self, tag: Tag) {
-        self.open.remove(&tag);
+    /// Lets go of a request, whose outcome is of no more interest. Says what is known
+    /// of it; nothing if it is not open.
+    pub fn forget(&mut self, tag: Tag) -> Option<Unanswered> {
+        let open = self.open.remove(&tag)?;
+        Some(Unanswered {
+            // One that is with a node may have an effect yet.
+            unchanged: open.resend.is_some() && !open.unknown,
+            refused: open.refused,
+        })
     }
 
     /// Where raw answers arrive, for those who also wait for other things. Hand
@@ -175,10 +246,18 @@ impl Courier {
         let Answered { tag, node, reply } = answered;
         let tag = Tag(tag);
         // An answer to what was forgotten, or answered by another node meanwhile.
-        self.open.get(&tag)?;
+        let open = self.open.get_mut(&tag)?;
+        match &reply {
+            None | Some(Reply::Unknown) => open.unknown = true,
+            Some(Reply::Refused { reason, .. }) => open.refused = Some(*reason),
+            Some(_) => {}
+        }
         match reply {
             // The node is gone: another one may know the next leader.
-            None => self.later(tag, RESEND),
+            None => {
+                self.directory.doubt(node);
+                self.later(tag, Duration::ZERO)
+            }
             Some(Reply::NotLeader {
                 leader: Some(leader),
             }) if leader != node => {
@@ -186,20 +265,22 @@ impl Courier {
                 let hops = self.open.get(&tag).map_or(0, |open| open.tries);
                 // Hints that lead in a circle must not keep both nodes busy.
                 if hops % 4 == 3 {
-                    self.later(tag, RESEND)
+                    self.later(tag, Duration::ZERO)
                 } else {
                     self.deliver(tag, Some(leader))
                 }
             }
-            Some(Reply::NotLeader { .. } | Reply::Unknown) => self.later(tag, RESEND),
+            Some(Reply::NotLeader { .. } | Reply::Unknown) => self.later(tag, Duration::ZERO),
+            // Over in a moment: the next leader is there already, or almost.
+            Some(Reply::Refused {
+                reason: Refusal::Yielding,
+                ..
+            }) => self.later(tag, Duration::ZERO),
             Some(Reply::Refused {
                 reason: _,
                 retry_after_ms,
             }) => {
-                self.later(
-                    tag,
-                    Duration::from_millis(retry_after_ms).clamp(RESEND, RESEND_MAX),
-                );
+                self.later(tag, Duration::from_millis(retry_after_ms).min(RESEND_MAX));
             }
             Some(
                 reply @ (Reply::Applied { .. }
@@ -263,9 +344,11 @@ impl Courier {
         }
     }
 
+    /// Sends it again after this time at the least.
     fn later(&mut self, tag: Tag, wait: Duration) {
         if let Some(open) = self.open.get_mut(&tag) {
-            open.resend = Some(Instant::now() + wait);
+            let doublings = (open.tries / TRIES_PER_DOUBLING).min(DOUBLINGS_MAX);
+            open.resend = Some(Instant::now() + wait.max(RESEND * (1 << doublings)));
         }
     }
 
@@ -282,15 +365,15 @@ impl Courier {
             None
         };
         match self.directory.choose(to.or(hint), open.tries) {
-            Some(mailbox) => {
-                mailbox.ask(
-                    self.principal.clone(),
+            Some(door) => {
+                door.ask(
+                    open.principal.clone(),
                     open.request.clone(),
                     &self.answers,
                     tag.0,
                 );
             }
-            None => open.resend = Some(Instant::now() + RESEND),
+            None => self.later(tag, Duration::ZERO),
         }
     }
 }

@@ -4,31 +4,25 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use precentor_core::bytes::Bytes;
-use precentor_core::config::{Config, Knobs};
+use precentor_core::config::Knobs;
 use precentor_core::digest::Digest;
-use precentor_core::driver::{Driver, RecoverError};
-use precentor_core::event::Now;
 use precentor_core::ids::{LogIndex, NodeId, Term};
 use precentor_core::status::{RoleName, Status};
 
-use crate::blobstore::{BlobError, BlobStore};
-use crate::client::Directory;
+use crate::client::{Directory, Door};
 use crate::data_dir::{DataDir, DataDirError, Identity};
-use crate::disk::{self, OpenError, OpenMode, Store};
-use crate::fetcher::Fetcher;
-use crate::host::NodeHost;
+use crate::disk::OpenError;
 use crate::live::Live;
-use crate::net::{AddressBook, Me, Net, Refusals};
-use crate::pilot::{Ended, Mail, Mailbox, Pilot, Switch};
-use crate::scribe::{self, LogScribe};
-use crate::seed;
-use crate::shelf::{Shelf, ShelfReader};
+use crate::member::{Member, MemberError, Place};
+use crate::net::{AddressBook, Refusals};
+use crate::shelf::ShelfReader;
 
 #[cfg(test)]
 mod tests;
@@ -43,15 +37,9 @@ pub enum ClusterError {
     /// The data directory.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// A node's log or snapshot.
+    /// One of the voters.
     #[error(transparent)]
-    Disk(#[from] OpenError),
-    /// A node's bodies.
-    #[error(transparent)]
-    Bodies(#[from] BlobError),
-    /// A node's state.
-    #[error(transparent)]
-    State(#[from] RecoverError),
+    Member(#[from] MemberError),
     /// Threads or sockets.
     #[error("cannot {what}: {cause}")]
     System {
@@ -156,15 +144,6 @@ impl Library {
     }
 }
 
-#[derive(Debug)]
-struct Node {
-    switch: Switch,
-    mailbox: Mailbox,
-    pilot: JoinHandle<Ended>,
-    refusals: Refusals,
-    helpers: Vec<JoinHandle<()>>,
-}
-
 /// The cluster. Dropped, it stops in order.
 #[derive(Debug)]
 pub struct EmbeddedCluster {
@@ -176,7 +155,7 @@ pub struct EmbeddedCluster {
     directory: Directory,
     board: Board,
     library: Library,
-    nodes: BTreeMap<NodeId, Node>,
+    nodes: BTreeMap<NodeId, Member>,
     left_out: Vec<(NodeId, String)>,
     /// Nodes that started with a damaged log, and up to where it must be repaired.
     repairing: Vec<(NodeId, LogIndex)>,
@@ -189,20 +168,15 @@ pub struct EmbeddedCluster {
 /// # Errors
 /// If it cannot be made.
 pub fn found_node(identity: &Identity, node: NodeId, path: &Path) -> Result<(), ClusterError> {
-    std::fs::create_dir_all(path).map_err(system("create a node's directory"))?;
-    let identity = disk_identity(identity, node)?;
-    let store = Store::open(&path.join("voter"), &identity, OpenMode::Create)?;
-    store.close().map_err(system("close a new log"))
+    Ok(place(identity, node)?.found(path)?)
 }
 
-pub(crate) fn disk_identity(
-    identity: &Identity,
-    node: NodeId,
-) -> Result<disk::Identity, ClusterError> {
-    Ok(disk::Identity {
+pub(crate) fn place(identity: &Identity, node: NodeId) -> Result<Place, DataDirError> {
+    Ok(Place {
         cluster: identity.cluster_id()?,
-        node,
         name: identity.project.clone(),
+        node,
+        voters: identity.voters(),
     })
 }
 
@@ -287,7 +261,7 @@ impl EmbeddedCluster {
     /// Which nodes run.
     #[must_use]
     pub fn running(&self) -> Vec<NodeId> {
-        let runs = |node: &Node| !node.pilot.is_finished();
+        let runs = |node: &Member| !node.has_ended();
         self.nodes
             .iter()
             .filter(|(_, node)| runs(node))
@@ -306,103 +280,40 @@ impl EmbeddedCluster {
     /// # Errors
     /// If that cannot be read or is damaged.
     pub fn start_node(&mut self, node: NodeId) -> Result<(), ClusterError> {
-        let path = self.data.node_path(node);
-        let voter = path.join("voter");
-        let mut store = Store::open(
-            &voter,
-            &disk_identity(&self.identity, node)?,
-            OpenMode::Existing,
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .map_err(system("listen on the loopback interface"))?;
+        let address = listener.local_addr().map_err(system("listen"))?;
+        self.book.set(node, address.to_string());
+        let board = self.board.clone();
+        let (member, reader) = Member::start(
+            &place(&self.identity, node)?,
+            &self.data.node_path(node),
+            self.knobs,
+            listener,
+            self.runtime.handle(),
+            &self.book,
+            move |status| board.show(status),
         )?;
-        if let Some(torn) = &store.report().torn {
-            tracing::info!(%node, ?torn, "a write that was never confirmed was cut off");
-        }
-        let mut recovered = scribe::recovered(&mut store, &voter)?;
-        let (files, kept) = store.snapshot_files()?;
-        recovered.kept = kept;
-        let bodies = BlobStore::open(&path.join("bodies"))?;
-        let requests = bodies.local_requests();
-        recovered.local = requests
-            .all()
-            .map_err(system("read what is kept for clients"))?;
-        if let Some(must_cover) = recovered.hard_state.repairing {
+        if let Some(must_cover) = member.repairing {
             self.repairing.push((node, must_cover));
         }
-        let cluster = self.identity.cluster_id()?;
-        let voters = self.identity.voters();
-        let mut config = Config::new(cluster, node, voters.clone(), seed::fresh());
-        config.knobs = self.knobs;
-        config.incarnation = store.incarnation();
-        let incarnation = config.incarnation;
-        let driver = Driver::recover(config, recovered, Now::default())?;
-
-        let (mailbox, mail) = Mailbox::new(node);
-        let switch = Switch::default();
-        let (scribe, log_thread) =
-            LogScribe::spawn(store, requests, mailbox.clone(), switch.clone())
-                .map_err(system("start a log thread"))?;
-        let audit = path.join("audit.jsonl");
-        let (shelf, shelf_thread) = Shelf::spawn(
-            node,
-            bodies,
-            &audit,
-            files.own,
-            files.incoming,
-            scribe.clone(),
-            switch.clone(),
-        )
-        .map_err(system("open the audit file"))?;
-        let reader = shelf.reader();
-        let (fetcher, fetch_thread) =
-            Fetcher::spawn(files.saved, reader.clone(), mailbox.clone(), switch.clone())
-                .map_err(system("start a reading thread"))?;
-        let peers = voters.into_iter().filter(|peer| *peer != node).collect();
-        let mut me = Me::new(cluster, node, peers);
-        me.incarnation = incarnation;
-        let level = me.level.clone();
-        level.set(driver.view().queue().level());
-        let net = Net::start(self.runtime.handle(), me, &self.book, &mailbox)
-            .map_err(system("listen on the loopback interface"))?;
-        let refusals = net.refusals();
-        let board = self.board.clone();
-        let pilot = Pilot {
-            driver,
-            host: NodeHost::new(node, net, scribe, shelf, fetcher),
-            mail,
-            switch: switch.clone(),
-            watcher: Box::new(move |status| {
-                level.set(status.level);
-                board.show(status);
-            }),
-        };
-        let pilot = pilot.spawn().map_err(system("start a node's thread"))?;
         locked(&self.library.0).insert(node, reader);
-        self.directory.add(mailbox.clone());
-        let helpers = vec![log_thread, shelf_thread, fetch_thread];
-        self.nodes.insert(
-            node,
-            Node {
-                switch,
-                mailbox,
-                pilot,
-                refusals,
-                helpers,
-            },
-        );
+        self.directory.add(Door::Here(member.mailbox()));
+        self.nodes.insert(node, member);
         Ok(())
     }
 
     /// What a node that runs has turned away at its border since its start.
     #[must_use]
     pub fn refusals(&self, node: NodeId) -> Option<Refusals> {
-        self.nodes.get(&node).map(|node| node.refusals.clone())
+        self.nodes.get(&node).map(Member::refusals)
     }
 
     /// Stops a node as if its process had been killed: its sockets close, and
     /// nothing more of it reaches the disk.
     pub fn kill(&mut self, node: NodeId) {
         if let Some(stopped) = self.nodes.remove(&node) {
-            stopped.switch.kill();
-            stopped.mailbox.post(Mail::Switched);
+            stopped.kill();
             self.reap(node, stopped);
         }
     }
@@ -411,8 +322,7 @@ impl EmbeddedCluster {
     /// first, for as long as an election may take.
     pub fn stop_node(&mut self, node: NodeId) {
         if let Some(stopped) = self.nodes.remove(&node) {
-            stopped.switch.retire();
-            stopped.mailbox.post(Mail::Switched);
+            stopped.retire();
             self.reap(node, stopped);
         }
     }
@@ -428,8 +338,9 @@ impl EmbeddedCluster {
                 Ok(()) => return Ok(()),
                 // A reader of the killed node's bodies may still hold its store.
                 Err(
-                    error
-                    @ (ClusterError::Bodies(_) | ClusterError::Disk(OpenError::Locked { .. })),
+                    error @ ClusterError::Member(
+                        MemberError::Bodies(_) | MemberError::Disk(OpenError::Locked { .. }),
+                    ),
                 ) if Instant::now() < give_up => {
                     tracing::debug!(%node, %error, "not yet");
                     thread::sleep(RESTART_RETRY);
@@ -444,13 +355,13 @@ impl EmbeddedCluster {
         let ended: Vec<NodeId> = self
             .nodes
             .iter()
-            .filter(|(_, node)| node.pilot.is_finished())
+            .filter(|(_, node)| node.has_ended())
             .map(|(id, _)| *id)
             .collect();
         let mut failed = Vec::new();
         for id in ended {
             if let Some(node) = self.nodes.remove(&id) {
-                node.switch.kill();
+                node.kill();
                 failed.push((id, self.reap(id, node)));
             }
         }
@@ -465,33 +376,20 @@ impl EmbeddedCluster {
     fn stop_nodes(&mut self) {
         self.live = None;
         for node in self.nodes.values() {
-            node.switch.stop();
-            node.mailbox.post(Mail::Switched);
+            node.stop();
         }
         while let Some((id, node)) = self.nodes.pop_first() {
             self.reap(id, node);
         }
     }
 
-    fn reap(&self, id: NodeId, node: Node) -> String {
+    fn reap(&self, id: NodeId, node: Member) -> String {
         self.directory.remove(id);
         locked(&self.library.0).remove(&id);
-        let ended = node.pilot.join();
-        // A retired node's helpers have nothing left to wait for either.
-        node.switch.stop();
+        let departure = node.join();
         // Only now: until its end the pilot may show another status.
         self.board.forget(id);
-        let reason = match ended {
-            Ok(Some(violation)) => violation.to_string(),
-            Ok(None) => "it was stopped".to_owned(),
-            Err(_) => "its thread panicked: this is a defect, please report it".to_owned(),
-        };
-        for helper in node.helpers {
-            if helper.join().is_err() {
-                tracing::error!(node = %id, "a disk thread panicked: this is a defect, please report it");
-            }
-        }
-        reason
+        departure.to_string()
     }
 }
 

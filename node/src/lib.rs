@@ -6,6 +6,7 @@ pub mod blobstore;
 pub mod disk;
 pub mod fetcher;
 pub mod host;
+pub mod member;
 pub mod net;
 pub mod pilot;
 pub mod scribe;

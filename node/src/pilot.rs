@@ -18,6 +18,7 @@ use precentor_core::request::{Reply, Request};
 use precentor_core::status::Status;
 use precentor_core::time::Time;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::host::NodeHost;
 
@@ -61,11 +62,20 @@ pub struct Answered {
     pub reply: Option<Reply>,
 }
 
+/// Where a caller takes its answers from. Cheap to clone.
+#[derive(Debug, Clone)]
+pub enum Answers {
+    /// A thread.
+    Thread(Sender<Answered>),
+    /// A task, which bounds what it has open.
+    Task(UnboundedSender<Answered>),
+}
+
 /// Where an answer goes. Sends exactly one: dropped unused, it says that the
 /// node is gone.
 #[derive(Debug)]
 pub struct ReplyTo {
-    to: Option<Sender<Answered>>,
+    to: Option<Answers>,
     tag: u64,
     node: NodeId,
 }
@@ -73,7 +83,7 @@ pub struct ReplyTo {
 impl ReplyTo {
     /// To `to`, under the caller's own name for the question.
     #[must_use]
-    pub fn new(to: Sender<Answered>, tag: u64, node: NodeId) -> ReplyTo {
+    pub fn new(to: Answers, tag: u64, node: NodeId) -> ReplyTo {
         ReplyTo {
             to: Some(to),
             tag,
@@ -88,12 +98,16 @@ impl ReplyTo {
 
     fn send(&mut self, reply: Option<Reply>) {
         if let Some(to) = self.to.take() {
-            // A caller that is gone needs no answer.
-            let _ = to.send(Answered {
+            let answered = Answered {
                 tag: self.tag,
                 node: self.node,
                 reply,
-            });
+            };
+            // A caller that is gone needs no answer.
+            match to {
+                Answers::Thread(to) => drop(to.send(answered)),
+                Answers::Task(to) => drop(to.send(answered)),
+            }
         }
     }
 }
@@ -133,13 +147,7 @@ impl Mailbox {
     }
 
     /// Asks; the answer comes to `answers` under `tag`.
-    pub fn ask(
-        &self,
-        principal: Principal,
-        request: Request,
-        answers: &Sender<Answered>,
-        tag: u64,
-    ) {
+    pub fn ask(&self, principal: Principal, request: Request, answers: &Answers, tag: u64) {
         let reply = ReplyTo::new(answers.clone(), tag, self.node);
         self.post(Mail::Client {
             principal,

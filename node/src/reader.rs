@@ -29,7 +29,7 @@ use crate::blobstore::BlobStore;
 use crate::data_dir::{DataDir, DataDirError, Identity};
 use crate::disk::{OpenMode, Store};
 use crate::embedded::damaged;
-use crate::embedded::disk_identity;
+use crate::embedded::place;
 use crate::scribe;
 use crate::worker::record;
 
@@ -244,7 +244,9 @@ fn read_voter(
     node: NodeId,
 ) -> Result<(Term, LogIndex, Recovered), String> {
     let path = data.node_path(node).join("voter");
-    let whose = disk_identity(identity, node).map_err(|error| error.to_string())?;
+    let whose = place(identity, node)
+        .map_err(|error| error.to_string())?
+        .identity();
     let mut store =
         Store::open(&path, &whose, OpenMode::ReadOnly).map_err(|error| error.to_string())?;
     let (term, index) = (store.log().last_term(), store.log().last_index());

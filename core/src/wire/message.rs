@@ -2,8 +2,8 @@
 //! the wire. Version 1 is every message as it is; version 2 leaves out of entries
 //! what follows from those before them (`docs/decisions/0012-wire-versions.md`).
 
-use super::DecodeError;
 use super::hello::WireVersion;
+use super::{DecodeError, bound};
 use crate::entries::Entries;
 use crate::entry::LogEntry;
 use crate::limits::{
@@ -109,13 +109,6 @@ pub fn decode(bytes: &[u8], version: WireVersion) -> Result<Message, DecodeError
     };
     check(&message)?;
     Ok(message)
-}
-
-fn bound(what: &'static str, found: u64, limit: u64) -> Result<(), DecodeError> {
-    if found > limit {
-        return Err(DecodeError::TooLarge { what, found, limit });
-    }
-    Ok(())
 }
 
 /// Is every part within its bound, and where it should be?

@@ -13,6 +13,7 @@ pub mod membership;
 pub mod message;
 pub mod record;
 pub mod recover;
+pub mod relay;
 pub mod snapshot;
 
 #[cfg(test)]
@@ -50,6 +51,14 @@ pub enum DecodeError {
         /// The bound.
         limit: u64,
     },
+}
+
+/// Is a part within its bound?
+fn bound(what: &'static str, found: u64, limit: u64) -> Result<(), DecodeError> {
+    if found > limit {
+        return Err(DecodeError::TooLarge { what, found, limit });
+    }
+    Ok(())
 }
 
 /// `version`, then the value.

@@ -12,7 +12,7 @@ struct Puppet {
 impl Puppet {
     fn add(directory: &Directory, node: u64) -> Puppet {
         let (mailbox, mail) = Mailbox::new(NodeId(node));
-        directory.add(mailbox);
+        directory.add(Door::Here(mailbox));
         Puppet { mail }
     }
 
@@ -90,6 +90,11 @@ fn a_request_survives_the_death_of_its_node() {
         .unwrap();
     assert!(answered.reply.is_none());
     assert_eq!(courier.take(answered), None);
+    assert_eq!(
+        directory.leader_hint(),
+        None,
+        "nobody is sent there any more"
+    );
     let (sender, resent) = unbounded();
     std::thread::scope(|scope| {
         scope.spawn(move || sender.send(second.answer(Some(nothing()))).unwrap());
@@ -132,4 +137,52 @@ fn a_second_answer_to_one_request_is_ignored() {
         reply: Some(nothing()),
     };
     assert_eq!(courier.take(late), None);
+}
+
+#[test]
+fn what_is_let_go_of_is_known_to_be_undone_only_if_every_node_said_so() {
+    let directory = Directory::default();
+    let only = Puppet::add(&directory, 1);
+    let mut courier = courier(&directory);
+    let refused = Reply::Refused {
+        reason: Refusal::NoLeader,
+        retry_after_ms: 600_000,
+    };
+    let take = |courier: &mut Courier| {
+        let answered = courier.inbox().recv_timeout(Duration::from_secs(5));
+        assert_eq!(courier.take(answered.unwrap()), None);
+    };
+    let tag = courier.send(question());
+    only.answer(Some(refused.clone()));
+    take(&mut courier);
+    let known = courier.forget(tag).unwrap();
+    let said = Unanswered {
+        unchanged: true,
+        refused: Some(Refusal::NoLeader),
+    };
+    assert_eq!(known, said);
+    assert_eq!(courier.forget(tag), None);
+
+    // It is with a node that may yet do it.
+    let tag = courier.send(question());
+    assert!(!courier.forget(tag).unwrap().unchanged);
+
+    // One node did not know, whatever was said later.
+    only.answer(Some(Reply::Unknown));
+    let tag = courier.send(question());
+    only.answer(Some(Reply::Unknown));
+    take(&mut courier);
+    take(&mut courier);
+    std::thread::scope(|scope| {
+        scope.spawn(|| only.answer(Some(refused)));
+        assert_eq!(
+            courier.receive(Instant::now() + Duration::from_millis(200)),
+            None
+        );
+    });
+    let known = courier.forget(tag).unwrap();
+    assert_eq!(
+        (known.unchanged, known.refused),
+        (false, Some(Refusal::NoLeader))
+    );
 }

@@ -13,6 +13,8 @@ use tempfile::tempdir;
 
 use super::*;
 use crate::client::Courier;
+use crate::disk::{OpenMode, Store};
+use crate::pilot::Answers;
 use crate::reader::Reader;
 
 fn data(path: &Path, nodes: u32) -> DataDir {
@@ -70,8 +72,9 @@ fn a_leader_that_is_stopped_ends_when_another_leads() {
     let old = cluster.directory().leader_hint().unwrap();
     cluster.stop_node(old);
     let (answers, inbox) = crossbeam_channel::unbounded();
+    let answers = Answers::Thread(answers);
     for node in cluster.nodes.values() {
-        let mailbox = &node.mailbox;
+        let mailbox = node.mailbox();
         mailbox.ask(Principal::cluster(), Request::Status, &answers, 1);
     }
     let roles: Vec<RoleName> = (0..2)
@@ -225,8 +228,13 @@ fn await_finished(cluster: &EmbeddedCluster, node: NodeId, count: u64) {
             after: FinishNumber(count - 1),
             count_max: 1,
         };
-        let mailbox = &cluster.nodes[&node].mailbox;
-        mailbox.ask(Principal("test".into()), request, &to, 0);
+        let mailbox = cluster.nodes[&node].mailbox();
+        mailbox.ask(
+            Principal("test".into()),
+            request,
+            &Answers::Thread(to.clone()),
+            0,
+        );
         match answers.recv_timeout(PATIENCE).unwrap().reply {
             Some(Reply::Finished { jobs, .. }) if !jobs.is_empty() => return,
             Some(_) => assert!(Instant::now() < until, "{node} has not caught up"),
@@ -237,11 +245,13 @@ fn await_finished(cluster: &EmbeddedCluster, node: NodeId, count: u64) {
 
 /// The entries that a stopped node has on disk: from after which one, and up to which.
 fn log_of(path: &Path, node: NodeId) -> (LogIndex, LogIndex) {
-    let identity = disk::Identity {
+    let identity = Place {
         cluster: ClusterId([5; 16]),
-        node,
         name: "p".into(),
-    };
+        node,
+        voters: vec![node],
+    }
+    .identity();
     let voter = path.join(node.to_string()).join("voter");
     let store = Store::open(&voter, &identity, OpenMode::ReadOnly).unwrap();
     (store.log().base_index(), store.log().last_index())
@@ -334,8 +344,13 @@ fn what_is_left_with_a_lone_node_outlives_it_and_is_done_when_there_is_a_leader(
         acknowledged: Sequence(maker.requests),
         command: Command::Submit { items: vec![item] },
     };
-    let mailbox = cluster.nodes[&lone].mailbox.clone();
-    mailbox.ask(Principal("test".into()), request, &to, 0);
+    let mailbox = cluster.nodes[&lone].mailbox();
+    mailbox.ask(
+        Principal("test".into()),
+        request,
+        &Answers::Thread(to.clone()),
+        0,
+    );
     let reply = answers.recv_timeout(PATIENCE).unwrap().reply;
     assert_eq!(reply, Some(Reply::QueuedLocally));
 

@@ -18,6 +18,8 @@ use crate::seed;
 
 /// The first sealed frame of each direction.
 pub(super) const CONFIRMATION: &[u8] = b"confirmed";
+/// The same of whoever dialled to ask something for its clients.
+const RELAY_CONFIRMATION: &[u8] = b"confirmed, to ask";
 /// Nobody gets more room before it has said who it is.
 const PENDING_BYTES_MAX: u64 = 2 * HELLO_BYTES_MAX;
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -47,9 +49,34 @@ impl GreetError {
     }
 }
 
+/// What a connection is for. Whoever dials says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Messages of the protocol, both ways.
+    Messages,
+    /// Requests of the clients of the node that dialled, and their answers.
+    Relay,
+}
+
+impl Purpose {
+    fn confirmation(self) -> &'static [u8] {
+        match self {
+            Purpose::Messages => CONFIRMATION,
+            Purpose::Relay => RELAY_CONFIRMATION,
+        }
+    }
+
+    fn of(confirmation: &[u8]) -> Option<Purpose> {
+        [Purpose::Messages, Purpose::Relay]
+            .into_iter()
+            .find(|purpose| purpose.confirmation() == confirmation)
+    }
+}
+
 /// A connection whose ends have greeted each other.
 #[derive(Debug)]
 pub(super) struct Greeted {
+    pub(super) purpose: Purpose,
     pub(super) agreement: Agreement,
     /// What was read beyond the greeting is in it.
     pub(super) decoder: FrameDecoder,
@@ -62,30 +89,43 @@ pub(super) async fn dial(
     stream: &mut TcpStream,
     me: &Me,
     peer: NodeId,
+    purpose: Purpose,
 ) -> Result<Greeted, GreetError> {
     let talk = async {
-        let ours = me.hello(peer, seed::fresh());
+        let mut ours = me.hello(peer, seed::fresh());
+        if purpose == Purpose::Relay {
+            // Version 1 has no word for it.
+            ours.versions.min = ours.versions.min.max(WireVersion::SECOND);
+        }
         stream.write_all(&framed(&ours)).await?;
         let mut decoder = FrameDecoder::new();
         let theirs = Hello::decode(&first(stream, &mut decoder).await?)?;
         let agreement = ours.agree(&theirs, |node| node == peer)?;
-        confirm(stream, decoder, agreement).await
+        let greeted = confirm(stream, decoder, agreement, purpose).await?;
+        match greeted.purpose {
+            Purpose::Messages => Ok(Greeted { purpose, ..greeted }),
+            Purpose::Relay => Err(GreetError::Unconfirmed("it asks, and did not dial".into())),
+        }
     };
     timeout(PATIENCE, talk)
         .await
         .unwrap_or(Err(GreetError::Silent))
 }
 
-/// Greets whoever dialled: a peer with a greater id, or nobody.
+/// Greets whoever dialled: a peer, who must have a greater id unless it only asks.
 pub(super) async fn accept(stream: &mut TcpStream, me: &Me) -> Result<Greeted, GreetError> {
     let talk = async {
         let mut decoder = FrameDecoder::new();
         let theirs = Hello::decode(&first(stream, &mut decoder).await?)?;
         let ours = me.hello(theirs.from, seed::fresh());
         stream.write_all(&framed(&ours)).await?;
-        let may_dial = |node| me.peers.contains(&node) && node > me.node;
-        let agreement = ours.agree(&theirs, may_dial)?;
-        confirm(stream, decoder, agreement).await
+        let agreement = ours.agree(&theirs, |node| me.peers.contains(&node))?;
+        let greeted = confirm(stream, decoder, agreement, Purpose::Messages).await?;
+        let node = greeted.agreement.peer;
+        if greeted.purpose == Purpose::Messages && node < me.node {
+            return Err(HelloError::Unexpected { node }.into());
+        }
+        Ok(greeted)
     };
     timeout(PATIENCE, talk)
         .await
@@ -96,21 +136,26 @@ async fn confirm(
     stream: &mut TcpStream,
     mut decoder: FrameDecoder,
     agreement: Agreement,
+    ours: Purpose,
 ) -> Result<Greeted, GreetError> {
     let mut seal = None;
+    let mut purpose = Purpose::Messages;
     if agreement.version >= WireVersion::SECOND {
         decoder.expect_seal(Seal::new(agreement.incoming));
         let seal = seal.insert(Seal::new(agreement.outgoing));
         let mut frame = Vec::new();
-        encode_sealed(CONFIRMATION, seal, &mut frame).expect("a confirmation fits a frame");
+        encode_sealed(ours.confirmation(), seal, &mut frame).expect("a confirmation fits a frame");
         stream.write_all(&frame).await?;
         match next(stream, &mut decoder).await? {
-            Ok(body) if body == CONFIRMATION => {}
-            Ok(_) => return Err(GreetError::Unconfirmed("another frame came".into())),
+            Ok(body) => {
+                purpose = Purpose::of(&body)
+                    .ok_or_else(|| GreetError::Unconfirmed("another frame came".into()))?;
+            }
             Err(error) => return Err(GreetError::Unconfirmed(error.to_string())),
         }
     }
     Ok(Greeted {
+        purpose,
         agreement,
         decoder,
         seal,

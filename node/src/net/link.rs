@@ -22,13 +22,13 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::hello::{GreetError, Greeted};
-use super::{AddressBook, Me, Peers, Refusal, Refusals, hello};
+use super::hello::{GreetError, Greeted, Purpose};
+use super::{AddressBook, Me, Peers, Refusal, Refusals, hello, relay};
 use crate::pilot::{Mail, Mailbox};
 use crate::seed;
 
 /// Bytes that are read or written at a time.
-const BUFFER_BYTES: usize = 256 * 1024;
+pub(super) const BUFFER_BYTES: usize = 256 * 1024;
 /// One unit of the room that unread mail of a peer may take.
 const ROOM_UNIT_BYTES: usize = 4 * 1024;
 /// That room: more than the largest frame, or that frame could never be read.
@@ -48,7 +48,21 @@ pub(super) struct LinkContext {
     pub(super) refusals: Refusals,
 }
 
-/// Takes connections from the peers with greater ids.
+impl LinkContext {
+    /// A connection is over: counts and logs what ended it.
+    pub(super) fn note_end(&self, peer: NodeId, ended: &Ended) {
+        let node = self.me.node;
+        match ended {
+            Ended::Refused(refusal, reason) => {
+                self.refusals.note(Some(peer), *refusal);
+                tracing::warn!(%node, %peer, ?refusal, reason, "hung up");
+            }
+            Ended::Io(error) => tracing::debug!(%node, %peer, %error, "connection closed"),
+        }
+    }
+}
+
+/// Takes connections from the peers.
 pub(super) async fn accept(listener: TcpListener, context: LinkContext) {
     // Dropped with this task, the set ends the connections that it accepted.
     let mut links = JoinSet::new();
@@ -71,10 +85,16 @@ pub(super) async fn accept(listener: TcpListener, context: LinkContext) {
         let context = context.clone();
         links.spawn(async move {
             let mut stream = stream;
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::warn!(%from, %error, "messages may be delayed: TCP_NODELAY was refused");
+            }
             match hello::accept(&mut stream, &context.me).await {
                 Ok(greeted) => {
                     drop(greeting);
-                    run(stream, greeted, &context).await;
+                    match greeted.purpose {
+                        Purpose::Messages => run(stream, greeted, &context).await,
+                        Purpose::Relay => relay::answer(stream, greeted, &context).await,
+                    }
                 }
                 Err(error) => {
                     // Whatever it said of itself was not believed.
@@ -93,7 +113,7 @@ pub(super) async fn dial(peer: NodeId, book: AddressBook, context: LinkContext) 
     let mut random = Random::new(seed::fresh());
     let mut backoff_ms = BACKOFF_MS_MIN;
     loop {
-        match connect(peer, &book, &context).await {
+        match connect(peer, Purpose::Messages, &book, &context).await {
             Ok((stream, greeted)) => {
                 backoff_ms = BACKOFF_MS_MIN;
                 run(stream, greeted, &context).await;
@@ -115,8 +135,9 @@ pub(super) async fn dial(peer: NodeId, book: AddressBook, context: LinkContext) 
     }
 }
 
-async fn connect(
+pub(super) async fn connect(
     peer: NodeId,
+    purpose: Purpose,
     book: &AddressBook,
     context: &LinkContext,
 ) -> Result<(TcpStream, Greeted), GreetError> {
@@ -127,7 +148,10 @@ async fn connect(
     let mut stream = timeout(CONNECT_PATIENCE, TcpStream::connect(address))
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    let greeted = hello::dial(&mut stream, &context.me, peer).await?;
+    let greeted = hello::dial(&mut stream, &context.me, peer, purpose).await?;
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::warn!(%peer, %error, "messages may be delayed: TCP_NODELAY was refused");
+    }
     Ok((stream, greeted))
 }
 
@@ -137,11 +161,9 @@ async fn run(stream: TcpStream, greeted: Greeted, context: &LinkContext) {
         agreement,
         decoder,
         seal,
+        ..
     } = greeted;
     let peer = agreement.peer;
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::warn!(%peer, %error, "messages may be delayed: TCP_NODELAY was refused");
-    }
     let (queue, open) = Open::new(&agreement, context);
     let (reader, writer) = stream.into_split();
     let ended = tokio::select! {
@@ -149,11 +171,8 @@ async fn run(stream: TcpStream, greeted: Greeted, context: &LinkContext) {
         ended = write(writer, agreement.version, seal, queue) => ended,
     };
     drop(open);
-    if let Err(Ended::Refused(refusal, reason)) = &ended {
-        context.refusals.note(Some(peer), *refusal);
-        tracing::warn!(node = %context.me.node, %peer, ?refusal, reason, "hung up");
-    } else {
-        tracing::debug!(node = %context.me.node, %peer, reason = ?ended, "connection closed");
+    if let Err(ended) = &ended {
+        context.note_end(peer, ended);
     }
 }
 
@@ -196,11 +215,11 @@ impl Drop for Open {
 
 /// Why a connection ended, other than in peace.
 #[derive(Debug)]
-enum Ended {
+pub(super) enum Ended {
     /// The other end sent what it must not, which nobody else has seen.
     Refused(Refusal, String),
     /// The socket failed.
-    Io(#[expect(dead_code, reason = "told in the log")] io::Error),
+    Io(io::Error),
 }
 
 impl From<io::Error> for Ended {

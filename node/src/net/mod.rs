@@ -1,6 +1,8 @@
-//! Peers over TCP: one connection for each pair of nodes, both ways. Of two
-//! nodes the one with the greater id dials, so there is never a second one to
-//! choose between. Messages may be lost, never delayed behind a full queue; a
+//! Peers over TCP: one connection for each pair of nodes, both ways, for what they say
+//! to each other, and one from each to each other for what its clients ask (`relay`):
+//! their requests never stand before a heartbeat. Of two
+//! nodes the one with the greater id dials for messages, so there is never a second one
+//! to choose between. Messages may be lost, never delayed behind a full queue; a
 //! connection that opens or closes is reported at once. Knows frames and who
 //! is at the other end; what the messages mean is for the core.
 //!
@@ -9,7 +11,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,10 +29,12 @@ use crate::pilot::{Mail, Mailbox};
 mod hello;
 mod link;
 mod refusals;
+mod relay;
 #[cfg(test)]
 mod tests;
 
 pub use refusals::{Refusal, Refusals};
+pub use relay::{Line, Question, Questions};
 
 /// Messages that wait for one peer's socket. The core has at most 64 appends
 /// of 1 MiB on their way to a peer, with shared bodies; the rest is small.
@@ -108,20 +111,21 @@ impl LevelInForce {
     }
 }
 
-/// Where the nodes listen. A node that comes back listens elsewhere.
+/// Where the nodes listen: a host or an address, and a port. Names are looked up anew
+/// for each connection: a node that comes back may listen elsewhere.
 #[derive(Debug, Clone, Default)]
-pub struct AddressBook(Arc<Mutex<BTreeMap<NodeId, SocketAddr>>>);
+pub struct AddressBook(Arc<Mutex<BTreeMap<NodeId, String>>>);
 
 impl AddressBook {
     /// Where a node listens, as last heard.
     #[must_use]
-    pub fn get(&self, node: NodeId) -> Option<SocketAddr> {
-        locked(&self.0).get(&node).copied()
+    pub fn get(&self, node: NodeId) -> Option<String> {
+        locked(&self.0).get(&node).cloned()
     }
 
     /// Notes where a node listens.
-    pub fn set(&self, node: NodeId, address: SocketAddr) {
-        locked(&self.0).insert(node, address);
+    pub fn set(&self, node: NodeId, address: impl Into<String>) {
+        locked(&self.0).insert(node, address.into());
     }
 }
 
@@ -210,30 +214,32 @@ impl Peers {
 pub struct Net {
     peers: Peers,
     refusals: Refusals,
+    lines: Vec<Line>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Net {
-    /// Listens on a free port of the loopback interface, says so in `book`,
-    /// and connects to the peers, for as long as this lives.
+    /// Takes connections from a listener and keeps one to each peer, for as long as this
+    /// lives. Where the peers listen is in `book`.
     ///
     /// # Errors
-    /// If the system gives no port.
+    /// If the system does not let the listener be waited for.
     pub fn start(
         runtime: &Handle,
+        listener: std::net::TcpListener,
         me: Me,
         book: &AddressBook,
         mailbox: &Mailbox,
     ) -> io::Result<Net> {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
-        book.set(me.node, listener.local_addr()?);
         let listener = {
             let _in_runtime = runtime.enter();
             TcpListener::from_std(listener)?
         };
         let (peers, refusals) = (Peers::default(), Refusals::default());
         let me = Arc::new(me);
+        let (lines, questions): (Vec<Line>, Vec<_>) =
+            me.peers.iter().map(|peer| Line::new(*peer)).unzip();
         let context = link::LinkContext {
             me: me.clone(),
             peers: peers.clone(),
@@ -244,9 +250,13 @@ impl Net {
         for peer in me.peers.iter().copied().filter(|peer| *peer < me.node) {
             tasks.push(runtime.spawn(link::dial(peer, book.clone(), context.clone())));
         }
+        for questions in questions {
+            tasks.push(runtime.spawn(relay::ask(questions, book.clone(), context.clone())));
+        }
         Ok(Net {
             peers,
             refusals,
+            lines,
             tasks,
         })
     }
@@ -255,6 +265,12 @@ impl Net {
     #[must_use]
     pub fn refusals(&self) -> Refusals {
         self.refusals.clone()
+    }
+
+    /// The ways to the peers for what clients of this node ask of them.
+    #[must_use]
+    pub fn lines(&self) -> Vec<Line> {
+        self.lines.clone()
     }
 
     /// The open connections.

@@ -9,6 +9,7 @@ use super::*;
 
 mod bad_input;
 mod mixed;
+mod relay;
 
 fn runtime() -> Runtime {
     Builder::new_multi_thread()
@@ -40,7 +41,9 @@ fn me(node: u64) -> Me {
 
 fn begin(runtime: &Runtime, book: &AddressBook, me: Me) -> End {
     let (mailbox, mail) = Mailbox::new(me.node);
-    let net = Net::start(runtime.handle(), me, book, &mailbox).unwrap();
+    let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+    book.set(me.node, listener.local_addr().unwrap().to_string());
+    let net = Net::start(runtime.handle(), listener, me, book, &mailbox).unwrap();
     End { net, mail }
 }
 

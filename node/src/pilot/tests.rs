@@ -3,6 +3,7 @@ use super::*;
 #[test]
 fn a_question_that_nobody_answers_is_answered_with_nothing_once() {
     let (answers, inbox) = unbounded();
+    let answers = Answers::Thread(answers);
     drop(ReplyTo::new(answers.clone(), 1, NodeId(1)));
     assert!(inbox.try_recv().unwrap().reply.is_none());
     ReplyTo::new(answers, 2, NodeId(1)).answer(Reply::Unknown);
@@ -15,6 +16,7 @@ fn mail_to_a_node_that_is_gone_says_so() {
     let (mailbox, mail) = Mailbox::new(NodeId(3));
     drop(mail);
     let (answers, inbox) = unbounded();
+    let answers = Answers::Thread(answers);
     mailbox.ask(Principal::cluster(), Request::Status, &answers, 7);
     let answered = inbox.try_recv().unwrap();
     assert_eq!(

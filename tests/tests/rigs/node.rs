@@ -1,5 +1,6 @@
 //! The node's host as it is: its threads, its files, its sockets.
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -81,7 +82,10 @@ impl NodeRig {
         let peers = [NodeId(1), NodeId(2)];
         let peers = peers.into_iter().filter(|peer| *peer != node);
         let me = Me::new(CLUSTER, node, peers.collect());
-        Net::start(self.runtime.handle(), me, &self.book, mailbox).expect("a free port")
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let address = listener.local_addr().expect("it has one");
+        self.book.set(me.node, address.to_string());
+        Net::start(self.runtime.handle(), listener, me, &self.book, mailbox).expect("a listener")
     }
 
     fn start(&mut self) -> Recovered {
