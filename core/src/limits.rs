@@ -133,6 +133,16 @@ pub const HISTORY_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// Notes of which session waits for which job. A request beyond is done like any
 /// other, and cannot be left.
 pub const WAITS_MAX: u64 = 4_000_000;
+/// Largest body of an HTTP request, in bytes: the largest entry, written in JSON.
+pub const HTTP_BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Bodies of HTTP requests that a node has in memory at a time, in bytes.
+pub const HTTP_BODIES_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// HTTP requests that a node works on at a time.
+pub const HTTP_REQUESTS_MAX: u64 = 8_192;
+/// HTTP connections to a node at a time.
+pub const HTTP_CONNECTIONS_MAX: u64 = 10_000;
+/// Longest that an HTTP request may wait for its outcome, in milliseconds.
+pub const HTTP_WAIT_MS_MAX: u64 = 600_000;
 /// Jobs that are not yet in a terminal state.
 pub const JOBS_LIVE_MAX: u64 = 10_000_000;
 /// Finished jobs that are kept for their readers.

@@ -19,6 +19,15 @@ pub mod render;
 pub mod source;
 pub mod worker;
 
+// A node as a process of its own.
+pub mod gateway;
+pub mod http;
+pub mod server;
+
+// Who uses such nodes, from elsewhere.
+pub mod remote;
+pub mod submit;
+
 // A cluster in one process, and who uses it.
 pub mod client;
 pub mod data_dir;

@@ -5,13 +5,20 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod cluster;
+
+pub use self::cluster::{
+    Bounds, Cancel, Dead, Dev, Expel, Explain, Init, Jobs, Lead, Limited, LimitsOptions, Pause,
+    Paused, Resume, Server, Servers, Submit, Worker,
+};
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done: every accepted request reached its end, once
   1    not done: something was lost or duplicated, or the work stopped halfway
   2    wrong usage, or nothing there to work on
   3    the data directory cannot be used (another's, in use, of another version, damaged)
-  4    there is no context at that address
+  4    there is no context at that address, or no such job or worker
   130  interrupted with Ctrl-C; the same command goes on from there";
 
 /// Fresh, short contexts for every file, folder and project of a tree, made by
@@ -38,6 +45,34 @@ pub enum Verb {
     Map(Map),
     /// Show what a data directory holds, or how the nodes of the cluster are that runs in it.
     Status(StatusOptions),
+    /// Make the data directory of a node of a cluster that is founded.
+    Init(Init),
+    /// Run one node of a cluster.
+    Server(Server),
+    /// Ask a cluster for the contexts of a tree, and wait for them.
+    Submit(Submit),
+    /// Make contexts for a cluster.
+    Worker(Worker),
+    /// Run three nodes and a worker on this machine, to try things.
+    Dev(Dev),
+    /// List the jobs of a cluster that are not over.
+    Jobs(Jobs),
+    /// Say why a job is where it is, and what would move it.
+    Explain(Explain),
+    /// End jobs, whoever waits for them.
+    Cancel(Cancel),
+    /// List the jobs that were given up, do them again, or forget them.
+    Dead(Dead),
+    /// Hold jobs back.
+    Pause(Pause),
+    /// Let jobs go on.
+    Resume(Resume),
+    /// Show what is limited, or limit it.
+    Limits(LimitsOptions),
+    /// Forget a worker.
+    Expel(Expel),
+    /// Give the leadership to another node.
+    Lead(Lead),
 }
 
 /// Make the contexts of a tree, or bring them up to date.
@@ -87,7 +122,8 @@ pub struct Generate {
 Examples:
   precentor get ucxl://my-project/src/main.rs
   precentor get ucxl://my-project/ --level 1
-  precentor get ucxl://my-project/src --json")]
+  precentor get ucxl://my-project/src --json
+  precentor get ucxl://my-project/src --server http://127.0.0.1:7401")]
 pub struct Get {
     /// The place: ucxl://PROJECT/path/in/tree; the project itself is ucxl://PROJECT/.
     pub address: String,
@@ -100,6 +136,15 @@ pub struct Get {
     /// Where the data is [default: the one that `generate` chose for the project].
     #[arg(long, value_name = "DATA")]
     pub data: Option<PathBuf>,
+    /// Ask a cluster instead: where its nodes serve clients.
+    #[arg(
+        long = "server",
+        env = "PRECENTOR_SERVER",
+        value_name = "URL",
+        value_delimiter = ',',
+        conflicts_with = "data"
+    )]
+    pub servers: Vec<String>,
 }
 
 /// Show the most important symbols of a project within a token budget.
@@ -127,7 +172,8 @@ pub struct Map {
     after_help = "\
 Examples:
   precentor status
-  precentor status ~/src/linux --json"
+  precentor status ~/src/linux --json
+  precentor status --server http://127.0.0.1:7401,http://127.0.0.1:7402"
 )]
 pub struct StatusOptions {
     /// The folder whose contexts they are.
@@ -139,6 +185,15 @@ pub struct StatusOptions {
     /// One JSON object.
     #[arg(long)]
     pub json: bool,
+    /// Ask the nodes of a cluster instead: where each serves clients.
+    #[arg(
+        long = "server",
+        env = "PRECENTOR_SERVER",
+        value_name = "URL",
+        value_delimiter = ',',
+        conflicts_with = "data"
+    )]
+    pub servers: Vec<String>,
 }
 
 fn voters(text: &str) -> Result<u32, String> {

@@ -1,10 +1,10 @@
 //! `precentor generate DIR`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread;
 
-use super::{CommandError, Exit, canonical, print, print_json};
+use super::{CommandError, Exit, canonical, print, print_json, project_of, watch_for_interrupts};
 use crate::data_dir;
 use crate::generate::chaos::ChaosPlan;
 use crate::generate::{self, GenerateOptions};
@@ -21,13 +21,7 @@ pub(super) fn run(verb: &Generate) -> Result<Exit, CommandError> {
             ),
         ));
     }
-    let project = match &verb.project {
-        Some(name) => name.clone(),
-        None => match root.file_name() {
-            Some(name) => name.to_string_lossy().into_owned(),
-            None => "root".to_owned(),
-        },
-    };
+    let project = project_of(verb.project.as_deref(), &root);
     let data = match &verb.data {
         Some(data) => std::path::absolute(data).map_err(|cause| {
             CommandError::new(Exit::Usage, format!("--data {}: {cause}", data.display()))
@@ -59,26 +53,4 @@ pub(super) fn run(verb: &Generate) -> Result<Exit, CommandError> {
         () if summary.is_complete() => Exit::Done,
         () => Exit::Incomplete,
     })
-}
-
-/// The first Ctrl-C ends the run in order, a second one at once: nothing that
-/// was accepted depends on the order.
-fn watch_for_interrupts(interrupt: Arc<AtomicBool>) {
-    let watcher = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .build();
-        let Ok(runtime) = runtime else { return };
-        while runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
-            if interrupt.swap(true, Ordering::Relaxed) {
-                std::process::exit(Exit::Interrupted as i32);
-            }
-        }
-    };
-    if let Err(error) = thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(watcher)
-    {
-        tracing::warn!(%error, "Ctrl-C will end this run at once");
-    }
 }

@@ -3,18 +3,24 @@
 use std::path::PathBuf;
 
 use precentor_core::address::Address;
+use precentor_core::request::{Answer, Query};
 
+use super::remote::{Cluster, senseless};
 use super::{CommandError, Exit, print, print_json};
 use crate::data_dir::{self, DataDirError};
 use crate::options::Get;
 use crate::reader::Reader;
 use crate::render::{self, Level};
+use crate::worker::record;
 
 pub(super) fn run(verb: &Get) -> Result<Exit, CommandError> {
     let address =
         Address::parse(&verb.address).map_err(|error| CommandError::new(Exit::Usage, error))?;
     let level = Level::from_number(verb.level)
         .ok_or_else(|| CommandError::new(Exit::Usage, "a level is 0, 1, 2 or 3"))?;
+    if !verb.servers.is_empty() {
+        return of_cluster(verb, &address, level);
+    }
     let reader = Reader::open(&data_of(verb, &address)?, "DIR, the project's folder")?;
     let identity = reader.identity();
     let Some(view) = reader.queue().context(&address) else {
@@ -39,6 +45,33 @@ pub(super) fn run(verb: &Get) -> Result<Exit, CommandError> {
         print_json(&render::json(&record, level, root.as_deref()))?;
     } else {
         print(render::text(&record, level, root.as_deref()).trim_end());
+    }
+    Ok(Exit::Done)
+}
+
+/// The same from a cluster that runs: without the source's text, which is not here.
+fn of_cluster(verb: &Get, address: &Address, level: Level) -> Result<Exit, CommandError> {
+    let mut cluster = Cluster::of(&verb.servers)?;
+    let view = match cluster.read(Query::Context(address.clone()))? {
+        Answer::Context(Some(view)) => view,
+        Answer::Context(None) => {
+            let message =
+                format!("there is no context of {address}; ask for it with: precentor submit DIR");
+            return Err(CommandError::new(Exit::NotFound, message));
+        }
+        other => return Err(senseless(&other)),
+    };
+    let unreadable = |reason: String| {
+        let message = format!("the context of {address} cannot be read: {reason}");
+        CommandError::new(Exit::Incomplete, message)
+    };
+    let body = cluster.body(&view.result);
+    let body = body.ok_or_else(|| unreadable(format!("no server has {}", view.result)))?;
+    let record = record::decode(&body).map_err(|error| unreadable(error.to_string()))?;
+    if verb.json {
+        print_json(&render::json(&record, level, None))?;
+    } else {
+        print(render::text(&record, level, None).trim_end());
     }
     Ok(Exit::Done)
 }

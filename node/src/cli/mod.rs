@@ -1,9 +1,13 @@
 //! The verbs of the command line, one a file, and the exit codes.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::data_dir::{self, DataDirError};
@@ -12,10 +16,17 @@ use crate::generate::GenerateError;
 use crate::options::{Options, Verb};
 use crate::reader::ReadError;
 
+mod dev;
 mod generate;
 mod get;
 mod map;
+mod operate;
+mod queue;
+mod remote;
+mod server;
 mod status;
+mod submit;
+mod worker;
 
 /// How a command ended. The numbers are documented in `--help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +40,7 @@ pub enum Exit {
     Usage = 2,
     /// The data directory cannot be used.
     Data = 3,
-    /// No context at that address.
+    /// No context at that address, or no such job or worker.
     NotFound = 4,
     /// Interrupted.
     Interrupted = 130,
@@ -40,6 +51,12 @@ pub enum Exit {
 pub(crate) struct CommandError {
     exit: Exit,
     message: String,
+}
+
+impl std::fmt::Display for CommandError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
 }
 
 impl CommandError {
@@ -84,6 +101,7 @@ pub fn run(options: Options) -> ExitCode {
             Ok(filter) => {
                 tracing_subscriber::fmt()
                     .with_env_filter(filter)
+                    .with_ansi(std::io::stderr().is_terminal())
                     .with_writer(std::io::stderr)
                     .init();
             }
@@ -100,6 +118,20 @@ pub fn run(options: Options) -> ExitCode {
         Verb::Get(verb) => get::run(&verb),
         Verb::Map(verb) => map::run(&verb),
         Verb::Status(verb) => status::run(&verb),
+        Verb::Init(verb) => server::init(&verb),
+        Verb::Server(verb) => server::run(&verb),
+        Verb::Submit(verb) => submit::run(&verb),
+        Verb::Worker(verb) => worker::run(&verb),
+        Verb::Dev(verb) => dev::run(&verb),
+        Verb::Jobs(verb) => queue::jobs(&verb),
+        Verb::Explain(verb) => queue::explain(&verb),
+        Verb::Cancel(verb) => queue::cancel(&verb),
+        Verb::Dead(verb) => queue::dead(&verb),
+        Verb::Pause(verb) => operate::pause(&verb),
+        Verb::Resume(verb) => operate::resume(&verb),
+        Verb::Limits(verb) => operate::limits(&verb),
+        Verb::Expel(verb) => operate::expel(&verb),
+        Verb::Lead(verb) => operate::lead(&verb),
     };
     match done {
         Ok(exit) => ExitCode::from(exit as u8),
@@ -108,9 +140,14 @@ pub fn run(options: Options) -> ExitCode {
 }
 
 fn end(error: CommandError) -> ExitCode {
-    // With stderr closed there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "error: {}", error.message);
+    warn(&format!("error: {}", error.message));
     ExitCode::from(error.exit as u8)
+}
+
+/// Says something that is no answer.
+fn warn(text: &str) {
+    // With stderr closed there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Writes to stdout. A reader that has seen enough is no error.
@@ -124,6 +161,62 @@ fn print_json(value: &impl serde::Serialize) -> Result<(), CommandError> {
         serde_json::to_string(value).map_err(|error| CommandError::new(Exit::Incomplete, error))?;
     print(&text);
     Ok(())
+}
+
+/// The project that a folder is called by: its own name, unless another is given.
+fn project_of(name: Option<&str>, root: &Path) -> String {
+    match (name, root.file_name()) {
+        (Some(name), _) => name.to_owned(),
+        (None, Some(name)) => name.to_string_lossy().into_owned(),
+        (None, None) => "root".to_owned(),
+    }
+}
+
+/// The first Ctrl-C, or SIGTERM, is for whoever watches the flag; a second one ends the
+/// process at once: nothing that was accepted depends on the order.
+fn watch_for_interrupts(interrupt: Arc<AtomicBool>) {
+    let watcher = move || {
+        for_each_signal(|| {
+            if interrupt.swap(true, Ordering::Relaxed) {
+                std::process::exit(Exit::Interrupted as i32);
+            }
+            true
+        });
+    };
+    if let Err(error) = thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(watcher)
+    {
+        tracing::warn!(%error, "Ctrl-C will end this run at once");
+    }
+}
+
+/// Waits for Ctrl-C and SIGTERM, and does something each time, until that says that it was
+/// enough.
+fn for_each_signal(mut act: impl FnMut() -> bool) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build();
+    let Ok(runtime) = runtime else { return };
+    let signals = {
+        let _in_runtime = runtime.enter();
+        (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+        )
+    };
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        return;
+    };
+    let mut next = || {
+        runtime.block_on(async {
+            tokio::select! {
+                signal = terminate.recv() => signal,
+                signal = interrupt.recv() => signal,
+            }
+        })
+    };
+    while next().is_some() && act() {}
 }
 
 /// A folder as the one path that names it.

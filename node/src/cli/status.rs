@@ -6,6 +6,7 @@ use std::path::Path;
 use precentor_core::status::{QueueCounts, Status};
 use serde::Serialize;
 
+use super::remote::Cluster;
 use super::{CommandError, Exit, canonical, data_of_folder, print, print_json};
 use crate::data_dir::{DataDirError, read_identity};
 use crate::live;
@@ -47,6 +48,9 @@ struct Shown {
 }
 
 pub(super) fn run(verb: &StatusOptions) -> Result<Exit, CommandError> {
+    if !verb.servers.is_empty() {
+        return of_cluster(verb);
+    }
     let dir = match &verb.data {
         // With --data, the folder may be gone.
         Some(_) => verb.dir.clone(),
@@ -161,4 +165,25 @@ fn text(shown: &Shown) -> String {
             .map(|warning| format!("  warning: {warning}")),
     );
     lines.join("\n")
+}
+
+/// How the servers of a cluster are, each by its own word.
+fn of_cluster(verb: &StatusOptions) -> Result<Exit, CommandError> {
+    let mut statuses: Vec<Status> = Vec::new();
+    let mut silent = false;
+    for server in &verb.servers {
+        match Cluster::of(std::slice::from_ref(server))?.status() {
+            Ok(status) => statuses.push(status),
+            Err(error) => {
+                silent = true;
+                super::warn(&format!("{server}: {error}"));
+            }
+        }
+    }
+    match verb.json {
+        true => print_json(&statuses)?,
+        false if statuses.is_empty() => {}
+        false => print(&live::text(&statuses)),
+    }
+    Ok(if silent { Exit::Incomplete } else { Exit::Done })
 }

@@ -9,52 +9,43 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use precentor_core::address::{Address, AddressError};
-use precentor_core::command::{Command, Outcome};
 use precentor_core::config::Knobs;
-use precentor_core::ids::{
-    ClusterId, FinishNumber, JobId, LogIndex, Sequence, SessionId, WorkerId, WorkerIncarnation,
-};
-use precentor_core::job::{Finished, JobState, JobView};
+use precentor_core::ids::{ClusterId, LogIndex, WorkerId, WorkerIncarnation};
 use precentor_core::principal::Principal;
-use precentor_core::request::{Answer, Consistency, Query, Reply, Request};
-use precentor_core::status::{QueueCounts, Status};
+use precentor_core::status::Status;
 
+pub(crate) mod book;
 pub mod chaos;
 pub mod ledger;
-mod progress;
-mod submitter;
+pub(crate) mod progress;
+pub(crate) mod submitter;
 pub mod summary;
 
 #[cfg(test)]
 mod tests;
 
+use self::book::{
+    Book, Feed, News, Stopped, final_state, last_finish, leader_status, open_session,
+};
 use self::chaos::{ChaosPlan, Outage};
-use self::ledger::Accepted;
-use self::ledger::Ledger;
-use self::progress::{Progress, Standing};
+use self::progress::{Leader, Progress};
 use self::submitter::{Asking, Brake, Submitter};
-use self::summary::{NodeLeftOut, SkippedFile, Summary};
+use self::summary::{NodeLeftOut, Summary};
 use crate::client::{Courier, Directory};
 use crate::data_dir::{DataDir, Identity};
 use crate::embedded::{Board, ClusterError, EmbeddedCluster, found_node};
 use crate::seed;
-use crate::source::walk::{Skipped, Walk, WalkError, WalkOptions, walk};
+use crate::source::walk::{Walk, WalkError, WalkOptions, walk};
 use crate::worker::engine::Engine;
-use crate::worker::local::{LocalWorker, THREADS_MAX, WorkerOptions};
+use crate::worker::local::{Bodies, LocalWorker, Sources, THREADS_MAX, WorkerOptions};
 use crate::worker::outline::OutlineEngine;
 
-/// How long the cluster may take to answer at the start and at the end.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How often the progress is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Finished jobs of one page of the feed.
-const FEED_PAGE: u32 = 1_000;
 /// News that may wait for the book: beyond it, whoever has more to tell waits.
 const NEWS_MAX: usize = 1_024;
-/// Jobs that the final state is asked about at a time.
-const FINAL_OPEN_MAX: usize = 512;
 
 /// What is to be generated, and how.
 #[derive(Debug, Clone)]
@@ -92,6 +83,12 @@ pub enum GenerateError {
     Stopped(String),
 }
 
+impl From<Stopped> for GenerateError {
+    fn from(Stopped(reason): Stopped) -> GenerateError {
+        GenerateError::Stopped(reason)
+    }
+}
+
 impl From<crate::data_dir::DataDirError> for GenerateError {
     fn from(error: crate::data_dir::DataDirError) -> GenerateError {
         GenerateError::Cluster(error.into())
@@ -125,75 +122,6 @@ pub fn run(options: &GenerateOptions, interrupt: &AtomicBool) -> Result<Summary,
     walk_options.exclude = vec![options.data.clone()];
     run.work(walk(walk_options)?, options.chaos, interrupt)?;
     run.finish(options, started)
-}
-
-/// What reaches the run's own thread.
-#[derive(Debug)]
-enum News {
-    /// Requests were accepted.
-    Accepted(Vec<Accepted>),
-    /// Something of the tree has no context.
-    Skipped(Skipped),
-    /// A context will lack something, and why.
-    Warned(String),
-    /// The walk is over and everything was accepted.
-    Walked,
-    /// Jobs ended.
-    Finished(Vec<Finished>),
-    /// The run cannot go on.
-    Failed(String),
-}
-
-/// What the run has been told.
-#[derive(Debug)]
-struct Book {
-    ledger: Ledger,
-    skipped: Vec<SkippedFile>,
-    warnings: Vec<String>,
-    walked: bool,
-    failed: u64,
-    stopped: Option<String>,
-}
-
-impl Book {
-    fn note(&mut self, news: News) {
-        match news {
-            News::Accepted(accepted) => {
-                accepted
-                    .into_iter()
-                    .for_each(|accepted| self.ledger.accept(accepted));
-            }
-            News::Skipped(Skipped { path, reason }) => {
-                self.skipped.push(SkippedFile {
-                    path: path.display().to_string(),
-                    reason,
-                });
-            }
-            News::Warned(warning) => self.warnings.push(warning),
-            News::Walked => self.walked = true,
-            News::Failed(reason) => self.stopped = Some(reason),
-            News::Finished(jobs) => {
-                for finished in jobs {
-                    self.failed += u64::from(!matches!(finished.state, JobState::Done { .. }));
-                    self.ledger.finish(finished);
-                }
-            }
-        }
-    }
-
-    fn is_complete(&self) -> bool {
-        self.walked && self.ledger.open_count() == 0
-    }
-
-    fn standing(&self) -> Standing {
-        let known = self.ledger.accepted_count();
-        Standing {
-            known,
-            done: known.saturating_sub(self.ledger.open_count()),
-            failed: self.failed,
-            walked: self.walked,
-        }
-    }
 }
 
 /// A run on its way.
@@ -244,14 +172,6 @@ impl Run {
             version: engine.version(),
             tenant: options.project.clone(),
         };
-        let book = Book {
-            ledger: Ledger::after(last),
-            skipped: Vec::new(),
-            warnings: Vec::new(),
-            walked: false,
-            failed: 0,
-            stopped: None,
-        };
         Ok(Run {
             workers,
             cluster: Arc::new(Mutex::new(cluster)),
@@ -259,7 +179,7 @@ impl Run {
             board,
             asking,
             brake: Brake::default(),
-            book,
+            book: Book::after(last),
             progress,
             left_out,
             outages: Vec::new(),
@@ -320,9 +240,7 @@ impl Run {
             self.brake
                 .unfinished
                 .store(self.book.ledger.open_count(), Ordering::Relaxed);
-            if let Some(reason) = self.book.stopped.take() {
-                return Err(GenerateError::Stopped(reason));
-            }
+            self.book.stopped()?;
             if interrupt.load(Ordering::Relaxed) {
                 self.interrupted = true;
                 break;
@@ -348,7 +266,9 @@ impl Run {
             }
             if looked.elapsed() >= LOOK_EVERY {
                 looked = Instant::now();
-                self.progress.show(standing, self.board.leader().as_ref());
+                let leader = self.board.leader();
+                let leader = leader.as_ref().map_or(Leader::None, Leader::Known);
+                self.progress.show(standing, leader);
                 // A kill holds the cluster, and knows of its own node.
                 if killing.is_none() {
                     self.look_after_nodes()?;
@@ -442,94 +362,8 @@ impl Run {
     }
 }
 
-/// Tells which jobs ended, in order, from whichever node leads.
-struct Feed {
-    courier: Courier,
-    after: FinishNumber,
-    stop: Arc<AtomicBool>,
-    news: Sender<News>,
-}
-
-impl Feed {
-    fn run(mut self) {
-        let mut asked = None;
-        while !self.stop.load(Ordering::Relaxed) {
-            let after = self.after;
-            let question = || Request::FinishedAfter {
-                after,
-                count_max: FEED_PAGE,
-            };
-            let tag = *asked.get_or_insert_with(|| self.courier.send(question()));
-            let Some((answered, reply)) = self.courier.receive(Instant::now() + LOOK_EVERY) else {
-                continue;
-            };
-            if answered != tag {
-                continue;
-            }
-            asked = None;
-            let Reply::Finished { jobs, .. } = reply else {
-                continue;
-            };
-            let Some(last) = jobs.last() else { continue };
-            self.after = last.number;
-            if self.news.send(News::Finished(jobs)).is_err() {
-                return;
-            }
-        }
-    }
-}
-
 fn principal() -> Principal {
     Principal("generate".to_owned())
-}
-
-fn no_answer(what: &str) -> GenerateError {
-    GenerateError::Stopped(format!(
-        "no leader answered within {} s: {what}",
-        PATIENCE.as_secs()
-    ))
-}
-
-fn open_session(courier: &mut Courier) -> Result<(SessionId, LogIndex), GenerateError> {
-    let request = Request::Propose {
-        request: None,
-        acknowledged: Sequence(0),
-        command: Command::OpenSession,
-    };
-    match courier.call(request, PATIENCE) {
-        Some(Reply::Applied {
-            index,
-            outcome: Outcome::SessionOpened(session),
-        }) => Ok((session, index)),
-        Some(other) => Err(GenerateError::Stopped(format!(
-            "no session was opened: {other:?}"
-        ))),
-        None => Err(no_answer("no session was opened")),
-    }
-}
-
-/// The status of the node that has just committed something for this client.
-fn leader_status(courier: &mut Courier) -> Result<Status, GenerateError> {
-    match courier.call(Request::Status, PATIENCE) {
-        Some(Reply::Status(status)) => Ok(*status),
-        Some(_) | None => Err(no_answer("its status is not known")),
-    }
-}
-
-/// The end of the feed: every job that ended has one number, from 1.
-fn last_finish(courier: &mut Courier) -> Result<FinishNumber, GenerateError> {
-    let Status { queue, .. } = leader_status(courier)?;
-    let QueueCounts {
-        done,
-        dead,
-        cancelled,
-        dependency_failed,
-        superseded,
-        ..
-    } = queue;
-    Ok(FinishNumber(
-        done + dead + cancelled + dependency_failed + superseded,
-    ))
 }
 
 fn spawn_workers(
@@ -547,8 +381,8 @@ fn spawn_workers(
             worker: WorkerId(workers.len() as u64 + 1),
             incarnation: WorkerIncarnation(life),
             threads,
-            root: options.root.clone(),
-            library: cluster.library(),
+            sources: Sources::Tree(options.root.clone()),
+            bodies: Bodies::Here(cluster.library()),
             engine: engine.clone(),
         };
         let worker = LocalWorker::spawn(options, cluster.directory()).map_err(|cause| {
@@ -560,41 +394,4 @@ fn spawn_workers(
         workers.push(worker);
     }
     Ok(workers)
-}
-
-/// What the cluster says of each job, a bounded number of questions at a time.
-fn final_state(
-    courier: &mut Courier,
-    jobs: &[JobId],
-) -> Result<BTreeMap<JobId, Option<JobView>>, GenerateError> {
-    let mut state = BTreeMap::new();
-    let mut asked = BTreeMap::new();
-    let mut left = jobs.iter();
-    loop {
-        while asked.len() < FINAL_OPEN_MAX
-            && let Some(job) = left.next()
-        {
-            let question = Request::Read {
-                query: Query::Job(*job),
-                consistency: Consistency::Linearizable,
-            };
-            asked.insert(courier.send(question), *job);
-        }
-        if asked.is_empty() {
-            return Ok(state);
-        }
-        let Some((tag, reply)) = courier.receive(Instant::now() + PATIENCE) else {
-            return Err(no_answer("the final state is not known"));
-        };
-        if let (
-            Some(job),
-            Reply::Read {
-                answer: Answer::Job(view),
-                ..
-            },
-        ) = (asked.remove(&tag), reply)
-        {
-            state.insert(job, view.map(|view| *view));
-        }
-    }
 }

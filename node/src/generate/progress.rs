@@ -13,20 +13,31 @@ const LINE_EVERY: Duration = Duration::from_secs(2);
 
 /// How far a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Standing {
+pub(crate) struct Standing {
     /// Requests accepted so far.
-    pub(super) known: u64,
+    pub(crate) known: u64,
     /// Of these, ended.
-    pub(super) done: u64,
+    pub(crate) done: u64,
     /// Of these, without a result.
-    pub(super) failed: u64,
+    pub(crate) failed: u64,
     /// Whether more may become known.
-    pub(super) walked: bool,
+    pub(crate) walked: bool,
+}
+
+/// What is known of who leads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Leader<'a> {
+    /// How it is.
+    Known(&'a Status),
+    /// Nobody says that it leads.
+    None,
+    /// The cluster is elsewhere, and sees to that itself.
+    Elsewhere,
 }
 
 /// Where it is shown.
 #[derive(Debug)]
-pub(super) enum Progress {
+pub(crate) enum Progress {
     Bar(Box<ProgressBar>, Instant),
     Lines { started: Instant, last: Instant },
     Nothing,
@@ -34,7 +45,7 @@ pub(super) enum Progress {
 
 impl Progress {
     /// A bar if stderr is a terminal, else lines.
-    pub(super) fn start(quiet: bool) -> Progress {
+    pub(crate) fn start(quiet: bool) -> Progress {
         let now = Instant::now();
         if quiet {
             return Progress::Nothing;
@@ -53,7 +64,7 @@ impl Progress {
     }
 
     /// Shows where the run stands.
-    pub(super) fn show(&mut self, standing: Standing, leader: Option<&Status>) {
+    pub(crate) fn show(&mut self, standing: Standing, leader: Leader<'_>) {
         match self {
             Progress::Bar(bar, started) => {
                 bar.set_length(standing.known);
@@ -91,7 +102,7 @@ impl Progress {
     }
 
     /// Says something beside the progress.
-    pub(super) fn say(&self, text: &str) {
+    pub(crate) fn say(&self, text: &str) {
         match self {
             Progress::Bar(bar, _) => bar.println(text),
             // A warning is worth a line even when progress is not.
@@ -102,7 +113,7 @@ impl Progress {
     }
 
     /// Takes the bar away.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         if let Progress::Bar(bar, _) = self {
             bar.finish_and_clear();
         }
@@ -112,7 +123,7 @@ impl Progress {
 /// What is shown beside the count.
 struct Line<'a> {
     standing: Standing,
-    leader: Option<&'a Status>,
+    leader: Leader<'a>,
     elapsed: Duration,
 }
 
@@ -121,15 +132,16 @@ impl fmt::Display for Line<'_> {
         let Standing { done, failed, .. } = self.standing;
         let rate = u128::from(done) * 1_000 / self.elapsed.as_millis().max(1);
         write!(f, "{rate}/s")?;
-        if let Some(Status {
-            queue, node, term, ..
-        }) = self.leader
-        {
-            let queued = queue.waiting + queue.delayed + queue.ready + queue.parked;
-            write!(f, ", {queued} queued, {} running", queue.running)?;
-            write!(f, ", {failed} failed, leader {node}, term {}", term.0)
-        } else {
-            write!(f, ", {failed} failed, no leader")
+        match self.leader {
+            Leader::Known(Status {
+                queue, node, term, ..
+            }) => {
+                let queued = queue.waiting + queue.delayed + queue.ready + queue.parked;
+                write!(f, ", {queued} queued, {} running", queue.running)?;
+                write!(f, ", {failed} failed, leader {node}, term {}", term.0)
+            }
+            Leader::None => write!(f, ", {failed} failed, no leader"),
+            Leader::Elsewhere => write!(f, ", {failed} failed"),
         }
     }
 }
@@ -148,7 +160,7 @@ mod tests {
         };
         let line = Line {
             standing,
-            leader: None,
+            leader: Leader::None,
             elapsed: Duration::from_millis(500),
         };
         assert_eq!(line.to_string(), "10/s, 1 failed, no leader");

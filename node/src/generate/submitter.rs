@@ -17,7 +17,7 @@ use precentor_core::job::{Class, Dependency, Generator, JobSpec, Policy};
 use precentor_core::limits::{DEPENDENCIES_MAX, SUBMIT_ITEMS_MAX};
 use precentor_core::request::{Reply, Request};
 
-use super::News;
+use super::book::News;
 use super::ledger::Accepted;
 use crate::client::{Courier, Tag};
 use crate::source::walk::{SourceItem, Walk};
@@ -40,21 +40,21 @@ const _: () = assert!(
 
 /// What the run shows the submitter.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Brake {
-    pub(super) unfinished: Arc<AtomicU64>,
-    pub(super) stop: Arc<AtomicBool>,
+pub(crate) struct Brake {
+    pub(crate) unfinished: Arc<AtomicU64>,
+    pub(crate) stop: Arc<AtomicBool>,
 }
 
 /// Whose context is asked for, and by which engine.
 #[derive(Debug, Clone)]
-pub(super) struct Asking {
-    pub(super) session: SessionId,
-    pub(super) engine: &'static str,
-    pub(super) version: u32,
-    pub(super) tenant: String,
+pub(crate) struct Asking {
+    pub(crate) session: SessionId,
+    pub(crate) engine: &'static str,
+    pub(crate) version: u32,
+    pub(crate) tenant: String,
 }
 
-pub(super) struct Submitter {
+pub(crate) struct Submitter {
     courier: Courier,
     asking: Asking,
     brake: Brake,
@@ -69,7 +69,7 @@ pub(super) struct Submitter {
 struct Over;
 
 impl Submitter {
-    pub(super) fn new(
+    pub(crate) fn new(
         courier: Courier,
         asking: Asking,
         brake: Brake,
@@ -88,7 +88,7 @@ impl Submitter {
     }
 
     /// Walks to the end.
-    pub(super) fn run(mut self, walk: Walk) {
+    pub(crate) fn run(mut self, walk: Walk) {
         if self.walk(walk).is_ok() {
             self.tell(News::Walked);
         }

@@ -3,9 +3,9 @@
 //! jobs than it has threads, so that no thread waits for a commit. A new leader
 //! is asked at once, with everything that is held.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -27,6 +27,7 @@ use super::outline::spawn_parsing_thread;
 use super::record;
 use crate::client::{Courier, Directory, Tag};
 use crate::embedded::Library;
+use crate::remote::RemoteBodies;
 use crate::source::path_of;
 
 /// Jobs held for each thread: enough to work through while a claim commits.
@@ -37,7 +38,55 @@ pub const THREADS_MAX: usize = 4;
 const ASK_DELAY: Duration = Duration::from_millis(2);
 /// How long a body that another result refers to may take to appear.
 const BODY_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a worker that ends waits until what it gives back is taken.
+const FAREWELL: Duration = Duration::from_secs(2);
 const BODY_RETRY: Duration = Duration::from_millis(2);
+
+/// Where the sources of a worker's jobs are.
+#[derive(Debug, Clone)]
+pub enum Sources {
+    /// Of all jobs in one tree.
+    Tree(PathBuf),
+    /// Of each project in a tree of its own; by the name that its addresses have.
+    Projects(BTreeMap<String, PathBuf>),
+}
+
+impl Sources {
+    fn root(&self, address: &Address) -> Result<&Path, EngineError> {
+        match self {
+            Sources::Tree(root) => Ok(root),
+            Sources::Projects(roots) => {
+                let root = roots.get(address.project()).map(PathBuf::as_path);
+                root.ok_or_else(|| EngineError {
+                    class: engine::FailureClass::Retryable,
+                    message: format!(
+                        "this worker has no sources of the project {}; start it with --source {}=DIR",
+                        address.project(),
+                        address.project()
+                    ),
+                })
+            }
+        }
+    }
+}
+
+/// Where bodies are.
+#[derive(Debug, Clone)]
+pub enum Bodies {
+    /// At nodes of this process.
+    Here(Library),
+    /// At servers.
+    There(RemoteBodies),
+}
+
+impl Bodies {
+    fn get(&self, digest: &Digest) -> Option<Bytes> {
+        match self {
+            Bodies::Here(library) => library.get(digest),
+            Bodies::There(bodies) => bodies.get(digest),
+        }
+    }
+}
 
 /// What a worker is and has.
 #[derive(Clone)]
@@ -48,10 +97,10 @@ pub struct WorkerOptions {
     pub incarnation: WorkerIncarnation,
     /// Threads that run the engine.
     pub threads: usize,
-    /// The tree to read.
-    pub root: PathBuf,
+    /// The trees to read.
+    pub sources: Sources,
     /// Where bodies of dependencies are.
-    pub library: Library,
+    pub bodies: Bodies,
     /// What makes records.
     pub engine: Arc<dyn Engine>,
 }
@@ -66,7 +115,8 @@ impl std::fmt::Debug for WorkerOptions {
     }
 }
 
-/// A running worker. Dropped, it ends: what it holds goes to others when its leases end.
+/// A running worker. Dropped, it ends: it gives back what it holds, as far as a leader
+/// answers soon; the rest goes to others when its leases end.
 #[derive(Debug)]
 pub struct LocalWorker {
     stop: Option<Sender<()>>,
@@ -185,7 +235,7 @@ impl Agent {
                 .min();
             let timer = wake.map_or_else(crossbeam_channel::never, crossbeam_channel::at);
             select! {
-                recv(stopped) -> _ => return,
+                recv(stopped) -> _ => return self.give_back(),
                 recv(inbox) -> answered => {
                     if let Ok(answered) = answered
                         && let Some((tag, reply)) = self.courier.take(answered)
@@ -202,6 +252,36 @@ impl Agent {
             self.courier.resend_due();
             if self.ask_at.is_some_and(|at| at <= Instant::now()) {
                 self.ask();
+            }
+        }
+    }
+
+    /// Asks for nothing more, gives back what is not handed in, so that it is not counted
+    /// as a crash, and waits for a while until all of that is taken.
+    fn give_back(mut self) {
+        let mut open: BTreeSet<Tag> = self.handing_in.keys().copied().collect();
+        let handed_in: BTreeSet<Token> = self.handing_in.values().map(|of| of.token).collect();
+        // Answered by the leader when it has seen that no slot is free any more.
+        open.extend(self.poll);
+        self.courier.send(Request::Poll(self.poll_with(0)));
+        let held = std::mem::take(&mut self.held);
+        for (token, job) in held {
+            if !handed_in.contains(&token) {
+                open.insert(self.propose(Command::Release { job, token }));
+            }
+        }
+        let until = Instant::now() + FAREWELL;
+        while !open.is_empty() {
+            let Some((tag, reply)) = self.courier.receive(until) else {
+                return;
+            };
+            open.remove(&tag);
+            if let Reply::Work(Work { assignments, .. }) = reply {
+                for Assignment { job, token, .. } in assignments {
+                    if !handed_in.contains(&token) {
+                        open.insert(self.propose(Command::Release { job, token }));
+                    }
+                }
             }
         }
     }
@@ -237,14 +317,18 @@ impl Agent {
             self.courier.forget(before);
         }
         self.polled_free = self.free();
-        let poll = Poll {
+        let poll = self.poll_with(self.polled_free);
+        self.poll = Some(self.courier.send(Request::Poll(poll)));
+    }
+
+    fn poll_with(&self, slots_free: u32) -> Poll {
+        Poll {
             worker: self.spec.worker,
             incarnation: self.spec.incarnation,
-            slots_free: self.polled_free,
+            slots_free,
             together_max: 1,
             held: self.held.keys().copied().collect(),
-        };
-        self.poll = Some(self.courier.send(Request::Poll(poll)));
+        }
     }
 
     fn ask_soon(&mut self) {
@@ -389,7 +473,7 @@ fn make(options: &WorkerOptions, assignment: &Assignment) -> Result<Bytes, Engin
         let children = || {
             let named = dependencies
                 .iter()
-                .map(|dependency| child(&options.library, dependency));
+                .map(|dependency| child(&options.bodies, dependency));
             Box::new(
                 cut_off(address, dependencies.len() as u64)
                     .into_iter()
@@ -398,7 +482,7 @@ fn make(options: &WorkerOptions, assignment: &Assignment) -> Result<Bytes, Engin
         };
         let subject_to_read = match kind {
             ContextKind::File => Subject::File {
-                path: path_of(&options.root, address),
+                path: path_of(options.sources.root(address)?, address),
             },
             ContextKind::Folder => Subject::Folder {
                 children: children(),
@@ -435,11 +519,11 @@ fn cut_off(folder: &Address, named: u64) -> Option<ChildInput> {
     })
 }
 
-fn child(library: &Library, dependency: &DependencyResult) -> ChildInput {
+fn child(bodies: &Bodies, dependency: &DependencyResult) -> ChildInput {
     let DependencyResult { address, result } = dependency;
     let record = match result {
         None => Err("it has no context".to_owned()),
-        Some(digest) => body(library, digest)
+        Some(digest) => body(bodies, digest)
             .ok_or_else(|| format!("its body {digest} is at no node that runs"))
             .and_then(|body| {
                 record::decode(&body)
@@ -454,10 +538,10 @@ fn child(library: &Library, dependency: &DependencyResult) -> ChildInput {
 }
 
 /// A body that the log refers to: some node may not have applied that far yet.
-fn body(library: &Library, digest: &Digest) -> Option<Bytes> {
+fn body(bodies: &Bodies, digest: &Digest) -> Option<Bytes> {
     let give_up = Instant::now() + BODY_PATIENCE;
     loop {
-        match library.get(digest) {
+        match bodies.get(digest) {
             Some(body) => return Some(body),
             None if Instant::now() >= give_up => return None,
             None => thread::sleep(BODY_RETRY),

@@ -1,0 +1,57 @@
+//! `precentor init` and `precentor server`.
+
+use std::thread;
+
+use tokio::sync::mpsc;
+
+use super::{CommandError, Exit, for_each_signal, print};
+use crate::options::{Init, Server};
+use crate::server::config::{ConfigError, ServerConfig};
+use crate::server::{self, ServerError};
+
+impl From<ConfigError> for CommandError {
+    fn from(error: ConfigError) -> CommandError {
+        CommandError::new(Exit::Usage, error)
+    }
+}
+
+impl From<ServerError> for CommandError {
+    fn from(error: ServerError) -> CommandError {
+        let exit = match &error {
+            ServerError::Member(_)
+            | ServerError::NotFounded { .. }
+            | ServerError::Founded { .. }
+            | ServerError::Io { .. } => Exit::Data,
+            ServerError::Listen { .. } => Exit::Usage,
+            ServerError::Ended(_) => Exit::Incomplete,
+        };
+        CommandError::new(exit, error)
+    }
+}
+
+pub(super) fn init(verb: &Init) -> Result<Exit, CommandError> {
+    let config = ServerConfig::read(&verb.config)?;
+    server::init(&config)?;
+    print(&format!(
+        "made {} of {} at {}; start it with: precentor server --config {}",
+        config.place.node,
+        config.place.name,
+        config.data.display(),
+        verb.config.display()
+    ));
+    Ok(Exit::Done)
+}
+
+pub(super) fn run(verb: &Server) -> Result<Exit, CommandError> {
+    let config = ServerConfig::read(&verb.config)?;
+    let (stop, stopped) = mpsc::channel(2);
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || for_each_signal(|| stop.blocking_send(()).is_ok()))
+        .map_err(|error| CommandError::new(Exit::Incomplete, error))?;
+    let (node, cluster) = (config.place.node, config.place.name.clone());
+    server::run(&config, stopped, |address| {
+        print(&format!("{node} of {cluster} serves http://{address}"));
+    })?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,90 @@
+//! `precentor worker --server URL --source PROJECT=DIR`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use precentor_core::address::Address;
+use precentor_core::digest::Digest;
+use precentor_core::ids::{WorkerId, WorkerIncarnation};
+
+use super::{CommandError, Exit, canonical, for_each_signal, print};
+use crate::options::Worker;
+use crate::remote::Remote;
+use crate::worker::engine::Engine;
+use crate::worker::local::{Bodies, LocalWorker, Sources, THREADS_MAX, WorkerOptions};
+use crate::worker::outline::OutlineEngine;
+
+pub(super) fn run(verb: &Worker) -> Result<Exit, CommandError> {
+    let mut roots = BTreeMap::new();
+    for (project, dir) in &verb.sources {
+        let address = Address::of_project(project.as_bytes())
+            .map_err(|error| CommandError::new(Exit::Usage, error))?;
+        let root = canonical(dir)?;
+        if roots.insert(address.project().to_owned(), root).is_some() {
+            let message = format!("--source {project} is given twice; name one place");
+            return Err(CommandError::new(Exit::Usage, message));
+        }
+    }
+    let remote = Remote::new(&verb.cluster.servers)?;
+    let engine: Arc<dyn Engine> = Arc::new(OutlineEngine::default());
+    let first = verb.id.unwrap_or_else(|| own_id(&roots));
+    let incarnation = WorkerIncarnation(life());
+    let sources = Sources::Projects(roots);
+    let cores = thread::available_parallelism().map_or(2, usize::from);
+    let mut left = verb.threads.map_or(cores, usize::from);
+    let mut workers = Vec::new();
+    while left > 0 {
+        let threads = left.min(THREADS_MAX);
+        left -= threads;
+        let options = WorkerOptions {
+            worker: WorkerId(first + workers.len() as u64),
+            incarnation,
+            threads,
+            sources: sources.clone(),
+            bodies: Bodies::There(remote.bodies()),
+            engine: engine.clone(),
+        };
+        let worker = LocalWorker::spawn(options, remote.directory());
+        workers.push(worker.map_err(|error| CommandError::new(Exit::Incomplete, error))?);
+    }
+    print(&format!(
+        "worker {} makes {} contexts for {}",
+        WorkerId(first),
+        engine.name(),
+        verb.cluster.servers.join(", ")
+    ));
+    // Until it is told to end: it waits for the cluster, however long that is away.
+    for_each_signal(|| false);
+    drop(workers);
+    Ok(Exit::Done)
+}
+
+/// A number that this machine's worker for these sources has at each start, and no other
+/// one, as far as 62 bits can tell.
+fn own_id(roots: &BTreeMap<String, PathBuf>) -> u64 {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let mut parts = vec![host.trim().as_bytes()];
+    for (project, root) in roots {
+        parts.push(project.as_bytes());
+        parts.push(path_bytes(root));
+    }
+    let Digest(bytes) = Digest::of_parts("precentor 2026 worker id", &parts);
+    let (head, _) = bytes.split_first_chunk().expect("a digest is longer");
+    // Several workers of one process are numbered from here.
+    (u64::from_le_bytes(*head) >> 2) | 1
+}
+
+fn path_bytes(path: &Path) -> &[u8] {
+    use std::os::unix::ffi::OsStrExt;
+    path.as_os_str().as_bytes()
+}
+
+/// A number that is greater at each start, as long as the clock is not set back; if it is,
+/// the cluster refuses the worker until it has caught up.
+fn life() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}

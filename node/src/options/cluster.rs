@@ -1,0 +1,386 @@
+//! The verbs of clusters that run as processes of their own.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// Make the data directory of a node of a cluster that is founded.
+///
+/// Once for each founding node, before it is started for the first time. A node that lost its
+/// data has forgotten what it promised to the others: it must not be made anew in this way.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  precentor init --config n1.toml")]
+pub struct Init {
+    /// The configuration of the node.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Run one node of a cluster.
+///
+/// Ends in order at SIGTERM or Ctrl-C: a leader hands over, and what is under way is
+/// answered. A second one ends it at once, which loses nothing either.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+A configuration:
+  cluster = \"team\"               # nodes of other clusters are refused
+  node = 1                       # which of [nodes] this is
+  data = \"/var/lib/precentor\"
+
+  [nodes]                        # where each node listens for the others
+  1 = \"127.0.0.1:7411\"
+  2 = \"127.0.0.2:7411\"
+  3 = \"127.0.0.3:7411\"
+
+  [http]                         # where this node listens for clients
+  listen = \"127.0.0.1:7401\"
+
+Examples:
+  precentor server --config n1.toml --log info
+  curl localhost:7401/v1/status")]
+pub struct Server {
+    /// The configuration of the node.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Where a cluster is.
+#[derive(Debug, Clone, Args)]
+pub struct Servers {
+    /// Where the nodes of the cluster serve clients. One is enough; with more, the others
+    /// stand in for it.
+    #[arg(
+        long = "server",
+        env = "PRECENTOR_SERVER",
+        value_name = "URL",
+        value_delimiter = ',',
+        required = true
+    )]
+    pub servers: Vec<String>,
+}
+
+/// Ask a cluster for the contexts of a tree, and wait for them.
+///
+/// Walks DIR as git would and asks for a context of every file, folder and the project.
+/// What is unchanged is answered from the cache. The cluster needs a worker that can read
+/// the same tree. Interrupted, it may be run again: what was accepted is not asked for
+/// twice.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  precentor submit . --server http://127.0.0.1:7401
+  precentor submit ~/src/linux --server http://127.0.0.1:7401,http://127.0.0.1:7402 --json")]
+pub struct Submit {
+    /// The folder whose files, folders and project get contexts.
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Where the cluster is.
+    #[command(flatten)]
+    pub cluster: Servers,
+    /// The project's name in addresses [default: the folder's name].
+    #[arg(long, value_name = "NAME")]
+    pub project: Option<String>,
+    /// Print the summary as one JSON object, and nothing else on stdout.
+    #[arg(long)]
+    pub json: bool,
+    /// Show no progress on stderr; the summary is still printed.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Run three nodes and a worker on this machine, to try things.
+///
+/// Each is a process of its own, which can be killed: it is started again. They listen on
+/// this machine's own addresses alone, and nothing between them is encrypted.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  precentor dev .
+  precentor dev ~/src/linux --data /tmp/cluster --port 7401")]
+pub struct Dev {
+    /// The folder whose contexts the worker can make.
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub dir: PathBuf,
+    /// The project's name in addresses [default: the folder's name].
+    #[arg(long, value_name = "NAME")]
+    pub project: Option<String>,
+    /// Where the nodes keep their data [default: a new folder, which goes with them].
+    #[arg(long, value_name = "DATA")]
+    pub data: Option<PathBuf>,
+    /// Where the first node serves clients; the others at the ports after it, and all
+    /// listen for each other at ten more [default: ports that are free].
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=65_500))]
+    pub port: Option<u16>,
+}
+
+/// List the jobs of a cluster that are not over.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  precentor jobs ucxl://my-project/ --server http://127.0.0.1:7401
+  precentor jobs ucxl://my-project/src --json")]
+pub struct Jobs {
+    /// Those at this address and everywhere inside.
+    pub within: String,
+    /// Where the cluster is.
+    #[command(flatten)]
+    pub cluster: Servers,
+    /// One JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Say why a job is where it is, and what would move it.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  precentor explain 17 --server http://127.0.0.1:7401")]
+pub struct Explain {
+    /// The job's number.
+    #[arg(value_parser = job)]
+    pub job: u64,
+    /// Where the cluster is.
+    #[command(flatten)]
+    pub cluster: Servers,
+    /// One JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// End jobs, whoever waits for them.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  precentor cancel 17 18 --server http://127.0.0.1:7401")]
+pub struct Cancel {
+    /// The jobs' numbers.
+    #[arg(required = true, value_parser = job)]
+    pub jobs: Vec<u64>,
+    /// Where the cluster is.
+    #[command(flatten)]
+    pub cluster: Servers,
+}
+
+/// List the jobs that were given up, do them again, or forget them.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  precentor dead --server http://127.0.0.1:7401
+  precentor dead --redrive 17 --dependents
+  precentor dead --purge 17")]
+pub struct Dead {
+    /// Where the cluster is.
+    #[command(flatten)]
+    pub cluster: Servers,
+    /// Do these jobs again.
+    #[arg(long, value_name = "JOB", value_parser = job, conflicts_with = "purge")]
+    pub redrive: Vec<u64>,
+    /// And those that failed for want of them, and so on.
+    #[arg(long, requires = "redrive")]
+    pub dependents: bool,
+    /// Forget these jobs: they can be done again no longer.
+    #[arg(long, value_name = "JOB", value_parser = job)]
+    pub purge: Vec<u64>,
+    /// One JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Make contexts for a cluster.
+///
+/// Asks the cluster for work and makes outlines of the sources that it can read here. Each
+/// worker has to be able to read the sources of all projects that the cluster is asked for:
+/// a job of another project fails, and is tried elsewhere. At SIGTERM or Ctrl-C it gives
+/// back what it holds, and ends.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  precentor worker --server http://127.0.0.1:7401 --source linux=$HOME/src/linux
+  precentor worker --server http://127.0.0.1:7401 --source a=./a --source b=./b --threads 8")]
+pub struct Worker {
+    /// Where the cluster is.
+    #[command(flatten)]
+    pub cluster: Servers,
+    /// Where the sources of a project are. Can be given more than once.
+    #[arg(long = "source", value_name = "PROJECT=DIR", value_parser = source, required = true)]
+    pub sources: Vec<(String, PathBuf)>,
+    /// Threads that make contexts [default: the number of cores].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
+    /// The number of this worker, of which there is one in a cluster [default: made of the
+    /// machine's name and the sources' places].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1 << 62))]
+    pub id: Option<u64>,
+}
+
+/// `PROJECT=DIR`.
+fn source(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((project, dir)) if !project.is_empty() && !dir.is_empty() => {
+            Ok((project.to_owned(), PathBuf::from(dir)))
+        }
+        _ => Err("write PROJECT=DIR".to_owned()),
+    }
+}
+
+/// Hold jobs back.
+///
+/// What runs goes on. A worker that is paused is drained: it finishes what it has.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  precentor pause engine outline --reason \"it is broken\"
+  precentor pause worker 7
+  precentor pause                                    what is paused?")]
+pub struct Pause {
+    /// Which jobs; none to show what is held back.
+    #[command(subcommand)]
+    pub what: Option<Paused>,
+    /// Why, for people.
+    #[arg(long, default_value = "", global = true)]
+    pub reason: String,
+    /// Where the cluster is.
+    #[command(flatten)]
+    pub cluster: Servers,
+}
+
+/// Let jobs go on.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  precentor resume engine outline")]
+pub struct Resume {
+    /// Which jobs.
+    #[command(subcommand)]
+    pub what: Paused,
+    /// Where the cluster is.
+    #[command(flatten)]
+    pub cluster: Servers,
+}
+
+/// Jobs that are paused and resumed together.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Paused {
+    /// All of them.
+    Cluster,
+    /// Those that need an engine.
+    Engine {
+        /// Its name.
+        name: String,
+    },
+    /// Those on a tenant's account.
+    Tenant {
+        /// Its name.
+        name: String,
+    },
+    /// Those that a worker would get.
+    Worker {
+        /// Its number.
+        #[arg(value_parser = worker)]
+        id: u64,
+    },
+}
+
+/// Show what is limited, or limit it.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  precentor limits
+  precentor limits tenant ada --queued-max 10000 --weight 3
+  precentor limits engine gpt --running-max 4 --per-minute 60 --burst 10
+  precentor limits tenant ada                        not limited any more")]
+pub struct LimitsOptions {
+    /// What is to be limited; none to show what is.
+    #[command(subcommand)]
+    pub what: Option<Limited>,
+    /// Where the cluster is.
+    #[command(flatten)]
+    pub cluster: Servers,
+}
+
+/// What can be limited.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Limited {
+    /// Jobs on a tenant's account.
+    Tenant(Bounds),
+    /// Jobs that need an engine.
+    Engine(Bounds),
+    /// Jobs of a project's addresses.
+    Project(Bounds),
+}
+
+/// What may be used. What is absent is not limited.
+#[derive(Debug, Clone, Args)]
+pub struct Bounds {
+    /// Its name.
+    pub name: String,
+    /// Jobs that may run at a time.
+    #[arg(long, value_name = "JOBS")]
+    pub running_max: Option<u32>,
+    /// Jobs that may be given out in a minute of the cluster's time.
+    #[arg(long, value_name = "JOBS", requires = "burst")]
+    pub per_minute: Option<u32>,
+    /// Jobs that may be given out at once after a time without any.
+    #[arg(long, value_name = "JOBS", requires = "per_minute")]
+    pub burst: Option<u32>,
+    /// Jobs that may be unfinished at a time. Of a tenant only.
+    #[arg(long, value_name = "JOBS")]
+    pub queued_max: Option<u64>,
+    /// How much its queues weigh against those of others. Of a tenant only.
+    #[arg(long)]
+    pub weight: Option<u32>,
+}
+
+/// Forget a worker.
+///
+/// Its jobs are given to others, and not counted as tried. It comes back by registering
+/// again, which a worker that still runs does.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  precentor expel 7")]
+pub struct Expel {
+    /// Its number.
+    #[arg(value_parser = worker)]
+    pub worker: u64,
+    /// Where the cluster is.
+    #[command(flatten)]
+    pub cluster: Servers,
+}
+
+/// Give the leadership to another node.
+///
+/// Ends when it leads, or when that has come to nothing. No request is refused meanwhile.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  precentor lead            the fittest voter
+  precentor lead 2")]
+pub struct Lead {
+    /// Its number [default: the fittest voter].
+    #[arg(value_parser = node)]
+    pub node: Option<u64>,
+    /// Where the cluster is.
+    #[command(flatten)]
+    pub cluster: Servers,
+}
+
+/// A number as it is, or as it is shown.
+fn number(text: &str, sign: char, what: &str) -> Result<u64, String> {
+    let number = text.strip_prefix(sign).unwrap_or(text).parse();
+    number.map_err(|_| format!("write the number of a {what}, as in 17 or {sign}17"))
+}
+
+fn job(text: &str) -> Result<u64, String> {
+    number(text, 'j', "job")
+}
+
+fn worker(text: &str) -> Result<u64, String> {
+    number(text, 'w', "worker")
+}
+
+fn node(text: &str) -> Result<u64, String> {
+    number(text, 'n', "node")
+}

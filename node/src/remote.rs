@@ -1,0 +1,242 @@
+//! A cluster somewhere else, as its servers offer it over HTTP: ways to ask its nodes,
+//! and the bodies that they have. Whatever is asked goes to one of the servers, which
+//! sees to it that it reaches the leader; one that does not answer is passed over.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use precentor_core::bytes::Bytes;
+use precentor_core::digest::Digest;
+use precentor_core::ids::NodeId;
+use precentor_core::wire::relay::{Asked, Told};
+use reqwest::{Client, StatusCode, Url};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::Semaphore;
+
+use crate::client::{Directory, Door};
+use crate::http::{ASK_PATH, BODIES_PATH, WAIT_HEADER};
+use crate::net::{Line, Question, Questions};
+
+/// How long a connection may take.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a server may look for an answer before the question comes back. Short: one
+/// that was stopped does not say so, and others may know more.
+const WAIT: Duration = Duration::from_secs(2);
+/// How long its answer may take beyond that.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+/// Questions that one server has at a time.
+const OPEN_MAX: usize = 64;
+/// Largest answer that is read, in bytes.
+const ANSWER_BYTES_MAX: u64 = precentor_core::limits::FRAME_BYTES_MAX;
+
+/// Why there is no way to a cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// The address is none.
+    #[error("--server {text}: {reason}; write http://HOST:PORT")]
+    Address {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The system refused.
+    #[error("cannot start the network threads: {0}")]
+    System(#[from] io::Error),
+    /// The client cannot be made.
+    #[error("cannot speak HTTP: {0}")]
+    Http(#[from] reqwest::Error),
+}
+
+/// The servers of a cluster. Dropped, nothing more is asked of them.
+#[derive(Debug)]
+pub struct Remote {
+    runtime: Runtime,
+    client: Client,
+    servers: Vec<Url>,
+    directory: Directory,
+}
+
+impl Remote {
+    /// The cluster of these servers: one is enough, with more the others stand in for it.
+    ///
+    /// # Errors
+    /// If an address is none, or the system gives no thread.
+    pub fn new(servers: &[String]) -> Result<Remote, RemoteError> {
+        let servers: Vec<Url> = servers
+            .iter()
+            .map(|text| url(text))
+            .collect::<Result<_, _>>()?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("remote")
+            .enable_all()
+            .build()?;
+        let client = Client::builder()
+            .connect_timeout(CONNECT_PATIENCE)
+            .timeout(WAIT + ANSWER_PATIENCE)
+            .tcp_nodelay(true)
+            .no_proxy()
+            .build()?;
+        let directory = Directory::default();
+        // Servers do not say who leads: they are numbered as they were named.
+        for (server, number) in servers.iter().zip(1..) {
+            let (line, questions) = Line::new(NodeId(number));
+            directory.add(Door::There(line));
+            runtime.spawn(ask_all(client.clone(), join(server, ASK_PATH), questions));
+        }
+        Ok(Remote {
+            runtime,
+            client,
+            servers,
+            directory,
+        })
+    }
+
+    /// The ways to the servers.
+    #[must_use]
+    pub fn directory(&self) -> Directory {
+        self.directory.clone()
+    }
+
+    /// What reads the bodies that the servers have.
+    #[must_use]
+    pub fn bodies(&self) -> RemoteBodies {
+        RemoteBodies(Arc::new(Bodies {
+            runtime: self.runtime.handle().clone(),
+            client: self.client.clone(),
+            paths: self
+                .servers
+                .iter()
+                .map(|server| join(server, BODIES_PATH))
+                .collect(),
+        }))
+    }
+}
+
+fn url(text: &str) -> Result<Url, RemoteError> {
+    let wrong = |reason: String| RemoteError::Address {
+        text: text.to_owned(),
+        reason,
+    };
+    let url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
+    match url.scheme() {
+        "http" => Ok(url),
+        scheme => Err(wrong(format!("its scheme is {scheme}"))),
+    }
+}
+
+fn join(server: &Url, path: &str) -> Url {
+    let mut url = server.clone();
+    url.set_path(path);
+    url
+}
+
+/// Asks one server all that comes along a line.
+async fn ask_all(client: Client, url: Url, mut questions: Questions) {
+    let room = Arc::new(Semaphore::new(OPEN_MAX));
+    while let Some(question) = questions.next().await {
+        let Ok(place) = room.clone().acquire_owned().await else {
+            return;
+        };
+        let (client, url) = (client.clone(), url.clone());
+        tokio::spawn(async move {
+            if let Err(error) = ask(&client, url, question).await {
+                // Given back by being dropped: another server is asked.
+                tracing::debug!(%error, "a server does not answer");
+            }
+            drop(place);
+        });
+    }
+}
+
+/// What a server's answer may be besides an answer.
+#[derive(Debug, thiserror::Error)]
+enum AskError {
+    #[error(transparent)]
+    Http(#[from] reqwest::Error),
+    #[error("it says {status}: {text}")]
+    Refused { status: StatusCode, text: String },
+    #[error("its answer is none: {0}")]
+    Malformed(#[from] precentor_core::wire::DecodeError),
+    #[error("its answer is larger than any may be")]
+    TooLarge,
+}
+
+async fn ask(client: &Client, url: Url, question: Question) -> Result<(), AskError> {
+    let Question {
+        principal,
+        request,
+        reply,
+    } = question;
+    let asked = Asked {
+        tag: 0,
+        principal,
+        request,
+    };
+    let wait_ms = u64::try_from(WAIT.as_millis()).unwrap_or(u64::MAX);
+    let sent = client
+        .post(url)
+        .header(WAIT_HEADER, wait_ms)
+        .body(asked.encode())
+        .send();
+    let Told { reply: told, .. } = Told::decode(&read(sent.await?).await?)?;
+    reply.answer(told);
+    Ok(())
+}
+
+/// The body of an answer that is one.
+async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, AskError> {
+    let status = response.status();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if (bytes.len() + chunk.len()) as u64 > ANSWER_BYTES_MAX {
+            return Err(AskError::TooLarge);
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    if !status.is_success() {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        return Err(AskError::Refused { status, text });
+    }
+    Ok(bytes)
+}
+
+/// Reads the bodies that servers have. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct RemoteBodies(Arc<Bodies>);
+
+#[derive(Debug)]
+struct Bodies {
+    runtime: Handle,
+    client: Client,
+    paths: Vec<Url>,
+}
+
+impl RemoteBodies {
+    /// A body, from whichever server has it.
+    #[must_use]
+    pub fn get(&self, digest: &Digest) -> Option<Bytes> {
+        let Bodies {
+            runtime,
+            client,
+            paths,
+        } = &*self.0;
+        paths.iter().find_map(|path| {
+            let url = join(path, &format!("{BODIES_PATH}/{digest}"));
+            let found = runtime.block_on(async { read(client.get(url).send().await?).await });
+            match found {
+                Ok(bytes) if Digest::of(&bytes) == *digest => Some(Bytes::from(bytes)),
+                Ok(_) => {
+                    tracing::warn!(%path, %digest, "a server gave another body than was asked for");
+                    None
+                }
+                Err(error) => {
+                    tracing::debug!(%path, %error, "a server does not have the body");
+                    None
+                }
+            }
+        })
+    }
+}

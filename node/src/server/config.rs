@@ -1,0 +1,196 @@
+//! The configuration file of a server: which node it is, of which cluster, and where it
+//! listens. Everything that is wrong with it is said at once, before anything is touched.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+
+use precentor_core::digest::Digest;
+use precentor_core::ids::{ClusterId, NodeId};
+use precentor_core::limits::PROJECT_BYTES_MAX;
+use serde::Deserialize;
+
+use crate::member::Place;
+
+#[cfg(test)]
+mod tests;
+
+/// Voters that a cluster may be founded with.
+const VOTERS: [usize; 4] = [1, 3, 5, 7];
+
+/// Why a configuration is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("cannot read the configuration {}: {cause}", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// It is no TOML, or has keys that nobody knows.
+    #[error("{}: {message}", path.display())]
+    Malformed {
+        /// Which file.
+        path: PathBuf,
+        /// Where and what.
+        message: String,
+    },
+    /// A value of it cannot be.
+    #[error("{}: {reason}", path.display())]
+    Wrong {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+}
+
+/// The file, as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    cluster: String,
+    node: u64,
+    data: PathBuf,
+    nodes: BTreeMap<String, String>,
+    http: Http,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Http {
+    listen: String,
+}
+
+/// What a server is told.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Which node of which cluster.
+    pub place: Place,
+    /// Where its data is.
+    pub data: PathBuf,
+    /// Where each node listens for the others.
+    pub addresses: BTreeMap<NodeId, String>,
+    /// Where it listens for the others.
+    pub listen: SocketAddr,
+    /// Where it listens for clients.
+    pub http: SocketAddr,
+}
+
+impl ServerConfig {
+    /// Reads a file. A relative data directory is one beside it.
+    ///
+    /// # Errors
+    /// If it cannot be read, or says something that cannot be.
+    pub fn read(path: &Path) -> Result<ServerConfig, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Unreadable {
+            path: path.to_owned(),
+            cause,
+        })?;
+        ServerConfig::parse(&text, path)
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// If it says something that cannot be.
+    pub fn parse(text: &str, path: &Path) -> Result<ServerConfig, ConfigError> {
+        let file: File = toml::from_str(text).map_err(|error| ConfigError::Malformed {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })?;
+        config(file, path).map_err(|reason| ConfigError::Wrong {
+            path: path.to_owned(),
+            reason,
+        })
+    }
+}
+
+fn config(file: File, path: &Path) -> Result<ServerConfig, String> {
+    let File {
+        cluster,
+        node,
+        data,
+        nodes,
+        http,
+    } = file;
+    if cluster.is_empty() || cluster.len() as u64 > PROJECT_BYTES_MAX {
+        return Err(format!(
+            "cluster is {} bytes long; give it a name of 1 to {PROJECT_BYTES_MAX}",
+            cluster.len()
+        ));
+    }
+    let mut addresses = BTreeMap::new();
+    for (number, address) in nodes {
+        match number.parse() {
+            Ok(number @ 1..) => drop(addresses.insert(NodeId(number), address)),
+            Ok(0) | Err(_) => {
+                return Err(format!(
+                    "[nodes] has {number:?}; a node's name is a number from 1"
+                ));
+            }
+        }
+    }
+    if !VOTERS.contains(&addresses.len()) {
+        return Err(format!(
+            "[nodes] has {} nodes; a cluster is founded with 1, 3, 5 or 7",
+            addresses.len()
+        ));
+    }
+    let node = NodeId(node);
+    let own = addresses.get(&node).ok_or_else(|| {
+        format!(
+            "node is {}, which is not in [nodes]; add a line for it there, or name one that is",
+            node.0
+        )
+    })?;
+    let listen = resolve(own, &format!("[nodes] {}", node.0))?;
+    for (node, address) in &addresses {
+        resolve(address, &format!("[nodes] {}", node.0))?;
+    }
+    let http = resolve(&http.listen, "[http] listen")?;
+    let voters: Vec<NodeId> = addresses.keys().copied().collect();
+    let beside = path.parent().unwrap_or(Path::new(""));
+    Ok(ServerConfig {
+        place: Place {
+            cluster: cluster_id(&cluster, &voters),
+            name: cluster,
+            node,
+            voters,
+        },
+        data: beside.join(data),
+        addresses,
+        listen,
+        http,
+    })
+}
+
+/// A cluster is known by its name and by who founded it: nodes of different ones refuse
+/// each other, whatever their addresses are.
+fn cluster_id(name: &str, voters: &[NodeId]) -> ClusterId {
+    let voters: Vec<u8> = voters
+        .iter()
+        .flat_map(|node| node.0.to_le_bytes())
+        .collect();
+    let Digest(bytes) = Digest::of_parts("precentor 2026 cluster id", &[name.as_bytes(), &voters]);
+    let (id, _) = bytes.split_first_chunk().expect("a digest is longer");
+    ClusterId(*id)
+}
+
+/// An address to listen at, or to connect to. Nothing that crosses the network is encrypted or
+/// authenticated yet, so it has to be one of this machine alone.
+fn resolve(address: &str, what: &str) -> Result<SocketAddr, String> {
+    let found = address
+        .to_socket_addrs()
+        .map_err(|error| format!("{what} is {address:?}: {error}; write HOST:PORT"))?
+        .next()
+        .ok_or_else(|| format!("{what} is {address:?}, which is no address"))?;
+    if !found.ip().is_loopback() {
+        return Err(format!(
+            "{what} is {address:?}, which others can reach; connections are not encrypted yet: use an address of 127.0.0.0/8"
+        ));
+    }
+    Ok(found)
+}
