@@ -1,0 +1,214 @@
+//! A cluster of real processes: what it survives, and what its clients notice.
+
+// Helpers of tests are tests too, which the lint does not see.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::process::Output;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::{TempDir, tempdir};
+
+mod rig;
+
+use rig::{Cluster, PATIENCE, batch, precentor, text};
+
+fn tree(files: usize) -> TempDir {
+    let dir = tempdir().unwrap();
+    for number in 0..files {
+        let folder = dir.path().join(format!("d{}", number % 10));
+        fs::create_dir_all(&folder).unwrap();
+        let body = format!("def f{number}():\n    \"\"\"Number {number}.\"\"\"\n");
+        fs::write(folder.join(format!("f{number}.py")), body).unwrap();
+    }
+    dir
+}
+
+/// What `submit` summed up: nothing was lost, and nothing happened twice.
+fn summary(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for none in ["lost", "duplicated", "failed", "skipped"] {
+        assert_eq!(summary[none], 0, "{summary}");
+    }
+    summary
+}
+
+/// How many jobs are over, as a node has seen it.
+fn ended(cluster: &Cluster, node: usize) -> u64 {
+    let status = cluster.get(node, "/v1/status");
+    status.map_or(0, |(_, status)| status["queue"]["done"].as_u64().unwrap())
+}
+
+/// Waits until so many jobs are over.
+fn wait_for(cluster: &Cluster, node: usize, jobs: u64) {
+    let give_up = Instant::now() + PATIENCE;
+    while ended(cluster, node) < jobs {
+        assert!(Instant::now() < give_up, "the work does not go on");
+    }
+}
+
+#[test]
+fn nothing_is_lost_or_done_twice_when_leaders_are_killed_and_stopped_in_the_middle() {
+    let source = tree(1_500);
+    let mut cluster = Cluster::found();
+    let worker = cluster.worker(source.path());
+    let submit = cluster.submit(source.path()).spawn().unwrap();
+
+    // A leader dies without warning, and comes back.
+    let first = cluster.leader();
+    wait_for(&cluster, first, 150);
+    cluster.nodes[first] = None;
+    let second = cluster.leader();
+    assert_ne!(first, second);
+    cluster.start(first);
+    wait_for(&cluster, second, 500);
+
+    // A leader is stopped as by a debugger: the others go on, and it follows when it wakes.
+    let stopped = cluster.leader();
+    cluster.node(stopped).signal(Signal::STOP);
+    let third = cluster.leader();
+    assert_ne!(stopped, third);
+    wait_for(&cluster, third, 1_000);
+    cluster.node(stopped).signal(Signal::CONT);
+
+    let output = submit.wait_with_output().unwrap();
+    let made = summary(&output);
+    assert_eq!(made["requested"], 1_511, "{made}");
+    assert_eq!(made["generated"], 1_511, "{made}");
+
+    // All of them at once, as when the power goes: everything is there again.
+    for node in 0..3 {
+        cluster.nodes[node] = None;
+    }
+    for node in 0..3 {
+        cluster.start(node);
+    }
+    let again = cluster.submit(source.path()).output().unwrap();
+    assert_eq!(summary(&again)["from_cache"], 1_511);
+    assert_eq!(worker.end(), Some(0));
+}
+
+#[test]
+fn a_leader_that_is_told_to_end_hands_over_and_no_request_is_refused() {
+    let mut cluster = Cluster::found();
+    let leader = cluster.leader();
+    let (over, asked) = (AtomicBool::new(false), (leader + 1) % 3);
+    let (shared, over) = (&cluster, &over);
+    // One client after the other, as fast as they are answered.
+    let (refused, longest) = thread::scope(|scope| {
+        let client = scope.spawn(move || {
+            let mut refused = Vec::new();
+            let (mut longest, mut number) = (Duration::ZERO, 0_u64);
+            while !over.load(Ordering::Relaxed) {
+                number += 1;
+                let began = Instant::now();
+                let (status, body) = shared.post(asked, "/v1/requests", None, &batch(number));
+                longest = longest.max(began.elapsed());
+                if status != StatusCode::OK {
+                    refused.push(body);
+                }
+            }
+            (refused, longest)
+        });
+        let give_up = Instant::now() + PATIENCE;
+        let count = || {
+            let status = shared.get(asked, "/v1/status").unwrap().1;
+            status["queue"]["ready"].as_u64().unwrap()
+        };
+        while count() < 50 {
+            assert!(Instant::now() < give_up, "nothing is accepted");
+        }
+        shared.node(leader).signal(Signal::TERM);
+        let before = count();
+        while shared.get(leader, "/v1/status").is_some() || count() < before + 50 {
+            assert!(Instant::now() < give_up, "nobody took over");
+        }
+        over.store(true, Ordering::Relaxed);
+        client.join().unwrap()
+    });
+    assert_eq!(refused, Vec::<Value>::new());
+    let status = cluster.nodes[leader].take().unwrap().0.wait().unwrap();
+    assert_eq!(status.code(), Some(0));
+    println!("the longest request took {longest:?}");
+}
+
+#[test]
+fn what_is_left_with_a_node_without_a_leader_is_accepted_when_there_is_one() {
+    let mut cluster = Cluster::found();
+    let (status, session) = cluster.post(0, "/v1/sessions", None, &Value::Null);
+    assert_eq!(status, StatusCode::OK);
+    let key = format!("{}.1", session["session"]);
+    cluster.nodes[1] = None;
+    cluster.nodes[2] = None;
+    let give_up = Instant::now() + PATIENCE;
+    while cluster
+        .get(0, "/v1/status")
+        .is_some_and(|(_, status)| status["leader"] != Value::Null)
+    {
+        assert!(
+            Instant::now() < give_up,
+            "it does not notice that it is alone"
+        );
+    }
+    let local = "/v1/requests?accept=local";
+    let (status, _) = cluster.post(0, local, Some(&key), &batch(7));
+    assert_eq!(status, StatusCode::ACCEPTED);
+    let kept = |cluster: &Cluster| cluster.get(0, "/v1/status").unwrap().1["kept_locally"].clone();
+    let until = |cluster: &Cluster, count: u64| {
+        while kept(cluster) != count {
+            assert!(Instant::now() < give_up, "{} are kept", kept(cluster));
+        }
+    };
+    until(&cluster, 1);
+    // It keeps it through its own death, too.
+    cluster.nodes[0] = None;
+    cluster.start(0);
+    until(&cluster, 1);
+    cluster.start(1);
+    until(&cluster, 0);
+    // Sent again under its key through another node, it gets the answer that it would have had.
+    let (status, body) = cluster.post(1, "/v1/requests", Some(&key), &batch(7));
+    assert_eq!(
+        (status, &body["items"][0]["how"]),
+        (StatusCode::OK, &json!("created"))
+    );
+    let page = cluster.get(1, "/v1/jobs?within=ucxl://p/").unwrap().1;
+    assert_eq!(page["jobs"].as_array().unwrap().len(), 1, "{page}");
+}
+
+#[test]
+fn a_node_is_founded_once_and_never_by_itself() {
+    let mut cluster = Cluster::found();
+    let config = cluster.config(0);
+    let run = |arguments: &[&str]| precentor(arguments).output().unwrap();
+    let again = run(&["init", "--config", &config]);
+    assert_eq!(again.status.code(), Some(3));
+    assert!(
+        text(&again.stderr).contains("already; it is left as it is"),
+        "{}",
+        text(&again.stderr)
+    );
+    let twice = run(&["server", "--config", &config]);
+    assert_eq!(twice.status.code(), Some(2));
+    assert!(
+        text(&twice.stderr).contains("cannot listen on"),
+        "{}",
+        text(&twice.stderr)
+    );
+    // A disk that is lost is not taken for a new one.
+    cluster.nodes[0] = None;
+    fs::remove_dir_all(cluster.home.path().join("n1")).unwrap();
+    let lost = run(&["server", "--config", &config]);
+    assert_eq!(lost.status.code(), Some(3));
+    let said = text(&lost.stderr);
+    assert!(
+        said.contains("its disk is lost: do not make it anew"),
+        "{said}"
+    );
+}

@@ -1,0 +1,213 @@
+//! A cluster of real processes, for tests and measurements.
+
+// Each of those uses a part of it; helpers of tests are tests too, which the lint does not see.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use reqwest::{Client, StatusCode};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::{TempDir, tempdir};
+use tokio::runtime::Runtime;
+
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub fn precentor(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_precentor"));
+    command
+        .args(arguments)
+        .env_remove("RUST_LOG")
+        .env_remove("PRECENTOR_SERVER")
+        .stdin(Stdio::null());
+    command
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A process that is there for as long as the test.
+pub struct Process(pub Child);
+
+impl Process {
+    /// Starts it, and waits until it says that it is there.
+    pub fn start(arguments: &[&str]) -> Process {
+        let mut child = precentor(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        let stdout = child.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        assert!(!line.is_empty(), "{arguments:?} did not start");
+        Process(child)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.0.id() as i32).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Ends in order, and says how it ended.
+    pub fn end(mut self) -> Option<i32> {
+        self.signal(Signal::TERM);
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Three nodes.
+pub struct Cluster {
+    pub home: TempDir,
+    pub urls: Vec<String>,
+    pub nodes: Vec<Option<Process>>,
+    pub runtime: Runtime,
+    pub client: Client,
+}
+
+impl Cluster {
+    pub fn found() -> Cluster {
+        let home = tempdir().unwrap();
+        // All are held until all are found, so that no two are the same.
+        let held: Vec<TcpListener> = (0..6)
+            .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())
+            .collect();
+        let ports: Vec<u16> = held
+            .iter()
+            .map(|held| held.local_addr().unwrap().port())
+            .collect();
+        drop(held);
+        let peers: String = (1..=3)
+            .map(|node| format!("{node} = \"127.0.0.1:{}\"\n", ports[node - 1]))
+            .collect();
+        for node in 1..=3 {
+            let config = format!(
+                "cluster = \"test\"\nnode = {node}\ndata = \"n{node}\"\n[nodes]\n{peers}[http]\nlisten = \"127.0.0.1:{}\"\n",
+                ports[node + 2]
+            );
+            fs::write(home.path().join(format!("n{node}.toml")), config).unwrap();
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let mut cluster = Cluster {
+            home,
+            urls: ports[3..]
+                .iter()
+                .map(|port| format!("http://127.0.0.1:{port}"))
+                .collect(),
+            nodes: vec![None, None, None],
+            runtime,
+            client: Client::new(),
+        };
+        for node in 0..3 {
+            let made = precentor(&["init", "--config", &cluster.config(node)])
+                .output()
+                .unwrap();
+            assert!(made.status.success(), "{}", text(&made.stderr));
+            cluster.start(node);
+        }
+        cluster
+    }
+
+    pub fn config(&self, node: usize) -> String {
+        let path = self.home.path().join(format!("n{}.toml", node + 1));
+        path.to_str().unwrap().to_owned()
+    }
+
+    pub fn start(&mut self, node: usize) {
+        self.nodes[node] = Some(Process::start(&["server", "--config", &self.config(node)]));
+    }
+
+    pub fn node(&self, node: usize) -> &Process {
+        self.nodes[node].as_ref().unwrap()
+    }
+
+    pub fn servers(&self) -> String {
+        self.urls.join(",")
+    }
+
+    /// A worker that reads project `p` in a folder.
+    pub fn worker(&self, source: &Path) -> Process {
+        let source = format!("p={}", source.display());
+        Process::start(&["worker", "--server", &self.servers(), "--source", &source])
+    }
+
+    /// Asks for the contexts of project `p`.
+    pub fn submit(&self, source: &Path) -> Command {
+        let mut command = precentor(&["submit", source.to_str().unwrap(), "--project", "p"]);
+        command.args(["--json", "--quiet", "--server", &self.servers()]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub fn get(&self, node: usize, path: &str) -> Option<(StatusCode, Value)> {
+        let request = self.client.get(format!("{}{path}", self.urls[node]));
+        let request = request.timeout(Duration::from_secs(1));
+        self.runtime.block_on(async {
+            let response = request.send().await.ok()?;
+            Some((response.status(), response.json().await.ok()?))
+        })
+    }
+
+    pub fn post(
+        &self,
+        node: usize,
+        path: &str,
+        key: Option<&str>,
+        body: &Value,
+    ) -> (StatusCode, Value) {
+        let mut request = self.client.post(format!("{}{path}", self.urls[node]));
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let request = request
+            .body(serde_json::to_vec(body).unwrap())
+            .timeout(PATIENCE);
+        self.runtime.block_on(async {
+            let response = request.send().await.unwrap();
+            let (status, bytes) = (response.status(), response.bytes().await.unwrap());
+            (
+                status,
+                serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+            )
+        })
+    }
+
+    /// The node that says that it leads, when one does.
+    pub fn leader(&self) -> usize {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            let leads = |node: &usize| {
+                let status = self.get(*node, "/v1/status");
+                status.is_some_and(|(_, status)| status["role"] == "leader")
+            };
+            let running = (0..3).filter(|node| self.nodes[*node].is_some());
+            if let Some(leader) = running.into_iter().find(leads) {
+                return leader;
+            }
+            assert!(Instant::now() < give_up, "nobody leads");
+        }
+    }
+}
+
+/// A request for a context that nobody makes.
+pub fn batch(number: u64) -> Value {
+    json!({"items": [{
+        "address": format!("ucxl://p/{number}"),
+        "kind": "file",
+        "subject": "ab".repeat(32),
+        "generator": {"engine": "nobody", "version": 1},
+    }]})
+}
