@@ -1,13 +1,17 @@
 //! Contexts: what agents read.
 
+use std::time::Instant;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::{ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use futures_util::future::join_all;
+use precentor_core::address::Address;
 use precentor_core::command::{Command, Outcome};
 use precentor_core::job::{CachedView, Reach};
-use precentor_core::request::{Answer, Consistency, Query};
+use precentor_core::request::{Answer, Consistency, Ending, Query, Reply, Request};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -22,9 +26,13 @@ use super::{Api, Caller};
 use crate::render::{self, Level};
 use crate::worker::record;
 
+/// Contexts of one answer.
+const CONTEXTS_MAX: usize = 256;
+
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(get_context))
+        .routes(routes!(get_contexts))
         .routes(routes!(invalidate_results))
 }
 
@@ -63,6 +71,10 @@ struct GetParams {
     #[serde(default)]
     #[param(inline)]
     consistency: ConsistencyWord,
+    /// If it is being made, answer when that is over, or when the request's time is
+    /// (`precentor-wait-ms`), whichever is first.
+    #[serde(default)]
+    wait: bool,
 }
 
 fn default_level() -> u8 {
@@ -113,28 +125,12 @@ async fn get_context(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let address = address(&params.address)?;
-    let level = Level::from_number(params.level)
-        .filter(|level| *level <= Level::Outline)
-        .ok_or_else(|| {
-            Problem::invalid(format!("level is {}; it must be 0, 1 or 2", params.level))
-        })?;
-    let query = Query::Cached(address.clone());
-    let view = match api.read(&caller, query, params.consistency.into()).await? {
-        Answer::Cached(Some(view)) => *view,
-        Answer::Cached(None) => {
-            return Err(Problem::not_found(format!(
-                "there is no context of {address}; ask for it (POST /v1/requests)"
-            )));
-        }
-        other => return Err(senseless(other)),
-    };
-    let CachedView {
-        context,
-        age_ms,
-        invalid,
-        needed: _,
-    } = view;
-    let tag = format!("\"{}-{}\"", context.result, params.level);
+    let level = level(params.level)?;
+    if params.wait {
+        wait_for_jobs(&api, &caller, &address).await?;
+    }
+    let view = cached(&api, &caller, &address, params.consistency.into()).await?;
+    let tag = format!("\"{}-{}\"", view.context.result, params.level);
     let tag = HeaderValue::from_str(&tag).expect("digits and a dash");
     let known = headers.get_all(IF_NONE_MATCH).iter();
     let is_known = known
@@ -144,15 +140,98 @@ async fn get_context(
     if is_known {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
     }
+    let words = words(&api, view, level).await?;
+    Ok(([(ETAG, tag)], Json(words)).into_response())
+}
+
+/// What is published at an address.
+async fn cached(
+    api: &Api,
+    caller: &Caller,
+    address: &Address,
+    consistency: Consistency,
+) -> Result<CachedView, Problem> {
+    let query = Query::Cached(address.clone());
+    match api.read(caller, query, consistency).await? {
+        Answer::Cached(Some(view)) => Ok(*view),
+        Answer::Cached(None) => Err(Problem::not_found(format!(
+            "there is no context of {address}; ask for it (POST /v1/requests)"
+        ))),
+        other => Err(senseless(other)),
+    }
+}
+
+/// Waits until the job for an address is over, if there is one and the time suffices.
+async fn wait_for_jobs(api: &Api, caller: &Caller, address: &Address) -> Result<(), Problem> {
+    let query = Query::Unfinished {
+        within: address.clone(),
+        after: None,
+        // An address itself comes before what is inside.
+        count_max: 1,
+    };
+    let began = Instant::now();
+    let consistency = Consistency::Linearizable;
+    let read = api
+        .ask(caller, Request::Read { query, consistency })
+        .await?;
+    let (job, applied) = match read {
+        Reply::Read {
+            answer: Answer::Unfinished { jobs, .. },
+            applied,
+            ..
+        } => match jobs.into_iter().find(|job| job.address == *address) {
+            Some(job) => (job.job, applied),
+            None => return Ok(()),
+        },
+        other => return Err(other.into()),
+    };
+    loop {
+        let left = caller.wait.saturating_sub(began.elapsed());
+        if left.is_zero() {
+            return Ok(());
+        }
+        let request = Request::Await {
+            jobs: vec![job],
+            after: applied,
+        };
+        let caller = Caller {
+            wait: left,
+            ..caller.clone()
+        };
+        let is_over = match api.ask(&caller, request).await {
+            Ok(Reply::Awaited { endings, .. }) => {
+                !matches!(endings.first(), Some(Ending::Unfinished { .. }))
+            }
+            Ok(other) => return Err(other.into()),
+            // What is there is shown.
+            Err(_) => true,
+        };
+        if is_over {
+            return Ok(());
+        }
+    }
+}
+
+/// A context as it is told, with its body.
+async fn words(api: &Api, view: CachedView, level: Level) -> Result<ContextWords, Problem> {
+    let CachedView {
+        context,
+        age_ms,
+        invalid,
+        needed: _,
+    } = view;
     let body = api.body(context.result).await;
     let body = body.map_err(|error| defect(format!("its body cannot be read: {error}")))?;
     // A node that has just caught up by a snapshot is still fetching bodies.
     let body = body.ok_or_else(|| {
-        Problem::overloaded(format!("this node does not have the body of {address} yet"))
+        Problem::overloaded(format!(
+            "this node does not have the body of {} yet",
+            context.address
+        ))
     })?;
     let record =
         record::decode(&body).map_err(|error| defect(format!("its body is no record: {error}")))?;
-    let words = ContextWords {
+    Ok(ContextWords {
         address: context.address.to_string(),
         subject: context.subject.to_string(),
         result: context.result.to_string(),
@@ -162,8 +241,78 @@ async fn get_context(
         age_ms,
         invalid,
         record: render::json(&record, level, None),
+    })
+}
+
+/// Which contexts are to be shown.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct WantedWords {
+    /// Of which places.
+    #[schema(min_items = 1, max_items = 256)]
+    addresses: Vec<String>,
+    /// How much: 0 one line, 1 a summary, 2 the outline.
+    #[serde(default = "default_level")]
+    #[schema(minimum = 0, maximum = 2)]
+    level: u8,
+}
+
+/// Contexts.
+#[derive(Debug, Serialize, ToSchema)]
+struct ContextsWords {
+    /// Those that there are, in the order in which they were asked for.
+    contexts: Vec<ContextWords>,
+    /// The places that have none.
+    missing: Vec<String>,
+}
+
+/// Shows many contexts
+#[utoipa::path(
+    post, path = "/v1/contexts", tag = "contexts", request_body = WantedWords,
+    responses(
+        (status = 200, description = "The contexts", body = ContextsWords),
+        (status = "default", description = "Not read", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn get_contexts(
+    State(api): State<Api>,
+    caller: Caller,
+    Words(wanted): Words<WantedWords>,
+) -> Result<Json<ContextsWords>, Problem> {
+    let count = wanted.addresses.len();
+    if !(1..=CONTEXTS_MAX).contains(&count) {
+        return Err(Problem::invalid(format!(
+            "addresses has {count}; it must have 1 to {CONTEXTS_MAX}"
+        )));
+    }
+    let level = level(wanted.level)?;
+    let mut found = ContextsWords {
+        contexts: Vec::new(),
+        missing: Vec::new(),
     };
-    Ok(([(ETAG, tag)], Json(words)).into_response())
+    let addresses = wanted.addresses.iter().map(|text| address(text));
+    let addresses: Vec<Address> = addresses.collect::<Result<_, _>>()?;
+    // All at once: linearizable reads that are asked together share a round.
+    let reads = addresses.iter().map(|address| async {
+        let view = cached(&api, &caller, address, Consistency::Linearizable).await?;
+        words(&api, view, level).await
+    });
+    for (address, read) in addresses.iter().zip(join_all(reads).await) {
+        match read {
+            Ok(context) => found.contexts.push(context),
+            Err(problem) if problem.code == "not_found" => {
+                found.missing.push(address.to_string());
+            }
+            Err(problem) => return Err(problem),
+        }
+    }
+    Ok(Json(found))
+}
+
+fn level(number: u8) -> Result<Level, Problem> {
+    Level::from_number(number)
+        .filter(|level| *level <= Level::Outline)
+        .ok_or_else(|| Problem::invalid(format!("level is {number}; it must be 0, 1 or 2")))
 }
 
 fn defect(detail: String) -> Problem {

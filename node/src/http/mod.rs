@@ -45,6 +45,7 @@ mod listen;
 mod metrics;
 mod node;
 mod operate;
+mod people;
 pub mod problem;
 mod requests;
 mod sessions;
@@ -231,6 +232,7 @@ struct Description;
 fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(Description::openapi())
         .merge(contexts::routes())
+        .merge(people::routes())
         .merge(requests::routes())
         .merge(jobs::routes())
         .merge(dead::routes())

@@ -250,6 +250,88 @@ fn without_a_leader_a_node_says_so_and_reads_what_it_has() {
 }
 
 #[test]
+fn a_context_that_is_being_made_is_waited_for_and_many_are_read_at_once() {
+    let code = b"//! Adds things up.\n";
+    let source = sources(&[("a.rs", code), ("b.rs", code)]);
+    let served = Served::alone();
+    let asked = served.post(
+        "/v1/requests",
+        &batch(&[item("a.rs", code), item("b.rs", code)]),
+    );
+    assert_eq!(asked.status, 200);
+    let path = "/v1/context?address=ucxl://p/a.rs&wait=true";
+    let soon = [("precentor-wait-ms", "200")];
+    let early = served.hear(served.send(Method::GET, path, &soon, Vec::new()));
+    assert_eq!(
+        (early.status, early.code()),
+        (404, "not_found"),
+        "nobody makes it yet"
+    );
+    let worker = served.worker(source.path());
+    let context = served.get(path);
+    assert_eq!(
+        (context.status, &context.body["level"]),
+        (200, &Value::Null)
+    );
+    assert_eq!(
+        served
+            .get("/v1/context?address=ucxl://p/b.rs&wait=true")
+            .status,
+        200
+    );
+    let addresses = ["ucxl://p/b.rs", "ucxl://p/none", "ucxl://p/a.rs"];
+    let many = served.post("/v1/contexts", &json!({"addresses": addresses, "level": 0}));
+    assert_eq!(many.status, 200, "{many:?}");
+    let found = many.body["contexts"].as_array().unwrap();
+    let found: Vec<&Value> = found.iter().map(|context| &context["address"]).collect();
+    assert_eq!(found, ["ucxl://p/b.rs", "ucxl://p/a.rs"]);
+    assert_eq!(many.body["missing"], json!(["ucxl://p/none"]));
+    let none = served.post("/v1/contexts", &json!({"addresses": []}));
+    assert_eq!((none.status, none.code()), (400, "invalid"));
+    drop(worker);
+}
+
+#[test]
+fn what_people_say_is_shown_beside_what_is_made_and_kept_in_the_history() {
+    let served = Served::alone();
+    let address = "ucxl://p/a.rs";
+    let shown = format!("/v1/annotations?address={address}");
+    assert_eq!(served.get(&shown).code(), "not_found");
+    let edit = |revision: u64, change: Value| {
+        let edit = json!({
+            "address": address, "revision": revision, "author": "person", "changes": [change],
+        });
+        served.post("/v1/annotations", &edit)
+    };
+    let note = json!({"do": "put_note", "name": "lock", "text": "Held for milliseconds only."});
+    let first = edit(0, note.clone());
+    assert_eq!(first.status, 200, "{first:?}");
+    let revision = first.body["revision"].as_u64().unwrap();
+    assert_eq!(
+        edit(revision, json!({"do": "add_tag", "tag": "hot"})).status,
+        200
+    );
+    let late = edit(revision, json!({"do": "add_tag", "tag": "cold"}));
+    assert_eq!((late.status, late.code()), (409, "revision_moved"));
+    let said = served.get(&shown).body;
+    assert_eq!(said["notes"][0]["text"], "Held for milliseconds only.");
+    assert_eq!(
+        (&said["notes"][0]["author"], &said["tags"]),
+        (&json!("person"), &json!(["hot"]))
+    );
+    let history = served.get(&format!("/v1/history?address={address}")).body;
+    assert_eq!(history["edits"].as_array().unwrap().len(), 2, "{history}");
+    assert_eq!(history["edits"][0]["changes"][0], note);
+    assert_eq!(served.get("/v1/conflicts").body["conflicts"], json!([]));
+    assert_eq!(served.get("/v1/conflicts?after=x").code(), "invalid");
+    let wrong = edit(
+        0,
+        json!({"do": "put_note", "name": "n", "text": "t", "who": "me"}),
+    );
+    assert_eq!((wrong.status, wrong.code()), (400, "invalid"));
+}
+
+#[test]
 fn an_operator_holds_work_back_bounds_it_and_says_who_leads() {
     let served = Served::alone();
     let job =
