@@ -9,7 +9,7 @@ mod cluster;
 
 pub use self::cluster::{
     Bounds, Cancel, Dead, Dev, Expel, Explain, Init, Jobs, Lead, Limited, LimitsOptions, Pause,
-    Paused, Resume, Server, Servers, Submit, Worker,
+    Paused, Resume, Roles, Server, Servers, Submit, Token, Worker,
 };
 
 const EXIT_CODES: &str = "\
@@ -73,6 +73,10 @@ pub enum Verb {
     Expel(Expel),
     /// Give the leadership to another node.
     Lead(Lead),
+    /// Show who may do what, or say it.
+    Roles(Roles),
+    /// Make a token for a client.
+    Token(Token),
 }
 
 /// Make the contexts of a tree, or bring them up to date.
@@ -136,15 +140,9 @@ pub struct Get {
     /// Where the data is [default: the one that `generate` chose for the project].
     #[arg(long, value_name = "DATA")]
     pub data: Option<PathBuf>,
-    /// Ask a cluster instead: where its nodes serve clients.
-    #[arg(
-        long = "server",
-        env = "PRECENTOR_SERVER",
-        value_name = "URL",
-        value_delimiter = ',',
-        conflicts_with = "data"
-    )]
-    pub servers: Vec<String>,
+    /// Ask a cluster instead, if there is one.
+    #[command(flatten)]
+    pub cluster: Servers,
 }
 
 /// Show the most important symbols of a project within a token budget.
@@ -185,15 +183,9 @@ pub struct StatusOptions {
     /// One JSON object.
     #[arg(long)]
     pub json: bool,
-    /// Ask the nodes of a cluster instead: where each serves clients.
-    #[arg(
-        long = "server",
-        env = "PRECENTOR_SERVER",
-        value_name = "URL",
-        value_delimiter = ',',
-        conflicts_with = "data"
-    )]
-    pub servers: Vec<String>,
+    /// Ask a cluster instead, if there is one.
+    #[command(flatten)]
+    pub cluster: Servers,
 }
 
 fn voters(text: &str) -> Result<u32, String> {

@@ -9,12 +9,16 @@ use std::time::Duration;
 use precentor_core::bytes::Bytes;
 use precentor_core::digest::Digest;
 use precentor_core::ids::NodeId;
+use precentor_core::principal::Principal;
+use precentor_core::request::{Reply, Request};
 use precentor_core::wire::relay::{Asked, Told};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Client, StatusCode, Url};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Semaphore;
 
 use crate::client::{Directory, Door};
+use crate::http::problem::Problem;
 use crate::http::{ASK_PATH, BODIES_PATH, WAIT_HEADER};
 use crate::net::{Line, Question, Questions};
 
@@ -33,6 +37,11 @@ const ANSWER_BYTES_MAX: u64 = precentor_core::limits::FRAME_BYTES_MAX;
 /// Why there is no way to a cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
+    /// Nothing is named.
+    #[error(
+        "say where the cluster is: --server http://HOST:PORT, or PRECENTOR_SERVER in the environment"
+    )]
+    Nowhere,
     /// The address is none.
     #[error("--server {text}: {reason}; write http://HOST:PORT")]
     Address {
@@ -41,6 +50,9 @@ pub enum RemoteError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The token is none.
+    #[error("the token has characters that no token has; copy it again")]
+    Token,
     /// The system refused.
     #[error("cannot start the network threads: {0}")]
     System(#[from] io::Error),
@@ -59,21 +71,33 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// The cluster of these servers: one is enough, with more the others stand in for it.
+    /// The cluster of these servers: one is enough, with more the others stand in for it. The
+    /// token says who asks, where somebody has to say.
     ///
     /// # Errors
-    /// If an address is none, or the system gives no thread.
-    pub fn new(servers: &[String]) -> Result<Remote, RemoteError> {
+    /// If there is no address, or one is none, or the system gives no thread.
+    pub fn new(servers: &[String], token: Option<&str>) -> Result<Remote, RemoteError> {
         let servers: Vec<Url> = servers
             .iter()
             .map(|text| url(text))
             .collect::<Result<_, _>>()?;
+        if servers.is_empty() {
+            return Err(RemoteError::Nowhere);
+        }
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("remote")
             .enable_all()
             .build()?;
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token {
+            let value = HeaderValue::from_str(&format!("Bearer {token}"));
+            let mut value = value.map_err(|_| RemoteError::Token)?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
         let client = Client::builder()
+            .default_headers(headers)
             .connect_timeout(CONNECT_PATIENCE)
             .timeout(WAIT + ANSWER_PATIENCE)
             .tcp_nodelay(true)
@@ -142,9 +166,21 @@ async fn ask_all(client: Client, url: Url, mut questions: Questions) {
         };
         let (client, url) = (client.clone(), url.clone());
         tokio::spawn(async move {
-            if let Err(error) = ask(&client, url, question).await {
+            let Question {
+                principal,
+                request,
+                reply,
+            } = question;
+            match ask(&client, url, principal, request).await {
+                Ok(told) => reply.answer(told),
+                // No server would take it.
+                Err(AskError::Refused { status, text }) if is_final(status) => {
+                    reply.answer(Reply::Invalid {
+                        message: detail(&text),
+                    });
+                }
                 // Given back by being dropped: another server is asked.
-                tracing::debug!(%error, "a server does not answer");
+                Err(error) => tracing::debug!(%error, "a server does not answer"),
             }
             drop(place);
         });
@@ -164,12 +200,25 @@ enum AskError {
     TooLarge,
 }
 
-async fn ask(client: &Client, url: Url, question: Question) -> Result<(), AskError> {
-    let Question {
-        principal,
-        request,
-        reply,
-    } = question;
+/// Is it what was asked that is wrong, and not the server's time?
+fn is_final(status: StatusCode) -> bool {
+    status.is_client_error()
+        && status != StatusCode::TOO_MANY_REQUESTS
+        && status != StatusCode::REQUEST_TIMEOUT
+}
+
+/// What a problem says, or whatever there is instead of one.
+fn detail(text: &str) -> String {
+    let problem: Result<Problem, _> = serde_json::from_str(text);
+    problem.map_or_else(|_| text.to_owned(), |problem| problem.detail)
+}
+
+async fn ask(
+    client: &Client,
+    url: Url,
+    principal: Principal,
+    request: Request,
+) -> Result<Reply, AskError> {
     let asked = Asked {
         tag: 0,
         principal,
@@ -181,9 +230,8 @@ async fn ask(client: &Client, url: Url, question: Question) -> Result<(), AskErr
         .header(WAIT_HEADER, wait_ms)
         .body(asked.encode())
         .send();
-    let Told { reply: told, .. } = Told::decode(&read(sent.await?).await?)?;
-    reply.answer(told);
-    Ok(())
+    let Told { reply, .. } = Told::decode(&read(sent.await?).await?)?;
+    Ok(reply)
 }
 
 /// The body of an answer that is one.

@@ -18,7 +18,7 @@ pub(super) fn run(verb: &Get) -> Result<Exit, CommandError> {
         Address::parse(&verb.address).map_err(|error| CommandError::new(Exit::Usage, error))?;
     let level = Level::from_number(verb.level)
         .ok_or_else(|| CommandError::new(Exit::Usage, "a level is 0, 1, 2 or 3"))?;
-    if !verb.servers.is_empty() {
+    if verb.data.is_none() && !verb.cluster.servers.is_empty() {
         return of_cluster(verb, &address, level);
     }
     let reader = Reader::open(&data_of(verb, &address)?, "DIR, the project's folder")?;
@@ -51,7 +51,7 @@ pub(super) fn run(verb: &Get) -> Result<Exit, CommandError> {
 
 /// The same from a cluster that runs: without the source's text, which is not here.
 fn of_cluster(verb: &Get, address: &Address, level: Level) -> Result<Exit, CommandError> {
-    let mut cluster = Cluster::of(&verb.servers)?;
+    let mut cluster = Cluster::of(&verb.cluster)?;
     let view = match cluster.read(Query::Context(address.clone()))? {
         Answer::Context(Some(view)) => view,
         Answer::Context(None) => {

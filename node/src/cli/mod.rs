@@ -23,6 +23,7 @@ mod map;
 mod operate;
 mod queue;
 mod remote;
+mod roles;
 mod server;
 mod status;
 mod submit;
@@ -132,6 +133,8 @@ pub fn run(options: Options) -> ExitCode {
         Verb::Limits(verb) => operate::limits(&verb),
         Verb::Expel(verb) => operate::expel(&verb),
         Verb::Lead(verb) => operate::lead(&verb),
+        Verb::Roles(verb) => roles::roles(&verb),
+        Verb::Token(verb) => roles::token(&verb),
     };
     match done {
         Ok(exit) => ExitCode::from(exit as u8),

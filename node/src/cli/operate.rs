@@ -20,7 +20,7 @@ fn scope(what: &Paused) -> Scope {
 }
 
 pub(super) fn pause(verb: &Pause) -> Result<Exit, CommandError> {
-    let mut cluster = Cluster::of(&verb.cluster.servers)?;
+    let mut cluster = Cluster::of(&verb.cluster)?;
     let Some(what) = &verb.what else {
         let pauses = match cluster.read(Query::Pauses)? {
             Answer::Pauses(pauses) => pauses,
@@ -49,7 +49,7 @@ pub(super) fn pause(verb: &Pause) -> Result<Exit, CommandError> {
 }
 
 pub(super) fn resume(verb: &Resume) -> Result<Exit, CommandError> {
-    let mut cluster = Cluster::of(&verb.cluster.servers)?;
+    let mut cluster = Cluster::of(&verb.cluster)?;
     let scope = scope(&verb.what);
     let command = Command::Resume {
         scope: scope.clone(),
@@ -87,7 +87,7 @@ fn limited(what: &Limited) -> (Account, Limits) {
 }
 
 pub(super) fn limits(verb: &LimitsOptions) -> Result<Exit, CommandError> {
-    let mut cluster = Cluster::of(&verb.cluster.servers)?;
+    let mut cluster = Cluster::of(&verb.cluster)?;
     let Some(what) = &verb.what else {
         match cluster.read(Query::Limits)? {
             Answer::Limits { accounts, breakers } => {
@@ -117,7 +117,7 @@ pub(super) fn limits(verb: &LimitsOptions) -> Result<Exit, CommandError> {
 }
 
 pub(super) fn expel(verb: &Expel) -> Result<Exit, CommandError> {
-    let mut cluster = Cluster::of(&verb.cluster.servers)?;
+    let mut cluster = Cluster::of(&verb.cluster)?;
     let worker = WorkerId(verb.worker);
     match cluster.propose(Command::Expel { worker })? {
         Outcome::Expelled { known: true, jobs } => {
@@ -135,7 +135,7 @@ pub(super) fn expel(verb: &Expel) -> Result<Exit, CommandError> {
 }
 
 pub(super) fn lead(verb: &Lead) -> Result<Exit, CommandError> {
-    let mut cluster = Cluster::of(&verb.cluster.servers)?;
+    let mut cluster = Cluster::of(&verb.cluster)?;
     let leader = cluster.hand_over(verb.node.map(NodeId))?;
     print(&format!("{leader} leads"));
     Ok(Exit::Done)

@@ -16,7 +16,7 @@ use crate::options::{Cancel, Dead, Explain, Jobs};
 pub(super) fn jobs(verb: &Jobs) -> Result<Exit, CommandError> {
     let within =
         Address::parse(&verb.within).map_err(|error| CommandError::new(Exit::Usage, error))?;
-    let mut cluster = Cluster::of(&verb.cluster.servers)?;
+    let mut cluster = Cluster::of(&verb.cluster)?;
     let mut after = None;
     loop {
         let query = Query::Unfinished {
@@ -46,7 +46,7 @@ fn line(job: &JobView) -> String {
 }
 
 pub(super) fn explain(verb: &Explain) -> Result<Exit, CommandError> {
-    let mut cluster = Cluster::of(&verb.cluster.servers)?;
+    let mut cluster = Cluster::of(&verb.cluster)?;
     let job = JobId(verb.job);
     match cluster.read(Query::Explain(job))? {
         Answer::Explained {
@@ -73,7 +73,7 @@ fn ids(jobs: &[u64]) -> Vec<JobId> {
 }
 
 pub(super) fn cancel(verb: &Cancel) -> Result<Exit, CommandError> {
-    let mut cluster = Cluster::of(&verb.cluster.servers)?;
+    let mut cluster = Cluster::of(&verb.cluster)?;
     let jobs = ids(&verb.jobs);
     let outcome = cluster.propose(Command::Cancel { jobs: jobs.clone() })?;
     let Outcome::Cancelled(became) = outcome else {
@@ -103,7 +103,7 @@ pub(super) fn cancel(verb: &Cancel) -> Result<Exit, CommandError> {
 }
 
 pub(super) fn dead(verb: &Dead) -> Result<Exit, CommandError> {
-    let mut cluster = Cluster::of(&verb.cluster.servers)?;
+    let mut cluster = Cluster::of(&verb.cluster)?;
     if !verb.redrive.is_empty() {
         return redrive(&mut cluster, ids(&verb.redrive), verb.dependents);
     }

@@ -12,6 +12,7 @@ use precentor_core::status::Status;
 
 use super::{CommandError, Exit};
 use crate::client::Courier;
+use crate::options::Servers;
 use crate::remote::Remote;
 
 /// How long a cluster may take to answer: as long as it may elect.
@@ -26,8 +27,8 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    pub(super) fn of(servers: &[String]) -> Result<Cluster, CommandError> {
-        let remote = Remote::new(servers)?;
+    pub(super) fn of(place: &Servers) -> Result<Cluster, CommandError> {
+        let remote = Remote::new(&place.servers, place.token.as_deref())?;
         // Who asks is for the server to say.
         let courier = Courier::new(remote.directory(), Principal("client".to_owned()));
         Ok(Cluster { remote, courier })

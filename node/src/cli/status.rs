@@ -48,7 +48,7 @@ struct Shown {
 }
 
 pub(super) fn run(verb: &StatusOptions) -> Result<Exit, CommandError> {
-    if !verb.servers.is_empty() {
+    if verb.data.is_none() && !verb.cluster.servers.is_empty() {
         return of_cluster(verb);
     }
     let dir = match &verb.data {
@@ -171,8 +171,8 @@ fn text(shown: &Shown) -> String {
 fn of_cluster(verb: &StatusOptions) -> Result<Exit, CommandError> {
     let mut statuses: Vec<Status> = Vec::new();
     let mut silent = false;
-    for server in &verb.servers {
-        match Cluster::of(std::slice::from_ref(server))?.status() {
+    for server in &verb.cluster.servers {
+        match Cluster::of(&verb.cluster.only(server))?.status() {
             Ok(status) => statuses.push(status),
             Err(error) => {
                 silent = true;

@@ -10,7 +10,8 @@ use precentor_core::address::Address;
 use precentor_core::digest::Digest;
 use precentor_core::ids::{WorkerId, WorkerIncarnation};
 
-use super::{CommandError, Exit, canonical, for_each_signal, print};
+use super::remote::Cluster;
+use super::{CommandError, Exit, canonical, for_each_signal, print, warn};
 use crate::options::Worker;
 use crate::remote::Remote;
 use crate::worker::engine::Engine;
@@ -28,7 +29,14 @@ pub(super) fn run(verb: &Worker) -> Result<Exit, CommandError> {
             return Err(CommandError::new(Exit::Usage, message));
         }
     }
-    let remote = Remote::new(&verb.cluster.servers)?;
+    let remote = Remote::new(&verb.cluster.servers, verb.cluster.token.as_deref())?;
+    // Whoever may not ask is told so now. A cluster that is away is waited for.
+    if let Err(error) = Cluster::of(&verb.cluster)?.status() {
+        if error.exit == Exit::Usage {
+            return Err(error);
+        }
+        warn(&format!("{error}; the worker waits for it"));
+    }
     let engine: Arc<dyn Engine> = Arc::new(OutlineEngine::default());
     let first = verb.id.unwrap_or_else(|| own_id(&roots));
     let incarnation = WorkerIncarnation(life());

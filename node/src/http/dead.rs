@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::extract::{Params, number};
-use super::jobs::{page, propose, senseless};
+use super::jobs::{default_limit, page, propose, senseless};
 use super::problem::Problem;
 use super::requests::propose_once;
 use super::words::{DeadLetterWords, DeadLettersPage};
@@ -34,13 +34,9 @@ struct ListParams {
     #[serde(default)]
     after: u64,
     /// At most so many, up to 256.
-    #[serde(default = "list_limit")]
+    #[serde(default = "default_limit")]
     #[param(minimum = 1, maximum = 256)]
     limit: u32,
-}
-
-fn list_limit() -> u32 {
-    100
 }
 
 /// Lists dead letters that were not redriven

@@ -35,12 +35,13 @@ struct ListParams {
     /// Those at addresses after this one.
     after: Option<String>,
     /// At most so many, up to 256.
-    #[serde(default = "list_limit")]
+    #[serde(default = "default_limit")]
     #[param(minimum = 1, maximum = 256)]
     limit: u32,
 }
 
-fn list_limit() -> u32 {
+/// Rows of a page, unless it is said how many.
+pub(super) fn default_limit() -> u32 {
     100
 }
 

@@ -35,6 +35,7 @@ use crate::net::Refusals;
 use crate::shelf::ShelfReader;
 
 mod ask;
+mod callers;
 mod contexts;
 mod dead;
 mod extract;
@@ -48,6 +49,7 @@ mod operate;
 mod people;
 pub mod problem;
 mod requests;
+mod roles;
 mod sessions;
 pub mod words;
 
@@ -55,6 +57,7 @@ pub mod words;
 mod tests;
 
 pub use self::ask::{ASK_PATH, BODIES_PATH};
+pub use self::callers::Callers;
 
 use self::metrics::Counts;
 use self::problem::Problem;
@@ -66,10 +69,6 @@ const WAIT_MS: u64 = 10_000;
 pub const WAIT_HEADER: &str = "precentor-wait-ms";
 /// The header that says which node answered.
 const NODE_HEADER: &str = "precentor-node";
-/// Who asks, as long as nobody has to say: the interface listens on the machine's own
-/// addresses alone.
-const LOCAL: &str = "local";
-
 /// What the interface needs of its node. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Api(Arc<Inner>);
@@ -82,6 +81,7 @@ struct Inner {
     seen: watch::Receiver<Option<Status>>,
     bodies: ShelfReader,
     refusals: Refusals,
+    callers: Callers,
     sessions: Sessions,
     counts: Counts,
     closing: watch::Sender<bool>,
@@ -111,6 +111,7 @@ impl Api {
         seen: watch::Receiver<Option<Status>>,
         bodies: ShelfReader,
         refusals: Refusals,
+        callers: Callers,
     ) -> Api {
         let permits = |count: u64| Semaphore::new(usize::try_from(count).unwrap_or(usize::MAX));
         Api(Arc::new(Inner {
@@ -119,6 +120,7 @@ impl Api {
             seen,
             bodies,
             refusals,
+            callers,
             sessions: Sessions::default(),
             counts: Counts::default(),
             closing: watch::Sender::new(false),
@@ -217,7 +219,7 @@ pub fn description() -> String {
 #[openapi(
     info(
         title = "Precentor",
-        description = "Contexts for agents, made by a cluster that loses nothing when its leader dies. Any node serves any request. What is not done is told as problem details (RFC 9457), with a stable `code`, and whether anything was `changed`."
+        description = "Contexts for agents, made by a cluster that loses nothing when its leader dies. Any node serves any request. What is not done is told as problem details (RFC 9457), with a stable `code`, and whether anything was `changed`. Where nodes have tokens, each request but the ones for `/healthz`, `/readyz` and this description carries one: `Authorization: Bearer TOKEN`."
     ),
     tags(
         (name = "contexts", description = "What is known of files, folders and projects"),
@@ -238,6 +240,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(dead::routes())
         .merge(feed::routes())
         .merge(operate::routes())
+        .merge(roles::routes())
         .merge(node::routes())
 }
 
@@ -291,10 +294,12 @@ struct Caller {
     wait: Duration,
 }
 
-impl<S: Sync> FromRequestParts<S> for Caller {
+impl FromRequestParts<Api> for Caller {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Caller, Problem> {
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Caller, Problem> {
+        let principal = api.0.callers.of(&parts.headers);
+        let principal = principal.ok_or_else(Problem::unauthenticated)?;
         let wait_ms = match parts.headers.get(WAIT_HEADER) {
             None => WAIT_MS,
             Some(value) => value
@@ -309,7 +314,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
                 })?,
         };
         Ok(Caller {
-            principal: Principal(LOCAL.to_owned()),
+            principal,
             wait: Duration::from_millis(wait_ms),
         })
     }

@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Api;
 use super::problem::Problem;
+use super::{Api, Caller};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -136,7 +136,7 @@ struct StatusWords {
         (status = "default", description = "Not known yet", body = Problem, content_type = "application/problem+json"),
     )
 )]
-async fn get_status(State(api): State<Api>) -> Result<Json<StatusWords>, Problem> {
+async fn get_status(State(api): State<Api>, _: Caller) -> Result<Json<StatusWords>, Problem> {
     let status = api.status();
     let status = status.ok_or_else(|| Problem::overloaded("this node has just started"))?;
     Ok(Json(words(&status)))
@@ -229,7 +229,7 @@ fn verdict(verdict: Verdict) -> &'static str {
     get, path = "/metrics", tag = "node",
     responses((status = 200, description = "The measures", body = String, content_type = "application/openmetrics-text"))
 )]
-async fn get_metrics(State(api): State<Api>) -> Response {
+async fn get_metrics(State(api): State<Api>, _: Caller) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let text = api.0.counts.text(api.status().as_ref(), &api.0.refusals);
     ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response()

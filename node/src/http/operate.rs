@@ -30,7 +30,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(hand_over))
 }
 
-fn unexpected(outcome: &Outcome) -> Problem {
+/// An outcome that belongs to another command: our own error.
+pub(super) fn unexpected(outcome: &Outcome) -> Problem {
     let detail = format!("a senseless outcome: {outcome:?}");
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "defect", detail)
 }

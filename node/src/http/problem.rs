@@ -2,7 +2,7 @@
 //! code, whether anything was changed, and what to do.
 
 use axum::Json;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use precentor_core::command::Rejection;
@@ -65,6 +65,15 @@ impl Problem {
         Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
     }
 
+    /// Nobody knows who asks.
+    pub fn unauthenticated() -> Problem {
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthenticated",
+            "send a token that this node knows: Authorization: Bearer TOKEN",
+        )
+    }
+
     /// More than can be done just now.
     pub fn overloaded(detail: impl ToString) -> Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail).retry_after(1_000)
@@ -97,6 +106,9 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         let json = HeaderValue::from_static("application/problem+json");
         headers.insert(CONTENT_TYPE, json);
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(seconds) = retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }

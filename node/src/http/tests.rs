@@ -25,6 +25,7 @@ use crate::worker::local::{Bodies, LocalWorker, Sources, WorkerOptions};
 use crate::worker::outline::OutlineEngine;
 
 mod bad_input;
+mod callers;
 mod conversation;
 
 /// A server in this process.
@@ -65,19 +66,31 @@ impl Heard {
 impl Served {
     /// A cluster of one.
     fn alone() -> Served {
-        Served::start(r#"1 = "127.0.0.1:0""#)
+        Served::start(r#"1 = "127.0.0.1:0""#, "")
+    }
+
+    /// A cluster of one that asks who asks: `ada`, by `ada's token`, or `bob` by his.
+    fn with_tokens() -> Served {
+        let line = |principal: &str| {
+            let digest = Digest::of(format!("{principal}'s token").as_bytes());
+            format!("[[http.tokens]]\nprincipal = \"{principal}\"\nblake3 = \"{digest}\"\n")
+        };
+        Served::start(r#"1 = "127.0.0.1:0""#, &(line("ada") + &line("bob")))
     }
 
     /// One of three, of which the others are not there.
     fn without_majority() -> Served {
         // Nobody listens at the ports of those.
-        Served::start("1 = \"127.0.0.1:0\"\n2 = \"127.0.0.1:1\"\n3 = \"127.0.0.1:1\"")
+        Served::start(
+            "1 = \"127.0.0.1:0\"\n2 = \"127.0.0.1:1\"\n3 = \"127.0.0.1:1\"",
+            "",
+        )
     }
 
-    fn start(nodes: &str) -> Served {
+    fn start(nodes: &str, tokens: &str) -> Served {
         let data = tempdir().unwrap();
         let text = format!(
-            "cluster = \"test\"\nnode = 1\ndata = \"n1\"\n[nodes]\n{nodes}\n[http]\nlisten = \"127.0.0.1:0\""
+            "cluster = \"test\"\nnode = 1\ndata = \"n1\"\n[nodes]\n{nodes}\n[http]\nlisten = \"127.0.0.1:0\"\n{tokens}"
         );
         let config = ServerConfig::parse(&text, &data.path().join("n1.toml")).unwrap();
         server::init(&config).unwrap();
@@ -145,7 +158,7 @@ impl Served {
 
     /// Lets a worker in that reads project `p` in a folder.
     fn worker(&self, source: &Path) -> (Remote, LocalWorker) {
-        let remote = Remote::new(std::slice::from_ref(&self.url)).unwrap();
+        let remote = Remote::new(std::slice::from_ref(&self.url), None).unwrap();
         let options = WorkerOptions {
             worker: WorkerId(1),
             incarnation: WorkerIncarnation(1),

@@ -33,6 +33,9 @@ const SIGN_EVERY: Duration = Duration::from_millis(50);
 /// A node that owes answers, or a greeting, and is silent for so long is taken for stopped:
 /// what it was asked is given back. As long as its peers take to elect another leader.
 const SILENCE_MAX: Duration = Duration::from_millis(250);
+/// How long a node may take no more of what it is sent: it may be busy, and it may be
+/// stopped.
+const WRITE_PATIENCE: Duration = Duration::from_secs(2);
 /// What it says: no answer begins like this.
 const SIGN: &[u8] = b"alive";
 /// How long a node that could not be reached is left alone; what is asked of it
@@ -211,8 +214,10 @@ async fn carry(
                     more = from.try_recv().ok();
                 }
             }
-            if let Err(error) = writer.write_all(&out).await {
-                break error.into();
+            match timeout(WRITE_PATIENCE, writer.write_all(&out)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => break error.into(),
+                Err(_) => break io::Error::from(io::ErrorKind::TimedOut).into(),
             }
             out.shrink_to(4 * BUFFER_BYTES);
         }

@@ -56,9 +56,29 @@ pub struct Servers {
         env = "PRECENTOR_SERVER",
         value_name = "URL",
         value_delimiter = ',',
-        required = true
+        global = true
     )]
     pub servers: Vec<String>,
+    /// Who asks, where somebody has to say: a token that the cluster's nodes know.
+    #[arg(
+        long,
+        env = "PRECENTOR_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true,
+        global = true
+    )]
+    pub token: Option<String>,
+}
+
+impl Servers {
+    /// One of them, as if it were the only one.
+    #[must_use]
+    pub fn only(&self, server: &str) -> Servers {
+        Servers {
+            servers: vec![server.to_owned()],
+            token: self.token.clone(),
+        }
+    }
 }
 
 /// Ask a cluster for the contexts of a tree, and wait for them.
@@ -331,6 +351,42 @@ pub struct Bounds {
     /// How much its queues weigh against those of others. Of a tenant only.
     #[arg(long)]
     pub weight: Option<u32>,
+}
+
+/// Show who may do what, or say it.
+///
+/// While nobody has a grant, everybody may do everything. From the first grant on each may do
+/// what is granted, and somebody has to be an admin everywhere.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Roles: viewer (read), agent (ask for contexts), worker (make them), operator (the queue, and all
+that agents may), admin (roles and members, and all that operators may).
+
+Examples:
+  precentor roles
+  precentor roles root --grant admin
+  precentor roles ada --grant operator --grant agent@ucxl://project/src
+  precentor roles ada                                nothing any more")]
+pub struct Roles {
+    /// Whose roles; none to show those of all.
+    pub principal: Option<String>,
+    /// A role, everywhere or at an address and inside it: ROLE or ROLE@ADDRESS. In place of all
+    /// that were granted before. Can be given more than once.
+    #[arg(long = "grant", value_name = "GRANT", requires = "principal")]
+    pub grants: Vec<String>,
+    /// Where the cluster is.
+    #[command(flatten)]
+    pub cluster: Servers,
+}
+
+/// Make a token for a client, and the line of the configuration that lets it in.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  precentor token ada")]
+pub struct Token {
+    /// Who is to have it.
+    pub principal: String,
 }
 
 /// Forget a worker.

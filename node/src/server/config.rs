@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 
 use precentor_core::digest::Digest;
 use precentor_core::ids::{ClusterId, NodeId};
-use precentor_core::limits::PROJECT_BYTES_MAX;
+use precentor_core::limits::{NAME_BYTES_MAX, PROJECT_BYTES_MAX};
+use precentor_core::principal::Principal;
 use serde::Deserialize;
 
+use crate::http::Callers;
 use crate::member::Place;
 
 #[cfg(test)]
@@ -62,6 +64,16 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Http {
     listen: String,
+    #[serde(default)]
+    tokens: Vec<TokenLine>,
+}
+
+/// Who may ask, and the digest of what proves it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenLine {
+    principal: String,
+    blake3: String,
 }
 
 /// What a server is told.
@@ -77,6 +89,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Where it listens for clients.
     pub http: SocketAddr,
+    /// Who may ask there.
+    pub callers: Callers,
 }
 
 impl ServerConfig {
@@ -150,6 +164,7 @@ fn config(file: File, path: &Path) -> Result<ServerConfig, String> {
     for (node, address) in &addresses {
         resolve(address, &format!("[nodes] {}", node.0))?;
     }
+    let callers = callers(http.tokens)?;
     let http = resolve(&http.listen, "[http] listen")?;
     let voters: Vec<NodeId> = addresses.keys().copied().collect();
     let beside = path.parent().unwrap_or(Path::new(""));
@@ -164,7 +179,33 @@ fn config(file: File, path: &Path) -> Result<ServerConfig, String> {
         addresses,
         listen,
         http,
+        callers,
     })
+}
+
+/// Those who have tokens; without any, everybody on this machine.
+fn callers(lines: Vec<TokenLine>) -> Result<Callers, String> {
+    let mut tokens = BTreeMap::new();
+    for TokenLine { principal, blake3 } in lines {
+        let name = Principal(principal);
+        if name.0.is_empty() || name.is_cluster() || name.0.len() as u64 > NAME_BYTES_MAX {
+            return Err(format!(
+                "[[http.tokens]] has principal {:?}; write a name of 1 to {NAME_BYTES_MAX} bytes that is not the cluster's own",
+                name.0
+            ));
+        }
+        let digest: Digest = blake3.parse().map_err(|error| {
+            format!(
+                "[[http.tokens]] of {name}: blake3: {error}; make one with: precentor token {name}"
+            )
+        })?;
+        if let Some(before) = tokens.insert(digest, name.clone()) {
+            return Err(format!(
+                "[[http.tokens]]: {before} and {name} have one token"
+            ));
+        }
+    }
+    Ok(Callers::new(tokens))
 }
 
 /// A cluster is known by its name and by who founded it: nodes of different ones refuse

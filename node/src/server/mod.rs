@@ -163,7 +163,14 @@ pub fn run(
         directory.add(Door::There(line));
     }
     let gateway = Gateway::start(node, directory).map_err(system("start a node's gateway"))?;
-    let api = http::Api::new(node, gateway, seen.clone(), bodies, member.refusals());
+    let api = http::Api::new(
+        node,
+        gateway,
+        seen.clone(),
+        bodies,
+        member.refusals(),
+        config.callers.clone(),
+    );
     let served = runtime.block_on(async {
         let closing = api.closing();
         let server = http::serve(clients, api).map_err(system("serve clients"))?;

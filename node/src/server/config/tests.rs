@@ -69,3 +69,40 @@ fn what_cannot_be_is_refused_and_says_what_would_be_right() {
         assert!(error.starts_with("/etc/precentor/n2.toml: "), "{error}");
     }
 }
+
+#[test]
+fn whose_token_it_is_follows_from_its_digest_alone() {
+    let line = |principal: &str, token: &str| {
+        let digest = Digest::of(token.as_bytes());
+        format!("[[http.tokens]]\nprincipal = {principal:?}\nblake3 = \"{digest}\"\n")
+    };
+    let with = |lines: &[String]| parse(&format!("{WHOLE}{}", lines.concat()));
+    let config = with(&[line("ada", "one"), line("ada", "two"), line("bob", "three")]).unwrap();
+    let whose = |token: Option<&str>| config.callers.principal(token).map(|name| name.0);
+    assert_eq!(whose(Some("two")).as_deref(), Some("ada"));
+    assert_eq!(whose(Some("three")).as_deref(), Some("bob"));
+    for nobody in [None, Some(""), Some("four"), Some("ada")] {
+        assert_eq!(whose(nobody), None, "{nobody:?}");
+    }
+    let open = parse(WHOLE).unwrap().callers;
+    assert_eq!(
+        open.principal(None).map(|name| name.0).as_deref(),
+        Some("local")
+    );
+    for (lines, says) in [
+        (
+            vec![line("ada", "one"), line("bob", "one")],
+            "ada and bob have one token",
+        ),
+        (vec![line("cluster", "one")], "not the cluster's own"),
+        (vec![line("cluster: me", "one")], "not the cluster's own"),
+        (vec![line("", "one")], "write a name of 1 to 128 bytes"),
+        (
+            vec![line("ada", "one").replace("blake3 = \"", "blake3 = \"x")],
+            "64 hexadecimal digits",
+        ),
+    ] {
+        let error = with(&lines).unwrap_err();
+        assert!(error.contains(says), "{error}");
+    }
+}
