@@ -5,9 +5,10 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, StatusCode};
@@ -65,6 +66,15 @@ impl Drop for Process {
     }
 }
 
+/// An address of this machine that no other cluster has: ports that were free a moment ago
+/// may be taken by the next.
+fn own_address() -> Ipv4Addr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let process = std::process::id().to_be_bytes();
+    let cluster = NEXT.fetch_add(1, Ordering::Relaxed);
+    Ipv4Addr::new(127, 1 + process[2] % 254, process[3], cluster)
+}
+
 /// Three nodes.
 pub struct Cluster {
     pub home: TempDir,
@@ -77,22 +87,14 @@ pub struct Cluster {
 impl Cluster {
     pub fn found() -> Cluster {
         let home = tempdir().unwrap();
-        // All are held until all are found, so that no two are the same.
-        let held: Vec<TcpListener> = (0..6)
-            .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())
-            .collect();
-        let ports: Vec<u16> = held
-            .iter()
-            .map(|held| held.local_addr().unwrap().port())
-            .collect();
-        drop(held);
+        let host = own_address();
         let peers: String = (1..=3)
-            .map(|node| format!("{node} = \"127.0.0.1:{}\"\n", ports[node - 1]))
+            .map(|node| format!("{node} = \"{host}:{}\"\n", 7_410 + node))
             .collect();
         for node in 1..=3 {
             let config = format!(
-                "cluster = \"test\"\nnode = {node}\ndata = \"n{node}\"\n[nodes]\n{peers}[http]\nlisten = \"127.0.0.1:{}\"\n",
-                ports[node + 2]
+                "cluster = \"test\"\nnode = {node}\ndata = \"n{node}\"\n[nodes]\n{peers}[http]\nlisten = \"{host}:{}\"\n",
+                7_400 + node
             );
             fs::write(home.path().join(format!("n{node}.toml")), config).unwrap();
         }
@@ -103,9 +105,8 @@ impl Cluster {
             .unwrap();
         let mut cluster = Cluster {
             home,
-            urls: ports[3..]
-                .iter()
-                .map(|port| format!("http://127.0.0.1:{port}"))
+            urls: (1..=3)
+                .map(|node| format!("http://{host}:{}", 7_400 + node))
                 .collect(),
             nodes: vec![None, None, None],
             runtime,
