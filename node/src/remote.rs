@@ -4,6 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use precentor_core::bytes::Bytes;
@@ -135,6 +136,7 @@ impl Remote {
                 .iter()
                 .map(|server| join(server, BODIES_PATH))
                 .collect(),
+            preferred: AtomicUsize::new(0),
         }))
     }
 }
@@ -260,6 +262,8 @@ struct Bodies {
     runtime: Handle,
     client: Client,
     paths: Vec<Url>,
+    /// The one that answered last: one that is stopped costs seconds, and only once.
+    preferred: AtomicUsize,
 }
 
 impl RemoteBodies {
@@ -270,12 +274,19 @@ impl RemoteBodies {
             runtime,
             client,
             paths,
+            preferred,
         } = &*self.0;
-        paths.iter().find_map(|path| {
+        let first = preferred.load(Ordering::Relaxed);
+        let mut order = (first..paths.len()).chain(0..first);
+        order.find_map(|number| {
+            let path = &paths[number];
             let url = join(path, &format!("{BODIES_PATH}/{digest}"));
             let found = runtime.block_on(async { read(client.get(url).send().await?).await });
             match found {
-                Ok(bytes) if Digest::of(&bytes) == *digest => Some(Bytes::from(bytes)),
+                Ok(bytes) if Digest::of(&bytes) == *digest => {
+                    preferred.store(number, Ordering::Relaxed);
+                    Some(Bytes::from(bytes))
+                }
                 Ok(_) => {
                     tracing::warn!(%path, %digest, "a server gave another body than was asked for");
                     None

@@ -292,6 +292,29 @@ fn a_context_that_is_being_made_is_waited_for_and_many_are_read_at_once() {
 }
 
 #[test]
+fn a_server_that_is_silent_is_asked_for_one_body_only() {
+    let code = b"//! Adds things up.\n";
+    let source = sources(&[("a.rs", code)]);
+    let served = Served::alone();
+    let worker = served.worker(source.path());
+    let answer = served.post("/v1/requests?wait=true", &batch(&[item("a.rs", code)]));
+    let digest = answer.body["items"][0]["end"]["result"].as_str().unwrap();
+    let digest: Digest = digest.parse().unwrap();
+    // It takes connections, as a process that was stopped does, and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let remote = Remote::new(&[url, served.url.clone()], None).unwrap();
+    let bodies = remote.bodies();
+    for _ in 0..3 {
+        assert!(bodies.get(&digest).is_some());
+    }
+    silent.set_nonblocking(true).unwrap();
+    assert!(silent.accept().is_ok(), "it was asked first");
+    assert!(silent.accept().is_err(), "and once");
+    drop(worker);
+}
+
+#[test]
 fn what_people_say_is_shown_beside_what_is_made_and_kept_in_the_history() {
     let served = Served::alone();
     let address = "ucxl://p/a.rs";
