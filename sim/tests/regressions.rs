@@ -338,3 +338,10 @@ fn what_a_node_kept_is_judged_by_what_was_so_then() {
     passes_as_drawn(700_001_205, &[Mark::LocalRefused]);
     passes_as_drawn(700_006_133, &[Mark::QueuedLocally]);
 }
+
+/// A node read a leader's snapshot, came to lead by its own log before that was read, and
+/// took a snapshot of its own: the older one was installed all the same.
+#[test]
+fn a_reader_that_comes_to_lead_lets_go_of_what_it_reads() {
+    passes_as_drawn(755_611_105, &[Mark::SnapshotTaken]);
+}

@@ -188,18 +188,18 @@ impl ClusterCoordinator {
         }
     }
 
-    /// A follower asks for what it lacks, or has caught up by the log meanwhile.
+    /// A follower asks for what it lacks. Whoever has caught up by the log meanwhile lets
+    /// go of it, whatever its role: a node may have come to lead by that log.
     pub(super) fn go_on_receiving(&mut self, cx: &mut Cx<'_>) {
-        let Role::Follower(follower) = &self.role else {
-            return;
-        };
         let Some(receiver) = &mut self.receiver else {
             return;
         };
         if receiver.index() <= self.commit && !receiver.is_ordered() {
             cx.mark(Mark::SnapshotAbandoned);
             self.receiver = None;
-        } else if let Some(leader) = follower.leader {
+        } else if let Role::Follower(follower) = &self.role
+            && let Some(leader) = follower.leader
+        {
             receiver.ask(leader, self.hard_state.term, cx);
         }
     }
