@@ -30,14 +30,22 @@ fn main() {
     // What cargo itself passes is no number.
     let trials = std::env::args().skip(1).find_map(|word| word.parse().ok());
     let trials: usize = trials.unwrap_or(20);
-    println!("{trials} trials each, time without service in ms:");
-    println!("{:24} {:>8} {:>8} {:>8}", "", "median", "worst", "refused");
-    for (name, event) in [
+    println!("{trials} trials each, time without service in ms, with certificates and without:");
+    println!("{:32} {:>8} {:>8} {:>8}", "", "median", "worst", "refused");
+    let events = [
         ("killed (SIGKILL)", Event::Kill),
         ("stopped (SIGSTOP)", Event::Stop),
         ("told to end (SIGTERM)", Event::End),
-    ] {
-        let mut cluster = Cluster::found();
+    ];
+    let runs = events
+        .into_iter()
+        .flat_map(|(name, event)| [(name, event, true), (name, event, false)]);
+    for (name, event, encrypted) in runs {
+        let kind = if encrypted { "tls" } else { "plain" };
+        let mut cluster = match encrypted {
+            true => Cluster::found(),
+            false => Cluster::plain(),
+        };
         let mut gaps = Vec::new();
         let mut refused = 0;
         for _ in 0..trials {
@@ -48,7 +56,7 @@ fn main() {
         gaps.sort();
         let ms = |gap: Duration| gap.as_secs_f64() * 1_000.0;
         println!(
-            "{name:24} {:8.1} {:8.1} {refused:8}",
+            "{name:24} {kind:7} {:8.1} {:8.1} {refused:8}",
             ms(gaps[gaps.len() / 2]),
             ms(gaps[gaps.len() - 1])
         );

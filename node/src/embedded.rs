@@ -21,7 +21,7 @@ use crate::data_dir::{DataDir, DataDirError, Identity};
 use crate::disk::OpenError;
 use crate::live::Live;
 use crate::member::{Member, MemberError, Place};
-use crate::net::{AddressBook, Refusals};
+use crate::net::{AddressBook, Refusals, Wiring};
 use crate::shelf::ShelfReader;
 
 #[cfg(test)]
@@ -289,9 +289,13 @@ impl EmbeddedCluster {
             &place(&self.identity, node)?,
             &self.data.node_path(node),
             self.knobs,
-            listener,
-            self.runtime.handle(),
-            &self.book,
+            Wiring {
+                runtime: self.runtime.handle(),
+                listener,
+                book: &self.book,
+                // What leaves no process is not encrypted.
+                credentials: None,
+            },
             move |status| board.show(status),
         )?;
         if let Some(must_cover) = member.repairing {

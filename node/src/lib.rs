@@ -12,6 +12,7 @@ pub mod pilot;
 pub mod scribe;
 pub mod seed;
 pub mod shelf;
+pub mod tls;
 
 // What makes contexts, and shows them.
 pub mod map;
@@ -22,6 +23,7 @@ pub mod worker;
 // A node as a process of its own.
 pub mod gateway;
 pub mod http;
+pub mod pki;
 pub mod server;
 
 // Who uses such nodes, from elsewhere.

@@ -2,7 +2,6 @@
 //! and taken apart. Whether the others run in this process or elsewhere is the same to it.
 
 use std::io;
-use std::net::TcpListener;
 use std::path::Path;
 use std::thread::JoinHandle;
 
@@ -11,13 +10,12 @@ use precentor_core::driver::{Driver, RecoverError};
 use precentor_core::event::Now;
 use precentor_core::ids::{ClusterId, LogIndex, NodeId};
 use precentor_core::status::Status;
-use tokio::runtime::Handle;
 
 use crate::blobstore::{BlobError, BlobStore};
 use crate::disk::{self, OpenError, OpenMode, Store};
 use crate::fetcher::Fetcher;
 use crate::host::NodeHost;
-use crate::net::{AddressBook, Line, Me, Net, Refusals};
+use crate::net::{Line, Me, Net, Refusals, Wiring};
 use crate::pilot::{Ended, Mail, Mailbox, Pilot, Switch};
 use crate::scribe::{self, LogScribe};
 use crate::seed;
@@ -98,7 +96,7 @@ pub struct Member {
 }
 
 impl Member {
-    /// Starts a member from what is on its disk, taking connections from `listener`.
+    /// Starts a member from what is on its disk.
     /// Its bodies can be read by what is returned with it: to be dropped before
     /// [`Member::join`].
     ///
@@ -108,9 +106,7 @@ impl Member {
         place: &Place,
         path: &Path,
         knobs: Knobs,
-        listener: TcpListener,
-        runtime: &Handle,
-        book: &AddressBook,
+        wiring: Wiring<'_>,
         mut watcher: impl FnMut(Status) + Send + 'static,
     ) -> Result<(Member, ShelfReader), MemberError> {
         let node = place.node;
@@ -159,8 +155,7 @@ impl Member {
         me.incarnation = incarnation;
         let level = me.level.clone();
         level.set(driver.view().queue().level());
-        let net = Net::start(runtime, listener, me, book, &mailbox)
-            .map_err(system("take connections"))?;
+        let net = Net::start(wiring, me, &mailbox).map_err(system("take connections"))?;
         let (refusals, lines) = (net.refusals(), net.lines());
         let pilot = Pilot {
             driver,

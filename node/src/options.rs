@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 mod cluster;
+mod pki;
 
 pub use self::cluster::{
     Bounds, Cancel, Dead, Dev, Expel, Explain, Init, Jobs, Lead, Limited, LimitsOptions, Pause,
     Paused, Resume, Roles, Server, Servers, Submit, Token, Worker,
 };
+pub use self::pki::{GoodFor, Issue, Pki, PkiVerb, Whose};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -77,6 +79,8 @@ pub enum Verb {
     Roles(Roles),
     /// Make a token for a client.
     Token(Token),
+    /// Make the certificates of a cluster.
+    Pki(Pki),
 }
 
 /// Make the contexts of a tree, or bring them up to date.

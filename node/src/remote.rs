@@ -2,9 +2,11 @@
 //! and the bodies that they have. Whatever is asked goes to one of the servers, which
 //! sees to it that it reaches the leader; one that does not answer is passed over.
 
+use std::error::Error;
 use std::io;
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use precentor_core::bytes::Bytes;
@@ -22,6 +24,7 @@ use crate::client::{Directory, Door};
 use crate::http::problem::Problem;
 use crate::http::{ASK_PATH, BODIES_PATH, WAIT_HEADER};
 use crate::net::{Line, Question, Questions};
+use crate::tls::{self, TlsError};
 
 /// How long a connection may take.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
@@ -40,11 +43,11 @@ const ANSWER_BYTES_MAX: u64 = precentor_core::limits::FRAME_BYTES_MAX;
 pub enum RemoteError {
     /// Nothing is named.
     #[error(
-        "say where the cluster is: --server http://HOST:PORT, or PRECENTOR_SERVER in the environment"
+        "say where the cluster is: --server https://HOST:PORT, or PRECENTOR_SERVER in the environment"
     )]
     Nowhere,
     /// The address is none.
-    #[error("--server {text}: {reason}; write http://HOST:PORT")]
+    #[error("--server {text}: {reason}; write http://HOST:PORT or https://HOST:PORT")]
     Address {
         /// What was written.
         text: String,
@@ -54,12 +57,38 @@ pub enum RemoteError {
     /// The token is none.
     #[error("the token has characters that no token has; copy it again")]
     Token,
+    /// Nobody says whose certificates are good.
+    #[error(
+        "--server {text}: say whose certificates are believed: --ca FILE, or PRECENTOR_CA in the environment"
+    )]
+    Believed {
+        /// What was written.
+        text: String,
+    },
+    /// The certificates are none.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The system refused.
     #[error("cannot start the network threads: {0}")]
     System(#[from] io::Error),
     /// The client cannot be made.
     #[error("cannot speak HTTP: {0}")]
     Http(#[from] reqwest::Error),
+}
+
+/// Where a cluster is, and what proves who asks it.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// Its servers: one is enough, with more the others stand in for it.
+    pub servers: Vec<String>,
+    /// Says who asks, where somebody has to say.
+    pub token: Option<String>,
+    /// Those whose signature makes a server's certificate good.
+    pub ca: Option<PathBuf>,
+    /// Says who asks, too.
+    pub certificate: Option<PathBuf>,
+    /// Its key, if that is in another file.
+    pub key: Option<PathBuf>,
 }
 
 /// The servers of a cluster. Dropped, nothing more is asked of them.
@@ -72,19 +101,29 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// The cluster of these servers: one is enough, with more the others stand in for it. The
-    /// token says who asks, where somebody has to say.
+    /// The way to a cluster. Nothing is asked yet.
     ///
     /// # Errors
-    /// If there is no address, or one is none, or the system gives no thread.
-    pub fn new(servers: &[String], token: Option<&str>) -> Result<Remote, RemoteError> {
+    /// If there is no address, or one is none, or a file is not what it must be, or the system
+    /// gives no thread.
+    pub fn new(access: &Access) -> Result<Remote, RemoteError> {
+        let Access {
+            servers,
+            token,
+            ca,
+            certificate,
+            key,
+        } = access;
         let servers: Vec<Url> = servers
             .iter()
-            .map(|text| url(text))
+            .map(|text| url(text, ca.is_some()))
             .collect::<Result<_, _>>()?;
         if servers.is_empty() {
             return Err(RemoteError::Nowhere);
         }
+        let certificate = certificate.clone();
+        let own = certificate.map(|file| (file.clone(), key.clone().unwrap_or(file)));
+        let encryption = tls::for_client(ca.as_ref(), own)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("remote")
@@ -103,13 +142,21 @@ impl Remote {
             .timeout(WAIT + ANSWER_PATIENCE)
             .tcp_nodelay(true)
             .no_proxy()
+            .tls_backend_preconfigured(encryption)
             .build()?;
         let directory = Directory::default();
+        let trust = Trust::new(servers.len());
         // Servers do not say who leads: they are numbered as they were named.
-        for (server, number) in servers.iter().zip(1..) {
-            let (line, questions) = Line::new(NodeId(number));
+        for (number, server) in servers.iter().enumerate() {
+            let (line, questions) = Line::new(NodeId(number as u64 + 1));
             directory.add(Door::There(line));
-            runtime.spawn(ask_all(client.clone(), join(server, ASK_PATH), questions));
+            let server = Server {
+                number,
+                client: client.clone(),
+                url: join(server, ASK_PATH),
+                trust: trust.clone(),
+            };
+            runtime.spawn(ask_all(server, questions));
         }
         Ok(Remote {
             runtime,
@@ -141,7 +188,7 @@ impl Remote {
     }
 }
 
-fn url(text: &str) -> Result<Url, RemoteError> {
+fn url(text: &str, has_ca: bool) -> Result<Url, RemoteError> {
     let wrong = |reason: String| RemoteError::Address {
         text: text.to_owned(),
         reason,
@@ -149,6 +196,10 @@ fn url(text: &str) -> Result<Url, RemoteError> {
     let url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
     match url.scheme() {
         "http" => Ok(url),
+        "https" if has_ca => Ok(url),
+        "https" => Err(RemoteError::Believed {
+            text: text.to_owned(),
+        }),
         scheme => Err(wrong(format!("its scheme is {scheme}"))),
     }
 }
@@ -159,22 +210,55 @@ fn join(server: &Url, path: &str) -> Url {
     url
 }
 
+/// One server, as it is asked.
+#[derive(Debug, Clone)]
+struct Server {
+    number: usize,
+    client: Client,
+    url: Url,
+    trust: Trust,
+}
+
+/// Which servers are not believed, or do not believe this client, and why. While one is still
+/// in question there is hope; when all are not, waiting is of no use.
+#[derive(Debug, Clone)]
+struct Trust(Arc<Mutex<Vec<Option<String>>>>);
+
+impl Trust {
+    fn new(servers: usize) -> Trust {
+        Trust(Arc::new(Mutex::new(vec![None; servers])))
+    }
+
+    /// How it went with a server; the reasons, if it goes with none.
+    fn note(&self, server: usize, distrust: Option<String>) -> Option<String> {
+        let mut servers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        servers[server] = distrust;
+        let reasons: Option<Vec<&str>> = servers.iter().map(Option::as_deref).collect();
+        reasons.map(|reasons| reasons.join("; "))
+    }
+}
+
 /// Asks one server all that comes along a line.
-async fn ask_all(client: Client, url: Url, mut questions: Questions) {
+async fn ask_all(server: Server, mut questions: Questions) {
     let room = Arc::new(Semaphore::new(OPEN_MAX));
     while let Some(question) = questions.next().await {
         let Ok(place) = room.clone().acquire_owned().await else {
             return;
         };
-        let (client, url) = (client.clone(), url.clone());
+        let server = server.clone();
         tokio::spawn(async move {
             let Question {
                 principal,
                 request,
                 reply,
             } = question;
-            match ask(&client, url, principal, request).await {
+            let answer = ask(&server, principal, request).await;
+            let distrust = answer.as_ref().err().and_then(|error| error.distrust());
+            let distrust = distrust.map(|reason| format!("{}: {reason}", server.url));
+            let hopeless = server.trust.note(server.number, distrust);
+            match answer {
                 Ok(told) => reply.answer(told),
+                Err(_) if let Some(message) = hopeless => reply.answer(Reply::Invalid { message }),
                 // No server would take it.
                 Err(AskError::Refused { status, text }) if is_final(status) => {
                     reply.answer(Reply::Invalid {
@@ -202,11 +286,40 @@ enum AskError {
     TooLarge,
 }
 
-/// Is it what was asked that is wrong, and not the server's time?
+impl AskError {
+    /// Why the ends do not believe each other, if it was that.
+    fn distrust(&self) -> Option<String> {
+        let AskError::Http(error) = self else {
+            return None;
+        };
+        let mut causes: Vec<&(dyn Error + 'static)> = Vec::new();
+        let mut next = error.source();
+        while let Some(cause) = next {
+            causes.push(cause);
+            // What the system is told to carry hides behind it.
+            let carried = cause
+                .downcast_ref::<io::Error>()
+                .and_then(io::Error::get_ref);
+            next = match carried {
+                Some(carried) => Some(carried),
+                None => cause.source(),
+            };
+        }
+        let tls = causes
+            .iter()
+            .find_map(|cause| cause.downcast_ref::<rustls::Error>());
+        tls.map(ToString::to_string)
+    }
+}
+
+/// Is it what was asked that is wrong, and not the server's time or the connection?
 fn is_final(status: StatusCode) -> bool {
-    status.is_client_error()
-        && status != StatusCode::TOO_MANY_REQUESTS
-        && status != StatusCode::REQUEST_TIMEOUT
+    let passes = [
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::REQUEST_TIMEOUT,
+        StatusCode::MISDIRECTED_REQUEST,
+    ];
+    status.is_client_error() && !passes.contains(&status)
 }
 
 /// What a problem says, or whatever there is instead of one.
@@ -215,20 +328,16 @@ fn detail(text: &str) -> String {
     problem.map_or_else(|_| text.to_owned(), |problem| problem.detail)
 }
 
-async fn ask(
-    client: &Client,
-    url: Url,
-    principal: Principal,
-    request: Request,
-) -> Result<Reply, AskError> {
+async fn ask(server: &Server, principal: Principal, request: Request) -> Result<Reply, AskError> {
     let asked = Asked {
         tag: 0,
         principal,
         request,
     };
     let wait_ms = u64::try_from(WAIT.as_millis()).unwrap_or(u64::MAX);
-    let sent = client
-        .post(url)
+    let sent = server
+        .client
+        .post(server.url.clone())
         .header(WAIT_HEADER, wait_ms)
         .body(asked.encode())
         .send();

@@ -4,11 +4,12 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use precentor_node::pki::{renew, show};
 use reqwest::StatusCode;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use tempfile::{TempDir, tempdir};
 
 mod rig;
 
-use rig::{Cluster, PATIENCE, batch, precentor, text};
+use rig::{Cluster, GOOD_FOR, PATIENCE, batch, precentor, text};
 
 fn tree(files: usize) -> TempDir {
     let dir = tempdir().unwrap();
@@ -231,11 +232,7 @@ fn a_node_is_founded_once_and_never_by_itself() {
 fn an_operator_looks_into_a_cluster_and_moves_it_from_the_command_line() {
     let cluster = Cluster::found();
     let run = |arguments: &[&str]| {
-        let mut command = precentor(arguments);
-        let output = command
-            .args(["--server", &cluster.servers()])
-            .output()
-            .unwrap();
+        let output = cluster.precentor(arguments).output().unwrap();
         (
             output.status.code().unwrap(),
             text(&output.stdout),
@@ -268,7 +265,7 @@ fn an_operator_looks_into_a_cluster_and_moves_it_from_the_command_line() {
         0,
         "tenant default is paused",
     );
-    says(&["pause"], 0, "tenant default, by local: lunch");
+    says(&["pause"], 0, "tenant default, by tester: lunch");
     says(&["explain", &job], 0, "lunch");
     says(
         &["resume", "tenant", "default"],
@@ -301,9 +298,9 @@ fn an_operator_looks_into_a_cluster_and_moves_it_from_the_command_line() {
         "write viewer, agent, worker",
     );
     says(
-        &["roles", "local", "--grant", "admin"],
+        &["roles", "tester", "--grant", "admin"],
         0,
-        "local has 1 grants, and had 0",
+        "tester has 1 grants, and had 0",
     );
     says(
         &["roles", "ada", "--grant", "agent@ucxl://p/src"],
@@ -313,7 +310,7 @@ fn an_operator_looks_into_a_cluster_and_moves_it_from_the_command_line() {
     says(
         &["roles"],
         0,
-        "ada: agent within ucxl://p/src\nlocal: admin everywhere\n",
+        "ada: agent within ucxl://p/src\ntester: admin everywhere\n",
     );
     let leader = cluster.leader();
     let next = (leader + 1) % 3 + 1;
@@ -326,6 +323,98 @@ fn an_operator_looks_into_a_cluster_and_moves_it_from_the_command_line() {
         "{}",
         text(&nowhere.stderr)
     );
+}
+
+/// What a command says that ends as it should.
+fn said(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+#[test]
+fn certificates_are_made_shown_and_renewed_from_the_command_line() {
+    let home = tempdir().unwrap();
+    let pki = |arguments: &[&str]| {
+        let mut command = precentor(&["pki"]);
+        command.args(arguments).current_dir(home.path());
+        command
+    };
+    let made = said(&mut pki(&["init", "--name", "team"]));
+    assert!(made.contains("pki/ca.pem and pki/ca.key"), "{made}");
+    let hosts = ["--host", "10.0.0.1", "--host", "n1.example.org"];
+    let made = said(pki(&["issue", "node", "1"]).args(hosts));
+    let whose =
+        "n1 at 10.0.0.1, n1.example.org, good for 365 days, signed by CN=precentor CA of team";
+    assert_eq!(made.trim_end(), format!("made n1.pem: {whose}"));
+    let made = said(&mut pki(&["issue", "client", "ada", "--days", "7"]));
+    assert!(
+        made.starts_with("made ada.pem: the client ada, good for 7 days"),
+        "{made}"
+    );
+    let before = fs::read(home.path().join("ada.pem")).unwrap();
+    said(&mut pki(&["renew", "ada.pem", "n1.pem"]));
+    assert_ne!(fs::read(home.path().join("ada.pem")).unwrap(), before);
+    let shown = said(&mut pki(&["show", "ada.pem", "n1.pem", "--json"]));
+    let shown: Vec<Value> = shown
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        (&shown[0]["client"], &shown[1]["node"]),
+        (&json!("ada"), &json!(1))
+    );
+    assert_eq!(shown[1]["hosts"], json!(["10.0.0.1", "n1.example.org"]));
+    for (arguments, code, says) in [
+        (vec!["issue", "client", "ada"], 3, "is there already"),
+        (vec!["init", "--name", "team"], 3, "is there already"),
+        (vec!["issue", "client", "a/b"], 2, "--out FILE"),
+        (
+            vec!["issue", "client", "bob", "--pki", "nowhere"],
+            2,
+            "cannot read nowhere/ca.pem",
+        ),
+        (
+            vec!["show", "pki/ca.key"],
+            2,
+            "there is no certificate in it",
+        ),
+    ] {
+        let output = pki(&arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+        assert!(
+            text(&output.stderr).contains(says),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn certificates_are_renewed_under_load_and_no_request_is_refused() {
+    let cluster = Cluster::found_for(Duration::from_secs(15));
+    let papers = cluster.papers.as_ref().unwrap();
+    let leader = cluster.leader();
+    let (mut refused, mut number, mut over) = (Vec::new(), 0, SystemTime::UNIX_EPOCH);
+    for node in 1..=3 {
+        let path = papers.folder.join(format!("n{node}.pem"));
+        over = over.max(show(&path).unwrap().identity.until);
+        renew(&papers.authority, &path, GOOD_FOR).unwrap();
+    }
+    // Through one that does not lead, so that nodes have to ask each other.
+    while SystemTime::now() < over + Duration::from_secs(1) {
+        number += 1;
+        let asked = (leader + 1 + number as usize % 2) % 3;
+        let (status, body) = cluster.post(asked, "/v1/requests", None, &batch(number));
+        if status != StatusCode::OK {
+            refused.push(body);
+        }
+    }
+    assert!(refused.is_empty(), "{refused:?}");
+    assert!(number > 100, "{number} requests were answered");
+    // Whoever comes now is shown the new ones.
+    let status = said(&mut cluster.precentor(&["status"]));
+    assert!(status.contains("leads in"), "{status}");
 }
 
 #[test]

@@ -11,15 +11,21 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
+use precentor_core::ids::NodeId;
+use precentor_core::principal::Principal;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{CommandError, Exit, canonical, for_each_signal, print, project_of, warn};
 use crate::options::Dev;
+use crate::pki::{self, Authority, CA_FILE, PkiError};
 use crate::seed;
 use crate::server::config::ServerConfig;
 use crate::server::{self, ServerError};
+use crate::tls::Who;
 
 const NODES: u16 = 3;
+/// How long what proves who is who is good for: as long as anybody tries things.
+const GOOD_FOR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// How often it is looked whether somebody died.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -50,6 +56,7 @@ pub(super) fn run(verb: &Dev) -> Result<Exit, CommandError> {
 
 fn play(verb: &Dev, data: &Path, project: &str, source: &Path) -> Result<(), CommandError> {
     let ports = ports(verb.port)?;
+    let pki = Papers::make(data)?;
     let mut roles = Vec::new();
     let mut urls = Vec::new();
     for node in 0..NODES {
@@ -60,7 +67,7 @@ fn play(verb: &Dev, data: &Path, project: &str, source: &Path) -> Result<(), Com
             Ok(()) | Err(ServerError::Founded { .. }) => {}
             Err(error) => return Err(error.into()),
         }
-        urls.push(format!("http://127.0.0.1:{}", ports[usize::from(node)]));
+        urls.push(format!("https://127.0.0.1:{}", ports[usize::from(node)]));
         roles.push(Role {
             name: format!("n{}", node + 1),
             arguments: vec!["server".into(), "--config".into(), config.into()],
@@ -75,18 +82,33 @@ fn play(verb: &Dev, data: &Path, project: &str, source: &Path) -> Result<(), Com
             "worker".into(),
             "--server".into(),
             servers.clone().into(),
+            "--ca".into(),
+            pki.ca.clone().into(),
+            "--cert".into(),
+            pki.worker.into(),
             "--source".into(),
             place,
         ],
     });
+    // For whoever tries things: one line instead of three.
+    let environment = data.join("env");
+    let lines = format!(
+        "export PRECENTOR_SERVER={servers}\nexport PRECENTOR_CA='{}'\nexport PRECENTOR_CERT='{}'\n",
+        pki.ca.display(),
+        pki.user.display()
+    );
+    std::fs::write(&environment, lines).map_err(failed("write the environment"))?;
     let mut actors = Vec::new();
     for role in roles {
         actors.push(Actor::start(role)?);
     }
     print(&format!(
-        "{} nodes and a worker run; Ctrl-C ends them. Nothing is encrypted, and everybody on this machine may do everything.\n  export PRECENTOR_SERVER={servers}\n  precentor submit {}\n  precentor status\n  kill -9 {}   (a node: it is started again)",
+        "{} nodes and a worker run; Ctrl-C ends them. Who may read {} may do everything.\n  . {}\n  precentor submit {}\n  precentor status\n  curl --cacert $PRECENTOR_CA --cert $PRECENTOR_CERT {}/v1/status\n  kill -9 {}   (a node: it is started again)",
         NODES,
+        data.display(),
+        environment.display(),
         source.display(),
+        urls[0],
         actors[0].child.id(),
     ));
     let watched = watch(&mut actors);
@@ -141,11 +163,48 @@ fn config_text(node: u16, ports: &[u16]) -> String {
         .map(|(port, number)| format!("{number} = \"127.0.0.1:{port}\"\n"))
         .collect();
     format!(
-        "cluster = \"dev\"\nnode = {}\ndata = \"n{}\"\n\n[nodes]\n{nodes}\n[http]\nlisten = \"127.0.0.1:{}\"\n",
-        node + 1,
+        "cluster = \"dev\"\nnode = {0}\ndata = \"n{0}\"\n\n[nodes]\n{nodes}\n[http]\nlisten = \"127.0.0.1:{1}\"\n\n[tls]\nca = \"pki/{CA_FILE}\"\ncertificate = \"pki/n{0}.pem\"\n",
         node + 1,
         clients[usize::from(node)]
     )
+}
+
+/// What proves who is who. Made at the first start with a data directory; whoever can read
+/// that has it.
+#[derive(Debug)]
+struct Papers {
+    ca: PathBuf,
+    user: PathBuf,
+    worker: PathBuf,
+}
+
+impl Papers {
+    fn make(data: &Path) -> Result<Papers, CommandError> {
+        let folder = data.join("pki");
+        let found = folder.join(CA_FILE).exists();
+        let authority = match found {
+            true => Authority::open(&folder)?,
+            false => Authority::found(&folder, "dev")?,
+        };
+        let write = |name: &str, who: Who, hosts: &[String]| {
+            let path = folder.join(format!("{name}.pem"));
+            match path.exists() {
+                true => drop(pki::renew(&authority, &path, GOOD_FOR)?),
+                false => pki::write_new(&path, &authority.sign(&who, hosts, GOOD_FOR)?)?,
+            }
+            Ok::<_, PkiError>(path)
+        };
+        for node in 1..=u64::from(NODES) {
+            let hosts = ["127.0.0.1", "localhost"].map(str::to_owned);
+            write(&format!("n{node}"), Who::Node(NodeId(node)), &hosts)?;
+        }
+        let client = |name: &str| Who::Client(Principal(name.to_owned()));
+        Ok(Papers {
+            user: write("user", client("user"), &[])?,
+            worker: write("worker", client("worker"), &[])?,
+            ca: folder.join(CA_FILE),
+        })
+    }
 }
 
 /// Ports for the clients of each node, and for its peers.

@@ -21,6 +21,7 @@ mod generate;
 mod get;
 mod map;
 mod operate;
+mod pki;
 mod queue;
 mod remote;
 mod roles;
@@ -135,6 +136,7 @@ pub fn run(options: Options) -> ExitCode {
         Verb::Lead(verb) => operate::lead(&verb),
         Verb::Roles(verb) => roles::roles(&verb),
         Verb::Token(verb) => roles::token(&verb),
+        Verb::Pki(verb) => pki::run(&verb),
     };
     match done {
         Ok(exit) => ExitCode::from(exit as u8),

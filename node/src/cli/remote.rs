@@ -28,7 +28,7 @@ pub(super) struct Cluster {
 
 impl Cluster {
     pub(super) fn of(place: &Servers) -> Result<Cluster, CommandError> {
-        let remote = Remote::new(&place.servers, place.token.as_deref())?;
+        let remote = Remote::new(&place.access())?;
         // Who asks is for the server to say.
         let courier = Courier::new(remote.directory(), Principal("client".to_owned()));
         Ok(Cluster { remote, courier })

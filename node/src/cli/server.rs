@@ -22,7 +22,7 @@ impl From<ServerError> for CommandError {
             | ServerError::NotFounded { .. }
             | ServerError::Founded { .. }
             | ServerError::Io { .. } => Exit::Data,
-            ServerError::Listen { .. } => Exit::Usage,
+            ServerError::Listen { .. } | ServerError::Tls(_) => Exit::Usage,
             ServerError::Ended(_) => Exit::Incomplete,
         };
         CommandError::new(exit, error)
@@ -50,8 +50,13 @@ pub(super) fn run(verb: &Server) -> Result<Exit, CommandError> {
         .spawn(move || for_each_signal(|| stop.blocking_send(()).is_ok()))
         .map_err(|error| CommandError::new(Exit::Incomplete, error))?;
     let (node, cluster) = (config.place.node, config.place.name.clone());
+    let scheme = if config.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     server::run(&config, stopped, |address| {
-        print(&format!("{node} of {cluster} serves http://{address}"));
+        print(&format!("{node} of {cluster} serves {scheme}://{address}"));
     })?;
     Ok(Exit::Done)
 }

@@ -11,7 +11,11 @@ use crate::submit::{self, SubmitError, SubmitOptions};
 impl From<RemoteError> for CommandError {
     fn from(error: RemoteError) -> CommandError {
         let exit = match &error {
-            RemoteError::Nowhere | RemoteError::Address { .. } | RemoteError::Token => Exit::Usage,
+            RemoteError::Nowhere
+            | RemoteError::Address { .. }
+            | RemoteError::Token
+            | RemoteError::Believed { .. }
+            | RemoteError::Tls(_) => Exit::Usage,
             RemoteError::System(_) | RemoteError::Http(_) => Exit::Incomplete,
         };
         CommandError::new(exit, error)
@@ -30,7 +34,7 @@ impl From<SubmitError> for CommandError {
 
 pub(super) fn run(verb: &Submit) -> Result<Exit, CommandError> {
     let root = canonical(&verb.dir)?;
-    let remote = Remote::new(&verb.cluster.servers, verb.cluster.token.as_deref())?;
+    let remote = Remote::new(&verb.cluster.access())?;
     let options = SubmitOptions {
         project: project_of(verb.project.as_deref(), &root),
         root,

@@ -29,7 +29,7 @@ pub(super) fn run(verb: &Worker) -> Result<Exit, CommandError> {
             return Err(CommandError::new(Exit::Usage, message));
         }
     }
-    let remote = Remote::new(&verb.cluster.servers, verb.cluster.token.as_deref())?;
+    let remote = Remote::new(&verb.cluster.access())?;
     // Whoever may not ask is told so now. A cluster that is away is waited for.
     if let Err(error) = Cluster::of(&verb.cluster)?.status() {
         if error.exit == Exit::Usage {

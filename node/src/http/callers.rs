@@ -1,4 +1,5 @@
-//! Who asks: a bearer token says it (RFC 6750), of which the node knows only the digest.
+//! Who asks: a bearer token says it (RFC 6750), of which the node knows only the digest, or
+//! the certificate that the connection was opened with.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +8,8 @@ use axum::http::header::AUTHORIZATION;
 use precentor_core::digest::Digest;
 use precentor_core::principal::Principal;
 
+use crate::tls::{Identity, Who};
+
 /// Everybody, where nobody has to say who they are.
 const LOCAL: &str = "local";
 
@@ -14,6 +17,8 @@ const LOCAL: &str = "local";
 #[derive(Debug, Clone, Default)]
 pub struct Callers {
     tokens: BTreeMap<Digest, Principal>,
+    /// Everybody has to say who they are, whether or not there are tokens.
+    proved: bool,
 }
 
 impl Callers {
@@ -21,28 +26,42 @@ impl Callers {
     /// who reaches the interface may ask, and is called `local`.
     #[must_use]
     pub fn new(tokens: BTreeMap<Digest, Principal>) -> Callers {
-        Callers { tokens }
+        let proved = !tokens.is_empty();
+        Callers { tokens, proved }
+    }
+
+    /// Those, and whoever has a certificate.
+    #[must_use]
+    pub fn proved(tokens: BTreeMap<Digest, Principal>) -> Callers {
+        let proved = true;
+        Callers { tokens, proved }
     }
 
     /// Whose token it is; none if nobody's. It is looked up by its digest, so the time that
     /// this takes says nothing of the tokens that there are.
     #[must_use]
     pub fn principal(&self, token: Option<&str>) -> Option<Principal> {
-        if self.tokens.is_empty() {
+        if !self.proved {
             return Some(Principal(LOCAL.to_owned()));
         }
         self.tokens.get(&Digest::of(token?.as_bytes())).cloned()
     }
 
-    /// Who sent these headers.
-    pub(super) fn of(&self, headers: &HeaderMap) -> Option<Principal> {
-        let value = headers
-            .get(AUTHORIZATION)
-            .and_then(|value| value.to_str().ok());
-        let token = value.and_then(|value| {
-            let (scheme, token) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-        });
-        self.principal(token)
+    /// Who sent these headers on a connection of somebody. What a request says of itself
+    /// counts more than what it came on: whoever has one certificate may ask for several.
+    pub(super) fn of(&self, headers: &HeaderMap, identity: Option<&Identity>) -> Option<Principal> {
+        if !self.proved {
+            return self.principal(None);
+        }
+        let Some(value) = headers.get(AUTHORIZATION) else {
+            return match identity.map(|identity| &identity.who) {
+                Some(Who::Client(principal)) => Some(principal.clone()),
+                // Nodes ask each other in another way; on their behalf nobody does.
+                Some(Who::Node(_)) | None => None,
+            };
+        };
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        let is_bearer = scheme.eq_ignore_ascii_case("bearer");
+        self.principal(is_bearer.then(|| token.trim()))
     }
 }

@@ -1,4 +1,4 @@
-//! What every request passes: it must be of this machine's own programs, there must be
+//! What every request passes: it must be no stranger's page that sends it, there must be
 //! room for it, and its body is read whole, within its bound and its time, before anybody
 //! looks at it.
 
@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::problem::Problem;
 use super::{Api, NODE_HEADER, declared_path};
+use crate::tls::Identity;
 
 /// How long a body may take.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
@@ -33,11 +34,11 @@ pub(super) async fn guard(State(api): State<Api>, request: Request, next: Next) 
     response
 }
 
-/// Nobody has to say who they are, because only this machine's own programs reach this
-/// address. A browser is one of them, and does what pages of strangers tell it: whatever
-/// it sends for a page of another origin, or to a name that a stranger gave this address
-/// (DNS rebinding), is refused.
-fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
+/// A browser has this machine's addresses and its user's certificates, and does what pages of
+/// strangers tell it: whatever it sends for a page of another origin is refused. So is, where
+/// no certificate says what this node is called, what it sends to a name that a stranger gave
+/// this address (DNS rebinding).
+fn check_origin(headers: &HeaderMap, encrypted: bool) -> Result<(), Problem> {
     let text = |name| {
         headers
             .get(name)
@@ -45,14 +46,15 @@ fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
     };
     let host = text(HOST).unwrap_or_default();
     let refused = |detail: String| Err(Problem::new(StatusCode::FORBIDDEN, "cross_origin", detail));
-    if !is_own_name(host) {
+    if !encrypted && !is_own_name(host) {
         return refused(format!(
             "the request is for {host:?}; this node is only known by its address, or as localhost"
         ));
     }
+    let scheme = if encrypted { "https" } else { "http" };
     match headers.get(ORIGIN) {
         None => Ok(()),
-        Some(_) if text(ORIGIN) == Some(&format!("http://{host}")) => Ok(()),
+        Some(_) if text(ORIGIN) == Some(&format!("{scheme}://{host}")) => Ok(()),
         Some(origin) => refused(format!(
             "the request is of a page of another origin: {origin:?}"
         )),
@@ -67,7 +69,11 @@ fn is_own_name(host: &str) -> bool {
 }
 
 async fn pass(api: &Api, request: Request, next: Next) -> Result<Response, Problem> {
-    check_origin(request.headers())?;
+    check_origin(request.headers(), api.0.credentials.is_some())?;
+    let identity = request.extensions().get::<Identity>();
+    if identity.is_some_and(|identity| identity.left().is_none()) {
+        return Err(Problem::connect_anew());
+    }
     let Ok(_place) = api.0.room.try_acquire() else {
         return Err(Problem::overloaded(format!(
             "this node works on {HTTP_REQUESTS_MAX} requests, which is the limit (http_requests_max)"

@@ -2,6 +2,7 @@
 //! itself when it is asked.
 
 use std::sync::atomic::AtomicU64;
+use std::time::SystemTime;
 
 use precentor_core::status::{RoleName, Status};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -12,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::net::Refusals;
+use crate::tls::Identity;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -49,7 +51,12 @@ impl Counts {
     }
 
     /// Everything, as OpenMetrics text.
-    pub(super) fn text(&self, status: Option<&Status>, refusals: &Refusals) -> String {
+    pub(super) fn text(
+        &self,
+        status: Option<&Status>,
+        refusals: &Refusals,
+        own: Option<&Identity>,
+    ) -> String {
         let mut registry = Registry::with_prefix("precentor");
         registry.register(
             "http_requests",
@@ -69,6 +76,16 @@ impl Counts {
             "What was turned away at the border to other nodes",
             refused,
         );
+        if let Some(own) = own {
+            let until = own.until.duration_since(SystemTime::UNIX_EPOCH);
+            let gauge = Level::default();
+            gauge.set(until.unwrap_or_default().as_secs());
+            registry.register(
+                "certificate_over_seconds",
+                "When the certificate of this node is over, in seconds since 1970",
+                gauge,
+            );
+        }
         if let Some(status) = status {
             register(&mut registry, status);
         }

@@ -33,6 +33,7 @@ use crate::blobstore::BlobError;
 use crate::gateway::{Gateway, NoAnswer};
 use crate::net::Refusals;
 use crate::shelf::ShelfReader;
+use crate::tls::{Credentials, Identity};
 
 mod ask;
 mod callers;
@@ -82,6 +83,8 @@ struct Inner {
     bodies: ShelfReader,
     refusals: Refusals,
     callers: Callers,
+    /// What connections are encrypted with, where they are.
+    credentials: Option<Credentials>,
     sessions: Sessions,
     counts: Counts,
     closing: watch::Sender<bool>,
@@ -112,6 +115,7 @@ impl Api {
         bodies: ShelfReader,
         refusals: Refusals,
         callers: Callers,
+        credentials: Option<Credentials>,
     ) -> Api {
         let permits = |count: u64| Semaphore::new(usize::try_from(count).unwrap_or(usize::MAX));
         Api(Arc::new(Inner {
@@ -121,6 +125,7 @@ impl Api {
             bodies,
             refusals,
             callers,
+            credentials,
             sessions: Sessions::default(),
             counts: Counts::default(),
             closing: watch::Sender::new(false),
@@ -201,7 +206,9 @@ pub fn serve(listener: TcpListener, api: Api) -> io::Result<JoinHandle<()>> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let closing = api.0.closing.subscribe();
-    Ok(tokio::spawn(listen::run(listener, router(api), closing)))
+    let credentials = api.0.credentials.clone();
+    let served = listen::run(listener, credentials, router(api), closing);
+    Ok(tokio::spawn(served))
 }
 
 /// The description of the interface, as it is served and committed.
@@ -219,7 +226,7 @@ pub fn description() -> String {
 #[openapi(
     info(
         title = "Precentor",
-        description = "Contexts for agents, made by a cluster that loses nothing when its leader dies. Any node serves any request. What is not done is told as problem details (RFC 9457), with a stable `code`, and whether anything was `changed`. Where nodes have tokens, each request but the ones for `/healthz`, `/readyz` and this description carries one: `Authorization: Bearer TOKEN`."
+        description = "Contexts for agents, made by a cluster that loses nothing when its leader dies. Any node serves any request. What is not done is told as problem details (RFC 9457), with a stable `code`, and whether anything was `changed`. Where nodes have certificates or tokens, each request but the ones for `/healthz`, `/readyz` and this description has to say who asks: by a client's certificate, or `Authorization: Bearer TOKEN`."
     ),
     tags(
         (name = "contexts", description = "What is known of files, folders and projects"),
@@ -298,7 +305,8 @@ impl FromRequestParts<Api> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Caller, Problem> {
-        let principal = api.0.callers.of(&parts.headers);
+        let identity = parts.extensions.get::<Identity>();
+        let principal = api.0.callers.of(&parts.headers, identity);
         let principal = principal.ok_or_else(Problem::unauthenticated)?;
         let wait_ms = match parts.headers.get(WAIT_HEADER) {
             None => WAIT_MS,

@@ -13,6 +13,7 @@ use utoipa_axum::routes;
 
 use super::problem::Problem;
 use super::{Api, Caller};
+use crate::tls::Credentials;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -231,6 +232,8 @@ fn verdict(verdict: Verdict) -> &'static str {
 )]
 async fn get_metrics(State(api): State<Api>, _: Caller) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let text = api.0.counts.text(api.status().as_ref(), &api.0.refusals);
+    let own = api.0.credentials.as_ref().map(Credentials::own);
+    let (status, refusals) = (api.status(), &api.0.refusals);
+    let text = api.0.counts.text(status.as_ref(), refusals, own.as_ref());
     ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response()
 }

@@ -2,7 +2,7 @@
 //! code, whether anything was changed, and what to do.
 
 use axum::Json;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use precentor_core::command::Rejection;
@@ -70,8 +70,14 @@ impl Problem {
         Problem::new(
             StatusCode::UNAUTHORIZED,
             "unauthenticated",
-            "send a token that this node knows: Authorization: Bearer TOKEN",
+            "send a token that this node knows, Authorization: Bearer TOKEN, or connect with a client's certificate",
         )
+    }
+
+    /// A connection on which nobody is believed any more.
+    pub fn connect_anew() -> Problem {
+        let detail = "the certificate that this connection was opened with is over; connect anew with one that is good";
+        Problem::new(StatusCode::MISDIRECTED_REQUEST, "certificate_over", detail)
     }
 
     /// More than can be done just now.
@@ -108,6 +114,9 @@ impl IntoResponse for Problem {
         headers.insert(CONTENT_TYPE, json);
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if status == StatusCode::MISDIRECTED_REQUEST {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(seconds) = retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));

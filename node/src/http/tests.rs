@@ -17,9 +17,10 @@ use tempfile::{TempDir, tempdir};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
-use crate::remote::Remote;
+use crate::remote::{Access, Remote};
 use crate::server::config::ServerConfig;
 use crate::server::{self, ServerError};
+use crate::tls;
 use crate::worker::engine::Engine;
 use crate::worker::local::{Bodies, LocalWorker, Sources, WorkerOptions};
 use crate::worker::outline::OutlineEngine;
@@ -27,6 +28,22 @@ use crate::worker::outline::OutlineEngine;
 mod bad_input;
 mod callers;
 mod conversation;
+mod encrypted;
+
+/// The way to servers, without certificates.
+fn access(servers: &[&str], token: Option<&str>) -> Access {
+    Access {
+        servers: servers.iter().map(|server| (*server).to_owned()).collect(),
+        token: token.map(str::to_owned),
+        ..Access::default()
+    }
+}
+
+/// What speaks HTTP, encrypted like this.
+fn client(encryption: rustls::ClientConfig) -> Client {
+    let client = Client::builder().tls_backend_preconfigured(encryption);
+    client.build().unwrap()
+}
 
 /// A server in this process.
 struct Served {
@@ -87,10 +104,15 @@ impl Served {
         )
     }
 
-    fn start(nodes: &str, tokens: &str) -> Served {
+    fn start(nodes: &str, rest: &str) -> Served {
+        let client = client(tls::for_client(None, None).unwrap());
+        Served::serve(nodes, rest, "http", client)
+    }
+
+    fn serve(nodes: &str, rest: &str, scheme: &str, client: Client) -> Served {
         let data = tempdir().unwrap();
         let text = format!(
-            "cluster = \"test\"\nnode = 1\ndata = \"n1\"\n[nodes]\n{nodes}\n[http]\nlisten = \"127.0.0.1:0\"\n{tokens}"
+            "cluster = \"test\"\nnode = 1\ndata = \"n1\"\n[nodes]\n{nodes}\n[http]\nlisten = \"127.0.0.1:0\"\n{rest}"
         );
         let config = ServerConfig::parse(&text, &data.path().join("n1.toml")).unwrap();
         server::init(&config).unwrap();
@@ -105,11 +127,11 @@ impl Served {
             .build()
             .unwrap();
         Served {
-            url: format!("http://{address}"),
+            url: format!("{scheme}://{address}"),
             stop,
             thread: Some(thread),
             runtime,
-            client: Client::new(),
+            client,
             _data: data,
         }
     }
@@ -158,7 +180,7 @@ impl Served {
 
     /// Lets a worker in that reads project `p` in a folder.
     fn worker(&self, source: &Path) -> (Remote, LocalWorker) {
-        let remote = Remote::new(std::slice::from_ref(&self.url), None).unwrap();
+        let remote = Remote::new(&access(&[&self.url], None)).unwrap();
         let options = WorkerOptions {
             worker: WorkerId(1),
             incarnation: WorkerIncarnation(1),

@@ -2,6 +2,7 @@
 //! reader stops reading when the node has too much unread mail; the writer
 //! puts many messages into one system call.
 
+use std::future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,7 @@ use precentor_core::wire::DecodeError;
 use precentor_core::wire::frame::{FrameDecoder, FrameError, Seal, encode_frame, encode_sealed};
 use precentor_core::wire::hello::{Agreement, WireVersion};
 use precentor_core::wire::message;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -26,6 +26,7 @@ use super::hello::{GreetError, Greeted, Purpose};
 use super::{AddressBook, Me, Peers, Refusal, Refusals, hello, relay};
 use crate::pilot::{Mail, Mailbox};
 use crate::seed;
+use crate::tls::{Credentials, Identity, Stream};
 
 /// Bytes that are read or written at a time.
 pub(super) const BUFFER_BYTES: usize = 256 * 1024;
@@ -38,6 +39,11 @@ const GREETINGS_MAX: usize = 16;
 const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
 const BACKOFF_MS_MIN: u64 = 5;
 const BACKOFF_MS_MAX: u64 = 250;
+/// How often it is looked whether certificates have been renewed, or are over.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Connections that were made with a certificate that has been renewed are made anew within
+/// this time, one here and one there: a leader that all lose at once is not the leader then.
+const RENEWED_WITHIN: Duration = Duration::from_secs(30);
 
 /// What every connection of a node needs.
 #[derive(Debug, Clone)]
@@ -46,9 +52,34 @@ pub(super) struct LinkContext {
     pub(super) peers: Peers,
     pub(super) mailbox: Mailbox,
     pub(super) refusals: Refusals,
+    pub(super) book: AddressBook,
+    pub(super) credentials: Option<Credentials>,
 }
 
 impl LinkContext {
+    /// Ends when a connection has to: what the other end has proved itself with is over, or
+    /// what this one did is about to be, and has been renewed.
+    pub(super) async fn lasts(&self, theirs: Option<Identity>) -> Result<(), Ended> {
+        let (Some(credentials), Some(theirs)) = (&self.credentials, theirs) else {
+            return future::pending().await;
+        };
+        let ours = credentials.own();
+        loop {
+            let Some(left) = theirs.left() else {
+                let reason = format!("the certificate of {} is over", theirs.who);
+                return Err(Ended::Refused(Refusal::Expired, reason));
+            };
+            if credentials.own() != ours {
+                let spread = RENEWED_WITHIN.min(ours.left().unwrap_or_default() / 2);
+                let spread = u64::try_from(spread.as_millis()).unwrap_or_default();
+                let wait = Random::new(seed::fresh()).between(0, spread);
+                sleep(Duration::from_millis(wait)).await;
+                return Ok(());
+            }
+            sleep(LOOK_EVERY.min(left)).await;
+        }
+    }
+
     /// A connection is over: counts and logs what ended it.
     pub(super) fn note_end(&self, peer: NodeId, ended: &Ended) {
         let node = self.me.node;
@@ -84,16 +115,15 @@ pub(super) async fn accept(listener: TcpListener, context: LinkContext) {
         };
         let context = context.clone();
         links.spawn(async move {
-            let mut stream = stream;
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::warn!(%from, %error, "messages may be delayed: TCP_NODELAY was refused");
             }
-            match hello::accept(&mut stream, &context.me).await {
+            match hello::accept(stream, &context).await {
                 Ok(greeted) => {
                     drop(greeting);
                     match greeted.purpose {
-                        Purpose::Messages => run(stream, greeted, &context).await,
-                        Purpose::Relay => relay::answer(stream, greeted, &context).await,
+                        Purpose::Messages => run(greeted, &context).await,
+                        Purpose::Relay => relay::answer(greeted, &context).await,
                     }
                 }
                 Err(error) => {
@@ -109,14 +139,14 @@ pub(super) async fn accept(listener: TcpListener, context: LinkContext) {
 }
 
 /// Keeps a connection to a peer with a lesser id.
-pub(super) async fn dial(peer: NodeId, book: AddressBook, context: LinkContext) {
+pub(super) async fn dial(peer: NodeId, context: LinkContext) {
     let mut random = Random::new(seed::fresh());
     let mut backoff_ms = BACKOFF_MS_MIN;
     loop {
-        match connect(peer, Purpose::Messages, &book, &context).await {
-            Ok((stream, greeted)) => {
+        match connect(peer, Purpose::Messages, &context).await {
+            Ok(greeted) => {
                 backoff_ms = BACKOFF_MS_MIN;
-                run(stream, greeted, &context).await;
+                run(greeted, &context).await;
             }
             Err(error) => {
                 if let Some(refusal) = error.refusal() {
@@ -138,26 +168,24 @@ pub(super) async fn dial(peer: NodeId, book: AddressBook, context: LinkContext) 
 pub(super) async fn connect(
     peer: NodeId,
     purpose: Purpose,
-    book: &AddressBook,
     context: &LinkContext,
-) -> Result<(TcpStream, Greeted), GreetError> {
-    let address = book
-        .get(peer)
-        .ok_or(io::ErrorKind::AddrNotAvailable)
-        .map_err(io::Error::from)?;
-    let mut stream = timeout(CONNECT_PATIENCE, TcpStream::connect(address))
+) -> Result<Greeted, GreetError> {
+    let address = context.book.get(peer);
+    let address = address.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+    let stream = timeout(CONNECT_PATIENCE, TcpStream::connect(address))
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    let greeted = hello::dial(&mut stream, &context.me, peer, purpose).await?;
     if let Err(error) = stream.set_nodelay(true) {
         tracing::warn!(%peer, %error, "messages may be delayed: TCP_NODELAY was refused");
     }
-    Ok((stream, greeted))
+    hello::dial(stream, context, peer, purpose).await
 }
 
 /// Carries messages both ways until one way ends.
-async fn run(stream: TcpStream, greeted: Greeted, context: &LinkContext) {
+async fn run(greeted: Greeted, context: &LinkContext) {
     let Greeted {
+        stream,
+        identity,
         agreement,
         decoder,
         seal,
@@ -165,10 +193,11 @@ async fn run(stream: TcpStream, greeted: Greeted, context: &LinkContext) {
     } = greeted;
     let peer = agreement.peer;
     let (queue, open) = Open::new(&agreement, context);
-    let (reader, writer) = stream.into_split();
+    let (reader, writer) = split(stream);
     let ended = tokio::select! {
         ended = read(reader, &agreement, decoder, &open) => ended,
         ended = write(writer, agreement.version, seal, queue) => ended,
+        ended = context.lasts(identity) => ended,
     };
     drop(open);
     if let Err(ended) = &ended {
@@ -252,7 +281,7 @@ fn message_of(body: &[u8], agreement: &Agreement) -> Result<Message, Ended> {
 }
 
 async fn read(
-    mut reader: OwnedReadHalf,
+    mut reader: ReadHalf<Stream>,
     agreement: &Agreement,
     mut decoder: FrameDecoder,
     open: &Open,
@@ -284,7 +313,7 @@ async fn read(
 }
 
 async fn write(
-    mut writer: OwnedWriteHalf,
+    mut writer: WriteHalf<Stream>,
     version: WireVersion,
     mut seal: Option<Seal>,
     mut queue: mpsc::Receiver<Message>,
@@ -307,6 +336,7 @@ async fn write(
             };
         }
         writer.write_all(&bytes).await?;
+        writer.flush().await?;
         bytes.shrink_to(4 * BUFFER_BYTES);
     }
     Ok(())

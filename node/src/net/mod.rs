@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::pilot::{Mail, Mailbox};
+use crate::tls::Credentials;
 
 mod hello;
 mod link;
@@ -129,6 +130,20 @@ impl AddressBook {
     }
 }
 
+/// How a node reaches others and is reached by them.
+#[derive(Debug)]
+pub struct Wiring<'w> {
+    /// What runs its connections.
+    pub runtime: &'w Handle,
+    /// Where it takes them.
+    pub listener: std::net::TcpListener,
+    /// Where the others listen.
+    pub book: &'w AddressBook,
+    /// What it proves with who it is. Without, nothing is encrypted, and everybody is who
+    /// they say they are.
+    pub credentials: Option<Credentials>,
+}
+
 /// The open connections of a node. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Peers(Arc<Mutex<Links>>);
@@ -219,18 +234,17 @@ pub struct Net {
 }
 
 impl Net {
-    /// Takes connections from a listener and keeps one to each peer, for as long as this
-    /// lives. Where the peers listen is in `book`.
+    /// Takes connections and keeps one to each peer, for as long as this lives.
     ///
     /// # Errors
     /// If the system does not let the listener be waited for.
-    pub fn start(
-        runtime: &Handle,
-        listener: std::net::TcpListener,
-        me: Me,
-        book: &AddressBook,
-        mailbox: &Mailbox,
-    ) -> io::Result<Net> {
+    pub fn start(wiring: Wiring<'_>, me: Me, mailbox: &Mailbox) -> io::Result<Net> {
+        let Wiring {
+            runtime,
+            listener,
+            book,
+            credentials,
+        } = wiring;
         listener.set_nonblocking(true)?;
         let listener = {
             let _in_runtime = runtime.enter();
@@ -245,13 +259,15 @@ impl Net {
             peers: peers.clone(),
             mailbox: mailbox.clone(),
             refusals: refusals.clone(),
+            book: book.clone(),
+            credentials,
         };
         let mut tasks = vec![runtime.spawn(link::accept(listener, context.clone()))];
         for peer in me.peers.iter().copied().filter(|peer| *peer < me.node) {
-            tasks.push(runtime.spawn(link::dial(peer, book.clone(), context.clone())));
+            tasks.push(runtime.spawn(link::dial(peer, context.clone())));
         }
         for questions in questions {
-            tasks.push(runtime.spawn(relay::ask(questions, book.clone(), context.clone())));
+            tasks.push(runtime.spawn(relay::ask(questions, context.clone())));
         }
         Ok(Net {
             peers,

@@ -54,6 +54,12 @@ pub enum Refusal {
     OtherLife,
     /// A message of a connection whose place another one took.
     StaleConnection,
+    /// No certificate that this node believes, or no encryption at all.
+    Untrusted,
+    /// A hello of another node than the certificate is of.
+    Impersonation,
+    /// A certificate that is not good any more.
+    Expired,
 }
 
 impl From<&HelloError> for Refusal {

@@ -13,16 +13,15 @@ use precentor_core::principal::Principal;
 use precentor_core::request::{Reply, Request};
 use precentor_core::wire::frame::{FrameDecoder, Seal, encode_sealed};
 use precentor_core::wire::relay::{Asked, Told};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::Refusal;
 use super::hello::{GreetError, Greeted, Purpose};
 use super::link::{BUFFER_BYTES, Ended, LinkContext, connect};
-use super::{AddressBook, Refusal};
 use crate::pilot::{Answered, Answers, ReplyTo};
+use crate::tls::Stream;
 
 /// Requests that wait for a connection to be written to it. More are given back at once.
 const QUESTIONS_MAX: usize = 1_024;
@@ -104,12 +103,12 @@ impl Line {
 /// Carries what is asked of a node to it, connecting when there is something. Only the
 /// first question waits for that: while the node is not to be reached, all that is asked
 /// of it is given back at once, so that others are asked.
-pub(super) async fn ask(questions: Questions, book: AddressBook, context: LinkContext) {
+pub(super) async fn ask(questions: Questions, context: LinkContext) {
     let Questions { node, mut from } = questions;
     let mut was_reached = true;
     while let Some(question) = from.recv().await {
         let mut first = Some(question);
-        let connecting = greet(node, &book, &context);
+        let connecting = greet(node, &context);
         let connected = if was_reached {
             connecting.await
         } else {
@@ -117,7 +116,7 @@ pub(super) async fn ask(questions: Questions, book: AddressBook, context: LinkCo
             give_back_until(connecting, &mut from).await
         };
         was_reached = match connected {
-            Some((stream, greeted)) => carry(stream, greeted, first, &mut from, &context).await,
+            Some(greeted) => carry(greeted, first, &mut from, &context).await,
             None => false,
         };
         if !was_reached {
@@ -127,14 +126,10 @@ pub(super) async fn ask(questions: Questions, book: AddressBook, context: LinkCo
 }
 
 /// Connects, if the node answers soon.
-async fn greet(
-    node: NodeId,
-    book: &AddressBook,
-    context: &LinkContext,
-) -> Option<(TcpStream, Greeted)> {
-    let connected = timeout(SILENCE_MAX, connect(node, Purpose::Relay, book, context));
+async fn greet(node: NodeId, context: &LinkContext) -> Option<Greeted> {
+    let connected = timeout(SILENCE_MAX, connect(node, Purpose::Relay, context));
     match connected.await.unwrap_or(Err(GreetError::Silent)) {
-        Ok(connected) => Some(connected),
+        Ok(greeted) => Some(greeted),
         Err(error) => {
             if let Some(refusal) = error.refusal() {
                 context.refusals.note(Some(node), refusal);
@@ -163,20 +158,22 @@ async fn give_back_until<T>(
 /// Carries requests and answers until the connection ends; what is open then is given
 /// back. Says whether the node can be supposed to be there still.
 async fn carry(
-    stream: TcpStream,
     greeted: Greeted,
     first: Option<Question>,
     from: &mut mpsc::Receiver<Question>,
     context: &LinkContext,
 ) -> bool {
     let Greeted {
+        stream,
+        identity,
         agreement,
         mut decoder,
         seal,
         ..
     } = greeted;
     let Some(mut seal) = seal else { return false };
-    let (mut reader, mut writer) = stream.into_split();
+    let (mut reader, mut writer) = split(stream);
+    let mut lasts = std::pin::pin!(context.lasts(identity));
     let mut open: HashMap<u64, ReplyTo> = HashMap::new();
     let mut next_tag = 0_u64;
     let mut out = Vec::new();
@@ -214,7 +211,11 @@ async fn carry(
                     more = from.try_recv().ok();
                 }
             }
-            match timeout(WRITE_PATIENCE, writer.write_all(&out)).await {
+            let written = async {
+                writer.write_all(&out).await?;
+                writer.flush().await
+            };
+            match timeout(WRITE_PATIENCE, written).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => break error.into(),
                 Err(_) => break io::Error::from(io::ErrorKind::TimedOut).into(),
@@ -240,6 +241,10 @@ async fn carry(
             () = sleep_until(heard + SILENCE_MAX), if !open.is_empty() => {
                 break io::Error::from(io::ErrorKind::TimedOut).into();
             }
+            ended = &mut lasts => match ended {
+                Ok(()) => return true,
+                Err(ended) => break ended,
+            },
         }
     };
     context.note_end(agreement.peer, &ended);
@@ -263,8 +268,10 @@ fn hand_out(decoder: &mut FrameDecoder, open: &mut HashMap<u64, ReplyTo>) -> Res
 }
 
 /// Asks this node what comes on a connection, and sends back what it says.
-pub(super) async fn answer(stream: TcpStream, greeted: Greeted, context: &LinkContext) {
+pub(super) async fn answer(greeted: Greeted, context: &LinkContext) {
     let Greeted {
+        stream,
+        identity,
         agreement,
         decoder,
         seal,
@@ -273,11 +280,12 @@ pub(super) async fn answer(stream: TcpStream, greeted: Greeted, context: &LinkCo
     let Some(seal) = seal else { return };
     let (answers, answered) = mpsc::unbounded_channel();
     let answers = Answers::Task(answers);
-    let (reader, writer) = stream.into_split();
+    let (reader, writer) = split(stream);
     let room = Arc::new(Semaphore::new(OPEN_MAX));
     let ended = tokio::select! {
         ended = take(reader, decoder, &answers, &room, context) => ended,
         ended = tell(writer, seal, answered, &room) => ended,
+        ended = context.lasts(identity) => ended,
     };
     if let Err(ended) = ended {
         context.note_end(agreement.peer, &ended);
@@ -285,7 +293,7 @@ pub(super) async fn answer(stream: TcpStream, greeted: Greeted, context: &LinkCo
 }
 
 async fn take(
-    mut reader: OwnedReadHalf,
+    mut reader: ReadHalf<Stream>,
     mut decoder: FrameDecoder,
     answers: &Answers,
     room: &Arc<Semaphore>,
@@ -317,7 +325,7 @@ async fn take(
 }
 
 async fn tell(
-    mut writer: OwnedWriteHalf,
+    mut writer: WriteHalf<Stream>,
     mut seal: Seal,
     mut answered: mpsc::UnboundedReceiver<Answered>,
     room: &Semaphore,
@@ -354,6 +362,7 @@ async fn tell(
             };
         }
         writer.write_all(&out).await?;
+        writer.flush().await?;
         out.shrink_to(4 * BUFFER_BYTES);
     }
 }

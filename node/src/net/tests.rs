@@ -8,6 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::*;
 
 mod bad_input;
+mod certificates;
 mod mixed;
 mod relay;
 
@@ -40,10 +41,25 @@ fn me(node: u64) -> Me {
 }
 
 fn begin(runtime: &Runtime, book: &AddressBook, me: Me) -> End {
+    begin_with(runtime, book, me, None)
+}
+
+fn begin_with(
+    runtime: &Runtime,
+    book: &AddressBook,
+    me: Me,
+    credentials: Option<Credentials>,
+) -> End {
     let (mailbox, mail) = Mailbox::new(me.node);
     let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
     book.set(me.node, listener.local_addr().unwrap().to_string());
-    let net = Net::start(runtime.handle(), listener, me, book, &mailbox).unwrap();
+    let wiring = Wiring {
+        runtime: runtime.handle(),
+        listener,
+        book,
+        credentials,
+    };
+    let net = Net::start(wiring, me, &mailbox).unwrap();
     End { net, mail }
 }
 

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::remote::Access;
+
 /// Make the data directory of a node of a cluster that is founded.
 ///
 /// Once for each founding node, before it is started for the first time. A node that lost its
@@ -30,16 +32,20 @@ A configuration:
   data = \"/var/lib/precentor\"
 
   [nodes]                        # where each node listens for the others
-  1 = \"127.0.0.1:7411\"
-  2 = \"127.0.0.2:7411\"
-  3 = \"127.0.0.3:7411\"
+  1 = \"10.0.0.1:7411\"
+  2 = \"10.0.0.2:7411\"
+  3 = \"10.0.0.3:7411\"
 
   [http]                         # where this node listens for clients
-  listen = \"127.0.0.1:7401\"
+  listen = \"10.0.0.1:7401\"
+
+  [tls]                          # see: precentor pki; without, only at 127.0.0.0/8
+  ca = \"ca.pem\"
+  certificate = \"n1.pem\"
 
 Examples:
   precentor server --config n1.toml --log info
-  curl localhost:7401/v1/status")]
+  curl --cacert ca.pem --cert ada.pem https://10.0.0.1:7401/v1/status")]
 pub struct Server {
     /// The configuration of the node.
     #[arg(long, value_name = "FILE")]
@@ -68,6 +74,28 @@ pub struct Servers {
         global = true
     )]
     pub token: Option<String>,
+    /// Whose certificates are believed, for servers at https://: the cluster's authority.
+    #[arg(long, env = "PRECENTOR_CA", value_name = "FILE", global = true)]
+    pub ca: Option<PathBuf>,
+    /// Who asks, where somebody has to say: a certificate that the authority has signed. It is
+    /// read again when it changes.
+    #[arg(
+        long = "cert",
+        env = "PRECENTOR_CERT",
+        value_name = "FILE",
+        requires = "ca",
+        global = true
+    )]
+    pub certificate: Option<PathBuf>,
+    /// The certificate's key [default: in the certificate's file].
+    #[arg(
+        long,
+        env = "PRECENTOR_KEY",
+        value_name = "FILE",
+        requires = "certificate",
+        global = true
+    )]
+    pub key: Option<PathBuf>,
 }
 
 impl Servers {
@@ -76,7 +104,19 @@ impl Servers {
     pub fn only(&self, server: &str) -> Servers {
         Servers {
             servers: vec![server.to_owned()],
+            ..self.clone()
+        }
+    }
+
+    /// The way to it.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        Access {
+            servers: self.servers.clone(),
             token: self.token.clone(),
+            ca: self.ca.clone(),
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
         }
     }
 }
@@ -113,7 +153,8 @@ pub struct Submit {
 /// Run three nodes and a worker on this machine, to try things.
 ///
 /// Each is a process of its own, which can be killed: it is started again. They listen on
-/// this machine's own addresses alone, and nothing between them is encrypted.
+/// this machine's own addresses alone, and prove to each other who they are by certificates
+/// that are made for them. DATA/env says to a shell where they are.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
@@ -437,6 +478,6 @@ fn worker(text: &str) -> Result<u64, String> {
     number(text, 'w', "worker")
 }
 
-fn node(text: &str) -> Result<u64, String> {
+pub(super) fn node(text: &str) -> Result<u64, String> {
     number(text, 'n', "node")
 }

@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::http::Callers;
 use crate::member::Place;
+use crate::tls::TlsFiles;
 
 #[cfg(test)]
 mod tests;
@@ -56,8 +57,19 @@ struct File {
     cluster: String,
     node: u64,
     data: PathBuf,
+    listen: Option<String>,
     nodes: BTreeMap<String, String>,
     http: Http,
+    tls: Option<Tls>,
+}
+
+/// Files, as seen from this one.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tls {
+    ca: PathBuf,
+    certificate: PathBuf,
+    key: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -91,6 +103,8 @@ pub struct ServerConfig {
     pub http: SocketAddr,
     /// Who may ask there.
     pub callers: Callers,
+    /// What it proves with who it is. Without, nothing is encrypted.
+    pub tls: Option<TlsFiles>,
 }
 
 impl ServerConfig {
@@ -127,8 +141,10 @@ fn config(file: File, path: &Path) -> Result<ServerConfig, String> {
         cluster,
         node,
         data,
+        listen,
         nodes,
         http,
+        tls,
     } = file;
     if cluster.is_empty() || cluster.len() as u64 > PROJECT_BYTES_MAX {
         return Err(format!(
@@ -160,14 +176,28 @@ fn config(file: File, path: &Path) -> Result<ServerConfig, String> {
             node.0
         )
     })?;
-    let listen = resolve(own, &format!("[nodes] {}", node.0))?;
+    let encrypted = tls.is_some();
+    let listen = match &listen {
+        Some(listen) => resolve(listen, "listen", encrypted)?,
+        None => resolve(own, &format!("[nodes] {}", node.0), encrypted)?,
+    };
     for (node, address) in &addresses {
-        resolve(address, &format!("[nodes] {}", node.0))?;
+        let what = format!("[nodes] {}", node.0);
+        match encrypted {
+            // Names may have no address yet, or another one tomorrow.
+            true => check_shape(address, &what)?,
+            false => drop(resolve(address, &what, false)?),
+        }
     }
-    let callers = callers(http.tokens)?;
-    let http = resolve(&http.listen, "[http] listen")?;
+    let callers = callers(http.tokens, encrypted)?;
+    let http = resolve(&http.listen, "[http] listen", encrypted)?;
     let voters: Vec<NodeId> = addresses.keys().copied().collect();
     let beside = path.parent().unwrap_or(Path::new(""));
+    let tls = tls.map(|tls| TlsFiles {
+        ca: beside.join(tls.ca),
+        key: beside.join(tls.key.as_ref().unwrap_or(&tls.certificate)),
+        certificate: beside.join(tls.certificate),
+    });
     Ok(ServerConfig {
         place: Place {
             cluster: cluster_id(&cluster, &voters),
@@ -180,11 +210,13 @@ fn config(file: File, path: &Path) -> Result<ServerConfig, String> {
         listen,
         http,
         callers,
+        tls,
     })
 }
 
-/// Those who have tokens; without any, everybody on this machine.
-fn callers(lines: Vec<TokenLine>) -> Result<Callers, String> {
+/// Those who have tokens, or certificates where there are any; without either, everybody on
+/// this machine.
+fn callers(lines: Vec<TokenLine>, encrypted: bool) -> Result<Callers, String> {
     let mut tokens = BTreeMap::new();
     for TokenLine { principal, blake3 } in lines {
         let name = Principal(principal);
@@ -205,7 +237,10 @@ fn callers(lines: Vec<TokenLine>) -> Result<Callers, String> {
             ));
         }
     }
-    Ok(Callers::new(tokens))
+    Ok(match encrypted {
+        true => Callers::proved(tokens),
+        false => Callers::new(tokens),
+    })
 }
 
 /// A cluster is known by its name and by who founded it: nodes of different ones refuse
@@ -220,18 +255,26 @@ fn cluster_id(name: &str, voters: &[NodeId]) -> ClusterId {
     ClusterId(*id)
 }
 
-/// An address to listen at, or to connect to. Nothing that crosses the network is encrypted or
-/// authenticated yet, so it has to be one of this machine alone.
-fn resolve(address: &str, what: &str) -> Result<SocketAddr, String> {
+/// An address to listen at, or to connect to. What crosses the network has to be encrypted.
+fn resolve(address: &str, what: &str, encrypted: bool) -> Result<SocketAddr, String> {
     let found = address
         .to_socket_addrs()
         .map_err(|error| format!("{what} is {address:?}: {error}; write HOST:PORT"))?
         .next()
         .ok_or_else(|| format!("{what} is {address:?}, which is no address"))?;
-    if !found.ip().is_loopback() {
+    if !encrypted && !found.ip().is_loopback() {
         return Err(format!(
-            "{what} is {address:?}, which others can reach; connections are not encrypted yet: use an address of 127.0.0.0/8"
+            "{what} is {address:?}, which others can reach, and nothing is encrypted without certificates: add [tls], for which precentor pki makes them, or use an address of 127.0.0.0/8"
         ));
     }
     Ok(found)
+}
+
+/// A host and a port, whether or not they are known just now.
+fn check_shape(address: &str, what: &str) -> Result<(), String> {
+    let parts = address.rsplit_once(':');
+    match parts.map(|(host, port)| (host, port.parse::<u16>())) {
+        Some((host, Ok(_))) if !host.is_empty() => Ok(()),
+        _ => Err(format!("{what} is {address:?}; write HOST:PORT")),
+    }
 }

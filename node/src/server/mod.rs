@@ -16,8 +16,9 @@ use crate::client::{Directory, Door};
 use crate::gateway::Gateway;
 use crate::http;
 use crate::member::{Departure, Member, MemberError, system};
-use crate::net::AddressBook;
+use crate::net::{AddressBook, Wiring};
 use crate::pilot::{Mail, Mailbox};
+use crate::tls::{Credentials, TlsError};
 
 pub mod config;
 
@@ -61,6 +62,9 @@ pub enum ServerError {
         /// What the system said.
         cause: io::Error,
     },
+    /// Its certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The system refused.
     #[error("cannot {what} {}: {cause}", path.display())]
     Io {
@@ -125,6 +129,10 @@ pub fn run(
             path: config.data.clone(),
         });
     }
+    let credentials = match &config.tls {
+        Some(files) => Some(Credentials::open(files.clone(), node)?),
+        None => None,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("network")
@@ -152,9 +160,12 @@ pub fn run(
         &config.place,
         &config.data,
         Knobs::default(),
-        peers,
-        runtime.handle(),
-        &book,
+        Wiring {
+            runtime: runtime.handle(),
+            listener: peers,
+            book: &book,
+            credentials: credentials.clone(),
+        },
         move |status| drop(shown.send_replace(Some(status))),
     )?;
     let (directory, mailbox) = (Directory::default(), member.mailbox());
@@ -170,6 +181,7 @@ pub fn run(
         bodies,
         member.refusals(),
         config.callers.clone(),
+        credentials,
     );
     let served = runtime.block_on(async {
         let closing = api.closing();

@@ -6,11 +6,15 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
+use precentor_core::ids::NodeId;
+use precentor_core::principal::Principal;
+use precentor_node::pki::{Authority, CA_FILE, write_new};
+use precentor_node::tls::{Who, for_client};
 use reqwest::{Client, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -25,6 +29,8 @@ pub fn precentor(arguments: &[&str]) -> Command {
         .args(arguments)
         .env_remove("RUST_LOG")
         .env_remove("PRECENTOR_SERVER")
+        .env_remove("PRECENTOR_CA")
+        .env_remove("PRECENTOR_CERT")
         .stdin(Stdio::null());
     command
 }
@@ -38,12 +44,12 @@ pub struct Process(pub Child);
 
 impl Process {
     /// Starts it, and waits until it says that it is there.
-    pub fn start(arguments: &[&str]) -> Process {
-        let mut child = precentor(arguments).stdout(Stdio::piped()).spawn().unwrap();
+    pub fn start(mut command: Command) -> Process {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         let stdout = child.stdout.take().unwrap();
         BufReader::new(stdout).read_line(&mut line).unwrap();
-        assert!(!line.is_empty(), "{arguments:?} did not start");
+        assert!(!line.is_empty(), "{command:?} did not start");
         Process(child)
     }
 
@@ -75,9 +81,39 @@ fn own_address() -> Ipv4Addr {
     Ipv4Addr::new(127, 1 + process[2] % 254, process[3], cluster)
 }
 
+/// What proves who is who, made by an authority of the cluster's own.
+pub struct Papers {
+    pub folder: PathBuf,
+    pub authority: Authority,
+}
+
+impl Papers {
+    fn new(home: &Path) -> Papers {
+        let folder = home.join("pki");
+        let authority = Authority::found(&folder, "test").unwrap();
+        Papers { folder, authority }
+    }
+
+    pub fn ca(&self) -> PathBuf {
+        self.folder.join(CA_FILE)
+    }
+
+    pub fn write(&self, name: &str, who: &Who, hosts: &[String], good_for: Duration) -> PathBuf {
+        let path = self.folder.join(format!("{name}.pem"));
+        let pem = self.authority.sign(who, hosts, good_for).unwrap();
+        write_new(&path, &pem).unwrap();
+        path
+    }
+}
+
+/// How long certificates are good for.
+pub const GOOD_FOR: Duration = Duration::from_secs(60 * 60);
+
 /// Three nodes.
 pub struct Cluster {
     pub home: TempDir,
+    /// None if nothing is encrypted.
+    pub papers: Option<Papers>,
     pub urls: Vec<String>,
     pub nodes: Vec<Option<Process>>,
     pub runtime: Runtime,
@@ -85,17 +121,39 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// One whose members prove who they are, and its client too.
     pub fn found() -> Cluster {
+        Cluster::found_for(GOOD_FOR)
+    }
+
+    /// The same, with certificates of nodes that are good for so long.
+    pub fn found_for(good_for: Duration) -> Cluster {
         let home = tempdir().unwrap();
+        let papers = Papers::new(home.path());
+        Cluster::with(home, Some(papers), good_for)
+    }
+
+    /// One in which everybody is who they say they are.
+    pub fn plain() -> Cluster {
+        Cluster::with(tempdir().unwrap(), None, GOOD_FOR)
+    }
+
+    fn with(home: TempDir, papers: Option<Papers>, good_for: Duration) -> Cluster {
         let host = own_address();
         let peers: String = (1..=3)
             .map(|node| format!("{node} = \"{host}:{}\"\n", 7_410 + node))
             .collect();
         for node in 1..=3 {
-            let config = format!(
+            let mut config = format!(
                 "cluster = \"test\"\nnode = {node}\ndata = \"n{node}\"\n[nodes]\n{peers}[http]\nlisten = \"{host}:{}\"\n",
                 7_400 + node
             );
+            if let Some(papers) = &papers {
+                let (who, hosts) = (Who::Node(NodeId(node)), [host.to_string()]);
+                papers.write(&format!("n{node}"), &who, &hosts, good_for);
+                config +=
+                    &format!("[tls]\nca = \"pki/ca.pem\"\ncertificate = \"pki/n{node}.pem\"\n");
+            }
             fs::write(home.path().join(format!("n{node}.toml")), config).unwrap();
         }
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -103,14 +161,24 @@ impl Cluster {
             .enable_all()
             .build()
             .unwrap();
+        let own = papers.as_ref().map(|papers| {
+            let who = Who::Client(Principal("tester".to_owned()));
+            let path = papers.write("tester", &who, &[], GOOD_FOR);
+            (path.clone(), path)
+        });
+        let scheme = if papers.is_some() { "https" } else { "http" };
+        let ca = papers.as_ref().map(Papers::ca);
+        let encryption = for_client(ca.as_ref(), own).unwrap();
+        let client = Client::builder().tls_backend_preconfigured(encryption);
         let mut cluster = Cluster {
             home,
             urls: (1..=3)
-                .map(|node| format!("http://{host}:{}", 7_400 + node))
+                .map(|node| format!("{scheme}://{host}:{}", 7_400 + node))
                 .collect(),
             nodes: vec![None, None, None],
             runtime,
-            client: Client::new(),
+            client: client.build().unwrap(),
+            papers,
         };
         for node in 0..3 {
             let made = precentor(&["init", "--config", &cluster.config(node)])
@@ -128,27 +196,35 @@ impl Cluster {
     }
 
     pub fn start(&mut self, node: usize) {
-        self.nodes[node] = Some(Process::start(&["server", "--config", &self.config(node)]));
+        let command = precentor(&["server", "--config", &self.config(node)]);
+        self.nodes[node] = Some(Process::start(command));
+    }
+
+    /// The program, as somebody who asks this cluster.
+    pub fn precentor(&self, arguments: &[&str]) -> Command {
+        let mut command = precentor(arguments);
+        command.env("PRECENTOR_SERVER", self.urls.join(","));
+        if let Some(papers) = &self.papers {
+            command.env("PRECENTOR_CA", papers.ca());
+            command.env("PRECENTOR_CERT", papers.folder.join("tester.pem"));
+        }
+        command
     }
 
     pub fn node(&self, node: usize) -> &Process {
         self.nodes[node].as_ref().unwrap()
     }
 
-    pub fn servers(&self) -> String {
-        self.urls.join(",")
-    }
-
     /// A worker that reads project `p` in a folder.
     pub fn worker(&self, source: &Path) -> Process {
         let source = format!("p={}", source.display());
-        Process::start(&["worker", "--server", &self.servers(), "--source", &source])
+        Process::start(self.precentor(&["worker", "--source", &source]))
     }
 
     /// Asks for the contexts of project `p`.
     pub fn submit(&self, source: &Path) -> Command {
-        let mut command = precentor(&["submit", source.to_str().unwrap(), "--project", "p"]);
-        command.args(["--json", "--quiet", "--server", &self.servers()]);
+        let mut command = self.precentor(&["submit", source.to_str().unwrap(), "--project", "p"]);
+        command.args(["--json", "--quiet"]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

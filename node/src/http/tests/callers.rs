@@ -76,7 +76,7 @@ fn everybody_may_do_everything_until_somebody_is_granted_something() {
     // By JSON, and in the cluster's own words.
     let denied = ask("bob", "a");
     assert_eq!((denied.status, denied.code()), (403, "denied"));
-    let remote = Remote::new(std::slice::from_ref(&served.url), Some("bob's token")).unwrap();
+    let remote = Remote::new(&access(&[&served.url], Some("bob's token"))).unwrap();
     let mut courier = Courier::new(remote.directory(), Principal("ada".into()));
     let session = Request::Propose {
         request: None,
@@ -107,7 +107,7 @@ fn everybody_may_do_everything_until_somebody_is_granted_something() {
 #[test]
 fn a_program_without_a_token_is_told_so_at_once() {
     let served = Served::with_tokens();
-    let remote = Remote::new(std::slice::from_ref(&served.url), None).unwrap();
+    let remote = Remote::new(&access(&[&served.url], None)).unwrap();
     let mut courier = Courier::new(remote.directory(), Principal("ada".into()));
     match courier.call(Request::Status, Duration::from_secs(10)) {
         Some(Reply::Invalid { message }) => assert!(message.contains("Bearer TOKEN"), "{message}"),

@@ -303,7 +303,7 @@ fn a_server_that_is_silent_is_asked_for_one_body_only() {
     // It takes connections, as a process that was stopped does, and says nothing.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
-    let remote = Remote::new(&[url, served.url.clone()], None).unwrap();
+    let remote = Remote::new(&access(&[&url, &served.url], None)).unwrap();
     let bodies = remote.bodies();
     for _ in 0..3 {
         assert!(bodies.get(&digest).is_some());

@@ -71,6 +71,42 @@ fn what_cannot_be_is_refused_and_says_what_would_be_right() {
 }
 
 #[test]
+fn with_certificates_a_cluster_leaves_the_machine() {
+    let far = WHOLE
+        .replace("127.0.0.1:7411", "n1.nowhere.invalid:7411")
+        .replace("127.0.0.2:7411", "n2.nowhere.invalid:7411")
+        .replace("node = 2", "node = 2\nlisten = \"0.0.0.0:7411\"")
+        .replace("127.0.0.1:7402", "0.0.0.0:7402");
+    assert!(
+        parse(&far)
+            .unwrap_err()
+            .contains("listen is \"0.0.0.0:7411\", which others can reach")
+    );
+    let with = |tls: &str| parse(&format!("{far}[tls]\n{tls}"));
+    let config = with("ca = \"ca.pem\"\ncertificate = \"n2.pem\"").unwrap();
+    assert_eq!(config.listen, "0.0.0.0:7411".parse().unwrap());
+    assert_eq!(config.addresses[&NodeId(1)], "n1.nowhere.invalid:7411");
+    let files = config.tls.unwrap();
+    assert_eq!(files.ca, Path::new("/etc/precentor/ca.pem"));
+    assert_eq!(files.certificate, Path::new("/etc/precentor/n2.pem"));
+    assert_eq!(files.key, files.certificate, "both in one file");
+    // Nobody is believed to be anybody without saying so.
+    assert_eq!(config.callers.principal(None), None);
+    let apart = with("ca = \"/ca.pem\"\ncertificate = \"n2.pem\"\nkey = \"n2.key\"");
+    let files = apart.unwrap().tls.unwrap();
+    assert_eq!(files.ca, Path::new("/ca.pem"));
+    assert_eq!(files.key, Path::new("/etc/precentor/n2.key"));
+    let error = with("ca = \"ca.pem\"").unwrap_err();
+    assert!(error.contains("missing field `certificate`"), "{error}");
+    let tls = "[tls]\nca = \"ca.pem\"\ncertificate = \"n2.pem\"";
+    for address in ["n3", "n3:", ":7411", "n3:port"] {
+        let text = format!("{}{tls}", far.replace("127.0.0.3:7411", address));
+        let error = parse(&text).unwrap_err();
+        assert!(error.contains("write HOST:PORT"), "{error}");
+    }
+}
+
+#[test]
 fn whose_token_it_is_follows_from_its_digest_alone() {
     let line = |principal: &str, token: &str| {
         let digest = Digest::of(token.as_bytes());
