@@ -63,6 +63,8 @@ struct Inner {
     nodes: RwLock<BTreeMap<NodeId, Door>>,
     /// A node's number; 0 is none.
     leader: AtomicU64,
+    /// The same.
+    passed_over: AtomicU64,
 }
 
 impl Directory {
@@ -89,11 +91,24 @@ impl Directory {
     pub fn leader_hint(&self) -> Option<NodeId> {
         match self.0.leader.load(Ordering::Relaxed) {
             0 => None,
-            number => Some(NodeId(number)),
+            number => Some(NodeId(number)).filter(|node| !self.passes_over(*node)),
         }
     }
 
-    fn suggest(&self, leader: NodeId) {
+    /// A node is no member of the cluster, and would only wait for a leader that never comes:
+    /// it is asked for nothing but itself. None: all are asked again.
+    pub fn pass_over(&self, node: Option<NodeId>) {
+        let number = node.map_or(0, |node| node.0);
+        self.0.passed_over.store(number, Ordering::Relaxed);
+    }
+
+    /// Is it asked for nothing but itself?
+    #[must_use]
+    pub fn passes_over(&self, node: NodeId) -> bool {
+        self.0.passed_over.load(Ordering::Relaxed) == node.0
+    }
+
+    pub(crate) fn suggest(&self, leader: NodeId) {
         self.0.leader.store(leader.0, Ordering::Relaxed);
     }
 
@@ -109,9 +124,10 @@ impl Directory {
         if let Some(door) = wanted.and_then(|node| nodes.get(&node)) {
             return Some(door.clone());
         }
-        let count = nodes.len() as u64;
+        let asked = || nodes.values().filter(|door| !self.passes_over(door.node()));
+        let count = asked().count() as u64;
         let n = usize::try_from(n.checked_rem(count)?).unwrap_or_default();
-        nodes.values().nth(n).cloned()
+        asked().nth(n).cloned()
     }
 }
 

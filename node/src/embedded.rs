@@ -176,7 +176,7 @@ pub(crate) fn place(identity: &Identity, node: NodeId) -> Result<Place, DataDirE
         cluster: identity.cluster_id()?,
         name: identity.project.clone(),
         node,
-        voters: identity.voters(),
+        founders: identity.voters(),
     })
 }
 

@@ -57,7 +57,8 @@ impl Gateway {
         let porter = Porter {
             node,
             // Every request has its own principal.
-            courier: Courier::new(directory, Principal(String::new())),
+            courier: Courier::new(directory.clone(), Principal(String::new())),
+            directory,
             open: BTreeMap::new(),
         };
         thread::Builder::new()
@@ -95,6 +96,7 @@ struct Open {
 /// The thread's own.
 struct Porter {
     node: NodeId,
+    directory: Directory,
     courier: Courier,
     open: BTreeMap<Tag, Open>,
 }
@@ -150,7 +152,9 @@ impl Porter {
             until,
             answer,
         } = ask;
-        let first = is_for_any(&request).then_some(self.node);
+        let is_of_no_use = self.directory.passes_over(self.node) && !is_about_itself(&request);
+        let here = is_for_any(&request) && !is_of_no_use;
+        let first = here.then_some(self.node);
         let tag = self.courier.send_for(principal, request, first);
         self.open.insert(tag, Open { until, answer });
     }
@@ -166,6 +170,11 @@ impl Porter {
             let _ = open.answer.send(Err(NoAnswer::TimedOut(known)));
         }
     }
+}
+
+/// Is it about the node that answers it?
+fn is_about_itself(request: &Request) -> bool {
+    matches!(request, Request::Status | Request::RecoverUnsafely { .. })
 }
 
 /// Can every node answer it, or does every node answer it for itself?
@@ -268,6 +277,35 @@ mod tests {
                 NodeId(2)
             }
         }
+    }
+
+    #[test]
+    fn a_node_that_is_no_member_is_asked_for_nothing_but_itself() {
+        let directory = Directory::default();
+        let [here, there] = [1, 2].map(|node| {
+            let (mailbox, mail) = Mailbox::new(NodeId(node));
+            directory.add(Door::Here(mailbox));
+            mail
+        });
+        // It led when last heard.
+        directory.suggest(NodeId(1));
+        directory.pass_over(Some(NodeId(1)));
+        let gateway = Gateway::start(NodeId(1), directory.clone()).unwrap();
+        let patience = Duration::from_secs(10);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..2 {
+                    answer(&there, Reply::QueuedLocally);
+                }
+                answer(&here, Reply::QueuedLocally);
+                answer(&here, Reply::QueuedLocally);
+            });
+            for request in [read(), Request::HandOver { to: None }, Request::Status] {
+                assert_eq!(ask(&gateway, request, patience), Ok(Reply::QueuedLocally));
+            }
+            directory.pass_over(None);
+            assert_eq!(ask(&gateway, read(), patience), Ok(Reply::QueuedLocally));
+        });
     }
 
     #[test]

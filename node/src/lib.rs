@@ -9,6 +9,7 @@ pub mod host;
 pub mod member;
 pub mod net;
 pub mod pilot;
+mod reread;
 pub mod scribe;
 pub mod seed;
 pub mod shelf;

@@ -15,7 +15,7 @@ use crate::blobstore::{BlobError, BlobStore};
 use crate::disk::{self, OpenError, OpenMode, Store};
 use crate::fetcher::Fetcher;
 use crate::host::NodeHost;
-use crate::net::{Line, Me, Net, Refusals, Wiring};
+use crate::net::{Me, Net, Refusals, Roster, Wiring};
 use crate::pilot::{Ended, Mail, Mailbox, Pilot, Switch};
 use crate::scribe::{self, LogScribe};
 use crate::seed;
@@ -56,8 +56,8 @@ pub struct Place {
     pub name: String,
     /// Which member.
     pub node: NodeId,
-    /// Who founded it: the voters until its log says otherwise.
-    pub voters: Vec<NodeId>,
+    /// Who founded it: the voters until its log says otherwise. None at a node that joins.
+    pub founders: Vec<NodeId>,
 }
 
 impl Place {
@@ -88,7 +88,7 @@ pub struct Member {
     mailbox: Mailbox,
     pilot: JoinHandle<Ended>,
     refusals: Refusals,
-    lines: Vec<Line>,
+    roster: Roster,
     helpers: Vec<JoinHandle<()>>,
     /// It started with a damaged log, which must be repaired up to there before it
     /// votes or leads.
@@ -124,7 +124,7 @@ impl Member {
             .all()
             .map_err(system("read what is kept for clients"))?;
         let repairing = recovered.hard_state.repairing;
-        let mut config = Config::new(place.cluster, node, place.voters.clone(), seed::fresh());
+        let mut config = Config::new(place.cluster, node, place.founders.clone(), seed::fresh());
         config.knobs = knobs;
         config.incarnation = store.incarnation();
         let incarnation = config.incarnation;
@@ -149,14 +149,14 @@ impl Member {
         let (fetcher, fetch_thread) =
             Fetcher::spawn(files.saved, reader.clone(), mailbox.clone(), switch.clone())
                 .map_err(system("start a reading thread"))?;
-        let others = place.voters.iter().copied();
+        let others = place.founders.iter().copied();
         let others = others.filter(|peer| *peer != node).collect();
         let mut me = Me::new(place.cluster, node, others);
         me.incarnation = incarnation;
         let level = me.level.clone();
         level.set(driver.view().queue().level());
         let net = Net::start(wiring, me, &mailbox).map_err(system("take connections"))?;
-        let (refusals, lines) = (net.refusals(), net.lines());
+        let (refusals, roster) = (net.refusals(), net.roster());
         let pilot = Pilot {
             driver,
             host: NodeHost::new(node, net, scribe, shelf, fetcher),
@@ -172,7 +172,7 @@ impl Member {
             mailbox,
             pilot: pilot.spawn().map_err(system("start a node's thread"))?,
             refusals,
-            lines,
+            roster,
             helpers: vec![log_thread, shelf_thread, fetch_thread],
             repairing,
         };
@@ -185,10 +185,10 @@ impl Member {
         self.mailbox.clone()
     }
 
-    /// The ways to its peers.
+    /// Whom it knows, and the ways to them.
     #[must_use]
-    pub fn lines(&self) -> Vec<Line> {
-        self.lines.clone()
+    pub fn roster(&self) -> Roster {
+        self.roster.clone()
     }
 
     /// What it has turned away at its border since its start.

@@ -9,8 +9,8 @@ mod cluster;
 mod pki;
 
 pub use self::cluster::{
-    Bounds, Cancel, Dead, Dev, Expel, Explain, Init, Jobs, Lead, Limited, LimitsOptions, Pause,
-    Paused, Resume, Roles, Server, Servers, Submit, Token, Worker,
+    Bounds, Cancel, ClusterOptions, ClusterVerb, Dead, Dev, Expel, Explain, Init, Jobs, Join, Lead,
+    Limited, LimitsOptions, Pause, Paused, Resume, Roles, Server, Servers, Submit, Token, Worker,
 };
 pub use self::pki::{GoodFor, Issue, Pki, PkiVerb, Whose};
 
@@ -49,8 +49,12 @@ pub enum Verb {
     Status(StatusOptions),
     /// Make the data directory of a node of a cluster that is founded.
     Init(Init),
+    /// Let a new node join a cluster that runs.
+    Join(Join),
     /// Run one node of a cluster.
     Server(Server),
+    /// Show or change who belongs to a cluster.
+    Cluster(ClusterOptions),
     /// Ask a cluster for the contexts of a tree, and wait for them.
     Submit(Submit),
     /// Make contexts for a cluster.

@@ -28,6 +28,9 @@ pub(crate) mod tests;
 pub const CA_FILE: &str = "ca.pem";
 /// Its key: whoever has this can be anybody.
 pub const CA_KEY_FILE: &str = "ca.key";
+/// Who may read a file (POSIX).
+const SECRET: u32 = 0o600;
+const PUBLIC: u32 = 0o644;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long an authority is good for.
 const CA_DAYS: u32 = 10 * 365;
@@ -112,7 +115,7 @@ impl Authority {
         let signed = params.self_signed(&pair)?;
         // The key first: a certificate alone would look like an authority.
         write_new(&key, &pair.serialize_pem())?;
-        write_new(&certificate, &signed.pem())?;
+        write(&certificate, &signed.pem(), PUBLIC)?;
         Authority::open(folder)
     }
 
@@ -271,10 +274,14 @@ fn address(bytes: &[u8]) -> Option<String> {
 /// # Errors
 /// If there is one, or it cannot be written.
 pub fn write_new(path: &Path, pem: &str) -> Result<(), PkiError> {
+    write(path, pem, SECRET)
+}
+
+fn write(path: &Path, pem: &str, mode: u32) -> Result<(), PkiError> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(0o600)
+        .mode(mode)
         .open(path)
         .map_err(io_error("create", path))?;
     let written = file

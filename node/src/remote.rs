@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use precentor_core::bytes::Bytes;
 use precentor_core::digest::Digest;
-use precentor_core::ids::NodeId;
+use precentor_core::ids::{ClusterId, NodeId};
 use precentor_core::principal::Principal;
 use precentor_core::request::{Reply, Request};
 use precentor_core::wire::relay::{Asked, Told};
@@ -22,8 +22,9 @@ use tokio::sync::Semaphore;
 
 use crate::client::{Directory, Door};
 use crate::http::problem::Problem;
-use crate::http::{ASK_PATH, BODIES_PATH, WAIT_HEADER};
+use crate::http::{ASK_PATH, BODIES_PATH, STATUS_PATH, WAIT_HEADER};
 use crate::net::{Line, Question, Questions};
+use crate::server::founding;
 use crate::tls::{self, TlsError};
 
 /// How long a connection may take.
@@ -164,6 +165,37 @@ impl Remote {
             servers,
             directory,
         })
+    }
+
+    /// Which cluster it is: its name, and its id.
+    ///
+    /// # Errors
+    /// What the last server said that was asked, if none says it.
+    pub fn cluster(&self) -> Result<(String, ClusterId), String> {
+        let mut reason = "no server is named".to_owned();
+        for server in &self.servers {
+            let asked = self.client.get(join(server, STATUS_PATH));
+            let bytes = self
+                .runtime
+                .block_on(async { read(asked.send().await?).await });
+            let told = bytes.map_err(|error| match error {
+                AskError::Refused { text, .. } => detail(&text),
+                error => error.distrust().unwrap_or_else(|| error.to_string()),
+            });
+            let found = told.and_then(|bytes| {
+                let words: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
+                let words = words.as_ref();
+                let word = |name: &str| words?.get(name)?.as_str();
+                let id = word("cluster_id").and_then(founding::from_hex);
+                let found = word("cluster").map(str::to_owned).zip(id);
+                found.ok_or_else(|| "its program is too old to say which cluster it is".to_owned())
+            });
+            match found {
+                Ok(found) => return Ok(found),
+                Err(error) => reason = format!("{server}: {error}"),
+            }
+        }
+        Err(reason)
     }
 
     /// The ways to the servers.

@@ -20,6 +20,7 @@ mod dev;
 mod generate;
 mod get;
 mod map;
+mod members;
 mod operate;
 mod pki;
 mod queue;
@@ -121,7 +122,9 @@ pub fn run(options: Options) -> ExitCode {
         Verb::Map(verb) => map::run(&verb),
         Verb::Status(verb) => status::run(&verb),
         Verb::Init(verb) => server::init(&verb),
+        Verb::Join(verb) => members::join(&verb),
         Verb::Server(verb) => server::run(&verb),
+        Verb::Cluster(verb) => members::run(&verb),
         Verb::Submit(verb) => submit::run(&verb),
         Verb::Worker(verb) => worker::run(&verb),
         Verb::Dev(verb) => dev::run(&verb),

@@ -1,11 +1,12 @@
 //! What the verbs that ask a cluster have in common.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use precentor_core::bytes::Bytes;
 use precentor_core::command::{Command, Outcome};
 use precentor_core::digest::Digest;
-use precentor_core::ids::{NodeId, RequestId, Sequence};
+use precentor_core::ids::{ClusterId, NodeId, RequestId, Sequence};
+use precentor_core::membership::{Change, Membership, RecoveryReport};
 use precentor_core::principal::Principal;
 use precentor_core::request::{Answer, Consistency, Query, Reply, Request};
 use precentor_core::status::Status;
@@ -43,15 +44,45 @@ impl Cluster {
             let message = format!("no answer within {} s: {why}", patience.as_secs());
             CommandError::new(Exit::Incomplete, message)
         })?;
-        match reply {
-            Reply::Invalid { message } => Err(CommandError::new(Exit::Usage, message)),
-            Reply::Denied(denial) => Err(CommandError::new(Exit::Usage, denial)),
-            Reply::Applied {
-                outcome: Outcome::Rejected(rejection),
-                ..
-            } => Err(CommandError::new(Exit::Incomplete, rejection)),
-            reply => Ok(reply),
+        allowed(reply)
+    }
+
+    /// Asks for something whose outcome is not waited for here.
+    pub(super) fn begin(&mut self, request: Request) {
+        self.courier.send(request);
+    }
+
+    /// The outcome of what was begun, if there is one by then.
+    pub(super) fn outcome(&mut self, patience: Duration) -> Result<Option<Reply>, CommandError> {
+        let received = self.courier.receive(Instant::now() + patience);
+        received.map(|(_, reply)| allowed(reply)).transpose()
+    }
+
+    /// Changes who belongs to it, and waits for the end of that.
+    pub(super) fn change(&mut self, change: Change) -> Result<Membership, CommandError> {
+        match self.ask(Request::ChangeMembership(change))? {
+            Reply::Membership { membership, .. } => Ok(membership),
+            Reply::ChangeRefused(error) => Err(CommandError::new(Exit::Incomplete, error)),
+            other => Err(senseless(&other)),
         }
+    }
+
+    /// Goes on with these, and without all others.
+    pub(super) fn recover(
+        &mut self,
+        survivors: Vec<NodeId>,
+    ) -> Result<RecoveryReport, CommandError> {
+        match self.ask(Request::RecoverUnsafely { survivors })? {
+            Reply::Recovered(report) => Ok(*report),
+            Reply::RecoveryFailed(error) => Err(CommandError::new(Exit::Incomplete, error)),
+            other => Err(senseless(&other)),
+        }
+    }
+
+    /// Its name and its id.
+    pub(super) fn identity(&self) -> Result<(String, ClusterId), CommandError> {
+        let told = self.remote.cluster();
+        told.map_err(|reason| CommandError::new(Exit::Incomplete, reason))
     }
 
     /// What the replicated state says.
@@ -117,6 +148,19 @@ impl Cluster {
             Reply::Applied { outcome, .. } => Ok(outcome),
             other => Err(senseless(&other)),
         }
+    }
+}
+
+/// An answer that is not a refusal.
+fn allowed(reply: Reply) -> Result<Reply, CommandError> {
+    match reply {
+        Reply::Invalid { message } => Err(CommandError::new(Exit::Usage, message)),
+        Reply::Denied(denial) => Err(CommandError::new(Exit::Usage, denial)),
+        Reply::Applied {
+            outcome: Outcome::Rejected(rejection),
+            ..
+        } => Err(CommandError::new(Exit::Incomplete, rejection)),
+        reply => Ok(reply),
     }
 }
 

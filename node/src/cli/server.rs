@@ -21,8 +21,11 @@ impl From<ServerError> for CommandError {
             ServerError::Member(_)
             | ServerError::NotFounded { .. }
             | ServerError::Founded { .. }
+            | ServerError::Damaged { .. }
             | ServerError::Io { .. } => Exit::Data,
-            ServerError::Listen { .. } | ServerError::Tls(_) => Exit::Usage,
+            ServerError::Listen { .. } | ServerError::Tls(_) | ServerError::Founders { .. } => {
+                Exit::Usage
+            }
             ServerError::Ended(_) => Exit::Incomplete,
         };
         CommandError::new(exit, error)
@@ -34,8 +37,8 @@ pub(super) fn init(verb: &Init) -> Result<Exit, CommandError> {
     server::init(&config)?;
     print(&format!(
         "made {} of {} at {}; start it with: precentor server --config {}",
-        config.place.node,
-        config.place.name,
+        config.node,
+        config.cluster,
         config.data.display(),
         verb.config.display()
     ));
@@ -49,7 +52,7 @@ pub(super) fn run(verb: &Server) -> Result<Exit, CommandError> {
         .name("signals".to_owned())
         .spawn(move || for_each_signal(|| stop.blocking_send(()).is_ok()))
         .map_err(|error| CommandError::new(Exit::Incomplete, error))?;
-    let (node, cluster) = (config.place.node, config.place.name.clone());
+    let (node, cluster) = (config.node, config.cluster.clone());
     let scheme = if config.tls.is_some() {
         "https"
     } else {

@@ -249,7 +249,7 @@ fn log_of(path: &Path, node: NodeId) -> (LogIndex, LogIndex) {
         cluster: ClusterId([5; 16]),
         name: "p".into(),
         node,
-        voters: vec![node],
+        founders: vec![node],
     }
     .identity();
     let voter = path.join(node.to_string()).join("voter");

@@ -29,7 +29,7 @@ pub(super) async fn guard(State(api): State<Api>, request: Request, next: Next) 
     };
     let counts = &api.0.counts;
     counts.note(method.as_str(), &path, response.status().as_u16());
-    let node = HeaderValue::from(api.0.node.0);
+    let node = HeaderValue::from(api.0.place.node.0);
     response.headers_mut().insert(NODE_HEADER, node);
     response
 }

@@ -19,7 +19,6 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, Uri};
 use precentor_core::bytes::Bytes;
 use precentor_core::digest::Digest;
-use precentor_core::ids::NodeId;
 use precentor_core::limits::{HTTP_BODIES_BYTES_MAX, HTTP_REQUESTS_MAX, HTTP_WAIT_MS_MAX};
 use precentor_core::principal::Principal;
 use precentor_core::request::{Answer, Consistency, Query, Reply, Request};
@@ -31,6 +30,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::blobstore::BlobError;
 use crate::gateway::{Gateway, NoAnswer};
+use crate::member::Place;
 use crate::net::Refusals;
 use crate::shelf::ShelfReader;
 use crate::tls::{Credentials, Identity};
@@ -59,6 +59,7 @@ mod tests;
 
 pub use self::ask::{ASK_PATH, BODIES_PATH};
 pub use self::callers::Callers;
+pub use self::node::STATUS_PATH;
 
 use self::metrics::Counts;
 use self::problem::Problem;
@@ -76,7 +77,7 @@ pub struct Api(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    node: NodeId,
+    place: Place,
     gateway: Gateway,
     /// What the node showed of itself last.
     seen: watch::Receiver<Option<Status>>,
@@ -109,7 +110,7 @@ impl Api {
     /// An interface for a node.
     #[must_use]
     pub fn new(
-        node: NodeId,
+        place: Place,
         gateway: Gateway,
         seen: watch::Receiver<Option<Status>>,
         bodies: ShelfReader,
@@ -119,7 +120,7 @@ impl Api {
     ) -> Api {
         let permits = |count: u64| Semaphore::new(usize::try_from(count).unwrap_or(usize::MAX));
         Api(Arc::new(Inner {
-            node,
+            place,
             gateway,
             seen,
             bodies,

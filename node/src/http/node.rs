@@ -13,7 +13,12 @@ use utoipa_axum::routes;
 
 use super::problem::Problem;
 use super::{Api, Caller};
+use crate::member::Place;
+use crate::server::founding;
 use crate::tls::Credentials;
+
+/// Where a node says how it is.
+pub const STATUS_PATH: &str = "/v1/status";
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -51,6 +56,10 @@ async fn is_ready(State(api): State<Api>) -> Result<&'static str, Problem> {
     match api.status() {
         None => not("begins", "this node has just started"),
         Some(status) if status.removed => not("removed", "this node is no member any more"),
+        Some(status) if !status.membership.contains(status.node) && status.leader.is_none() => not(
+            "no_member",
+            "this node is no member, as far as its log says: it was removed, or has yet to join",
+        ),
         Some(status) if status.leader.is_none() => not(
             "no_leader",
             "this node knows no leader: a majority is not reachable, or elects just now",
@@ -91,6 +100,11 @@ struct SeenWords {
 /// How a node is.
 #[derive(Debug, Serialize, ToSchema)]
 struct StatusWords {
+    /// What people call the cluster.
+    cluster: String,
+    /// What nodes of it know it by.
+    #[schema(pattern = "^[0-9a-f]{32}$")]
+    cluster_id: String,
     /// Which node.
     node: u64,
     /// follower, pre_candidate, candidate or leader.
@@ -140,15 +154,17 @@ struct StatusWords {
 async fn get_status(State(api): State<Api>, _: Caller) -> Result<Json<StatusWords>, Problem> {
     let status = api.status();
     let status = status.ok_or_else(|| Problem::overloaded("this node has just started"))?;
-    Ok(Json(words(&status)))
+    Ok(Json(words(&api.0.place, &status)))
 }
 
-fn words(status: &Status) -> StatusWords {
+fn words(place: &Place, status: &Status) -> StatusWords {
     let queue = &status.queue;
     let members: Vec<u64> = status.membership.nodes().map(|node| node.0).collect();
     let voters = status.membership.nodes();
     let voters = voters.filter(|node| status.membership.is_voter(*node));
     StatusWords {
+        cluster: place.name.clone(),
+        cluster_id: founding::hex(place.cluster),
         node: status.node.0,
         role: role(status.role),
         term: status.term.0,

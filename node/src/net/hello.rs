@@ -151,7 +151,7 @@ pub(super) async fn accept(
         let theirs = Hello::decode(&opened.first().await?)?;
         let ours = me.hello(theirs.from, seed::fresh());
         opened.send(&framed(&ours)).await?;
-        let agreement = ours.agree(&theirs, |node| me.peers.contains(&node))?;
+        let agreement = ours.agree(&theirs, |node| context.known.contains(node))?;
         let greeted = opened.confirm(agreement, Purpose::Messages).await?;
         let node = greeted.agreement.peer;
         if greeted.purpose == Purpose::Messages && node < me.node {

@@ -2,7 +2,6 @@
 //! reader stops reading when the node has too much unread mail; the writer
 //! puts many messages into one system call.
 
-use std::future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::hello::{GreetError, Greeted, Purpose};
+use super::roster::Known;
 use super::{AddressBook, Me, Peers, Refusal, Refusals, hello, relay};
 use crate::pilot::{Mail, Mailbox};
 use crate::seed;
@@ -39,7 +39,7 @@ const GREETINGS_MAX: usize = 16;
 const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
 const BACKOFF_MS_MIN: u64 = 5;
 const BACKOFF_MS_MAX: u64 = 250;
-/// How often it is looked whether certificates have been renewed, or are over.
+/// How often it is looked whether a connection has to end.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Connections that were made with a certificate that has been renewed are made anew within
 /// this time, one here and one there: a leader that all lose at once is not the leader then.
@@ -54,30 +54,35 @@ pub(super) struct LinkContext {
     pub(super) refusals: Refusals,
     pub(super) book: AddressBook,
     pub(super) credentials: Option<Credentials>,
+    pub(super) known: Known,
 }
 
 impl LinkContext {
-    /// Ends when a connection has to: what the other end has proved itself with is over, or
-    /// what this one did is about to be, and has been renewed.
-    pub(super) async fn lasts(&self, theirs: Option<Identity>) -> Result<(), Ended> {
-        let (Some(credentials), Some(theirs)) = (&self.credentials, theirs) else {
-            return future::pending().await;
-        };
-        let ours = credentials.own();
-        loop {
-            let Some(left) = theirs.left() else {
-                let reason = format!("the certificate of {} is over", theirs.who);
-                return Err(Ended::Refused(Refusal::Expired, reason));
+    /// Ends when a connection has to: the peer is not known any more, what it has proved
+    /// itself with is over, or what this node did is about to be, and has been renewed.
+    pub(super) async fn lasts(&self, peer: NodeId, theirs: Option<Identity>) -> Result<(), Ended> {
+        let own = || self.credentials.as_ref().map(Credentials::own);
+        let ours = own();
+        while self.known.contains(peer) {
+            let left = match &theirs {
+                None => LOOK_EVERY,
+                Some(theirs) => theirs.left().ok_or_else(|| {
+                    let reason = format!("the certificate of {} is over", theirs.who);
+                    Ended::Refused(Refusal::Expired, reason)
+                })?,
             };
-            if credentials.own() != ours {
+            if let Some(ours) = &ours
+                && own().as_ref() != Some(ours)
+            {
                 let spread = RENEWED_WITHIN.min(ours.left().unwrap_or_default() / 2);
                 let spread = u64::try_from(spread.as_millis()).unwrap_or_default();
                 let wait = Random::new(seed::fresh()).between(0, spread);
                 sleep(Duration::from_millis(wait)).await;
-                return Ok(());
+                break;
             }
             sleep(LOOK_EVERY.min(left)).await;
         }
+        Ok(())
     }
 
     /// A connection is over: counts and logs what ended it.
@@ -197,7 +202,7 @@ async fn run(greeted: Greeted, context: &LinkContext) {
     let ended = tokio::select! {
         ended = read(reader, &agreement, decoder, &open) => ended,
         ended = write(writer, agreement.version, seal, queue) => ended,
-        ended = context.lasts(identity) => ended,
+        ended = context.lasts(peer, identity) => ended,
     };
     drop(open);
     if let Err(ended) = &ended {

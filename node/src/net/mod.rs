@@ -31,11 +31,14 @@ mod hello;
 mod link;
 mod refusals;
 mod relay;
+mod roster;
 #[cfg(test)]
 mod tests;
 
+use self::roster::Known;
 pub use refusals::{Refusal, Refusals};
 pub use relay::{Line, Question, Questions};
+pub use roster::Roster;
 
 /// Messages that wait for one peer's socket. The core has at most 64 appends
 /// of 1 MiB on their way to a peer, with shared bodies; the rest is small.
@@ -50,7 +53,7 @@ pub struct Me {
     pub node: NodeId,
     /// Which life of its disk.
     pub incarnation: Incarnation,
-    /// The other voters.
+    /// The others that it knows from the start.
     pub peers: Vec<NodeId>,
     /// The wire versions that its program speaks.
     pub versions: WireRange,
@@ -229,8 +232,8 @@ impl Peers {
 pub struct Net {
     peers: Peers,
     refusals: Refusals,
-    lines: Vec<Line>,
-    tasks: Vec<JoinHandle<()>>,
+    roster: Roster,
+    accepting: JoinHandle<()>,
 }
 
 impl Net {
@@ -252,8 +255,6 @@ impl Net {
         };
         let (peers, refusals) = (Peers::default(), Refusals::default());
         let me = Arc::new(me);
-        let (lines, questions): (Vec<Line>, Vec<_>) =
-            me.peers.iter().map(|peer| Line::new(*peer)).unzip();
         let context = link::LinkContext {
             me: me.clone(),
             peers: peers.clone(),
@@ -261,19 +262,17 @@ impl Net {
             refusals: refusals.clone(),
             book: book.clone(),
             credentials,
+            known: Known::default(),
         };
-        let mut tasks = vec![runtime.spawn(link::accept(listener, context.clone()))];
-        for peer in me.peers.iter().copied().filter(|peer| *peer < me.node) {
-            tasks.push(runtime.spawn(link::dial(peer, context.clone())));
-        }
-        for questions in questions {
-            tasks.push(runtime.spawn(relay::ask(questions, context.clone())));
+        let roster = Roster::new(runtime.clone(), context.clone());
+        for peer in &me.peers {
+            roster.add(*peer);
         }
         Ok(Net {
             peers,
             refusals,
-            lines,
-            tasks,
+            roster,
+            accepting: runtime.spawn(link::accept(listener, context)),
         })
     }
 
@@ -283,10 +282,10 @@ impl Net {
         self.refusals.clone()
     }
 
-    /// The ways to the peers for what clients of this node ask of them.
+    /// Whom it knows, and the ways to them for what clients of this node ask.
     #[must_use]
-    pub fn lines(&self) -> Vec<Line> {
-        self.lines.clone()
+    pub fn roster(&self) -> Roster {
+        self.roster.clone()
     }
 
     /// The open connections.
@@ -298,9 +297,8 @@ impl Net {
 
 impl Drop for Net {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
+        self.accepting.abort();
+        self.roster.clear();
         // Without senders the writers of accepted connections end.
         locked(&self.peers.0).open.clear();
     }

@@ -173,7 +173,7 @@ async fn carry(
     } = greeted;
     let Some(mut seal) = seal else { return false };
     let (mut reader, mut writer) = split(stream);
-    let mut lasts = std::pin::pin!(context.lasts(identity));
+    let mut lasts = std::pin::pin!(context.lasts(agreement.peer, identity));
     let mut open: HashMap<u64, ReplyTo> = HashMap::new();
     let mut next_tag = 0_u64;
     let mut out = Vec::new();
@@ -285,7 +285,7 @@ pub(super) async fn answer(greeted: Greeted, context: &LinkContext) {
     let ended = tokio::select! {
         ended = take(reader, decoder, &answers, &room, context) => ended,
         ended = tell(writer, seal, answered, &room) => ended,
-        ended = context.lasts(identity) => ended,
+        ended = context.lasts(agreement.peer, identity) => ended,
     };
     if let Err(ended) = ended {
         context.note_end(agreement.peer, &ended);

@@ -6,20 +6,16 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
 use precentor_core::digest::Digest;
-use precentor_core::ids::{ClusterId, NodeId};
-use precentor_core::limits::{NAME_BYTES_MAX, PROJECT_BYTES_MAX};
+use precentor_core::ids::NodeId;
+use precentor_core::limits::{MEMBERS_MAX, NAME_BYTES_MAX, PROJECT_BYTES_MAX};
 use precentor_core::principal::Principal;
 use serde::Deserialize;
 
 use crate::http::Callers;
-use crate::member::Place;
 use crate::tls::TlsFiles;
 
 #[cfg(test)]
 mod tests;
-
-/// Voters that a cluster may be founded with.
-const VOTERS: [usize; 4] = [1, 3, 5, 7];
 
 /// Why a configuration is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -91,8 +87,12 @@ struct TokenLine {
 /// What a server is told.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// Which node of which cluster.
-    pub place: Place,
+    /// The file.
+    pub path: PathBuf,
+    /// What people call the cluster.
+    pub cluster: String,
+    /// Which node of it.
+    pub node: NodeId,
     /// Where its data is.
     pub data: PathBuf,
     /// Where each node listens for the others.
@@ -163,9 +163,9 @@ fn config(file: File, path: &Path) -> Result<ServerConfig, String> {
             }
         }
     }
-    if !VOTERS.contains(&addresses.len()) {
+    if addresses.len() as u64 > MEMBERS_MAX {
         return Err(format!(
-            "[nodes] has {} nodes; a cluster is founded with 1, 3, 5 or 7",
+            "[nodes] has {} nodes; a cluster has {MEMBERS_MAX} at most",
             addresses.len()
         ));
     }
@@ -191,7 +191,6 @@ fn config(file: File, path: &Path) -> Result<ServerConfig, String> {
     }
     let callers = callers(http.tokens, encrypted)?;
     let http = resolve(&http.listen, "[http] listen", encrypted)?;
-    let voters: Vec<NodeId> = addresses.keys().copied().collect();
     let beside = path.parent().unwrap_or(Path::new(""));
     let tls = tls.map(|tls| TlsFiles {
         ca: beside.join(tls.ca),
@@ -199,12 +198,9 @@ fn config(file: File, path: &Path) -> Result<ServerConfig, String> {
         certificate: beside.join(tls.certificate),
     });
     Ok(ServerConfig {
-        place: Place {
-            cluster: cluster_id(&cluster, &voters),
-            name: cluster,
-            node,
-            voters,
-        },
+        path: path.to_owned(),
+        cluster,
+        node,
         data: beside.join(data),
         addresses,
         listen,
@@ -241,18 +237,6 @@ fn callers(lines: Vec<TokenLine>, encrypted: bool) -> Result<Callers, String> {
         true => Callers::proved(tokens),
         false => Callers::new(tokens),
     })
-}
-
-/// A cluster is known by its name and by who founded it: nodes of different ones refuse
-/// each other, whatever their addresses are.
-fn cluster_id(name: &str, voters: &[NodeId]) -> ClusterId {
-    let voters: Vec<u8> = voters
-        .iter()
-        .flat_map(|node| node.0.to_le_bytes())
-        .collect();
-    let Digest(bytes) = Digest::of_parts("precentor 2026 cluster id", &[name.as_bytes(), &voters]);
-    let (id, _) = bytes.split_first_chunk().expect("a digest is longer");
-    ClusterId(*id)
 }
 
 /// An address to listen at, or to connect to. What crosses the network has to be encrypted.

@@ -8,25 +8,33 @@ use std::time::Duration;
 
 use precentor_core::config::Knobs;
 use precentor_core::event::{Event, Order};
+use precentor_core::ids::{ClusterId, Incarnation, NodeId};
 use precentor_core::status::{RoleName, Status};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use crate::client::{Directory, Door};
+use crate::disk::Store;
 use crate::gateway::Gateway;
 use crate::http;
-use crate::member::{Departure, Member, MemberError, system};
+use crate::member::{Departure, Member, MemberError, Place, system};
 use crate::net::{AddressBook, Wiring};
 use crate::pilot::{Mail, Mailbox};
 use crate::tls::{Credentials, TlsError};
 
 pub mod config;
+mod follow;
+pub mod founding;
 
 use self::config::ServerConfig;
+use self::follow::Neighbours;
+use self::founding::Founding;
 
 /// The directory of a node under the data directory while it is being made.
 const FOUNDING: &str = "founding";
 const VOTER: &str = "voter";
+/// Voters that a cluster may be founded with.
+const FOUNDERS: [usize; 4] = [1, 3, 5, 7];
 /// How long a leader that is to end may take to hand over.
 const HAND_OVER: Duration = Duration::from_millis(1_500);
 /// The same, and the answers that are under way to go out.
@@ -75,6 +83,20 @@ pub enum ServerError {
         /// What the system said.
         cause: io::Error,
     },
+    /// Its directory does not say of which cluster it is.
+    #[error("{} is damaged; it says of which cluster this node is. Restore it, or take the node out of the cluster and let it join with another directory", path.display())]
+    Damaged {
+        /// The file that should.
+        path: PathBuf,
+    },
+    /// So many nodes found no cluster.
+    #[error(
+        "[nodes] has {found} nodes; a cluster is founded with 1, 3, 5 or 7, and others join it then: precentor join"
+    )]
+    Founders {
+        /// How many.
+        found: usize,
+    },
     /// The member ended by itself.
     #[error("the node ended: {0}")]
     Ended(String),
@@ -88,12 +110,57 @@ fn io_error<'p>(what: &'static str, path: &'p Path) -> impl Fn(io::Error) -> Ser
     }
 }
 
+impl ServerConfig {
+    /// The cluster that all nodes of the configuration found.
+    fn founding(&self) -> Result<Founding, ServerError> {
+        let founders: Vec<NodeId> = self.addresses.keys().copied().collect();
+        match founders.len() {
+            found if FOUNDERS.contains(&found) => Ok(Founding::of(&self.cluster, founders)),
+            found => Err(ServerError::Founders { found }),
+        }
+    }
+
+    fn place(&self, founding: &Founding) -> Place {
+        Place {
+            cluster: founding.cluster,
+            name: self.cluster.clone(),
+            node: self.node,
+            founders: founding.founders.clone(),
+        }
+    }
+}
+
 /// Makes the data directory of a founding voter. Only ever once: a voter that lost its
 /// log has forgotten what it promised, and must not begin again as if it never had.
 ///
 /// # Errors
 /// If there is one, or it cannot be made; then nothing is changed.
 pub fn init(config: &ServerConfig) -> Result<(), ServerError> {
+    make(config, &config.founding()?)
+}
+
+/// Makes the data directory of a node that joins a cluster, and says which life of its disk
+/// that is; of one that was made before, the same.
+///
+/// # Errors
+/// If there is one of another cluster or node, or of a founder, or it cannot be made.
+pub fn make_joining(config: &ServerConfig, cluster: ClusterId) -> Result<Incarnation, ServerError> {
+    let founders = Vec::new();
+    let founding = Founding { cluster, founders };
+    match make(config, &founding) {
+        Ok(()) => {}
+        Err(ServerError::Founded { path }) => {
+            if Founding::read(&config.data)? != Some(founding) {
+                return Err(ServerError::Founded { path });
+            }
+        }
+        Err(error) => return Err(error),
+    }
+    let file = Store::identify(&config.data.join(VOTER)).map_err(MemberError::from)?;
+    Ok(Incarnation(file.log.incarnation))
+}
+
+fn make(config: &ServerConfig, whose: &Founding) -> Result<(), ServerError> {
     let voter = config.data.join(VOTER);
     if voter.exists() {
         return Err(ServerError::Founded {
@@ -105,7 +172,8 @@ pub fn init(config: &ServerConfig) -> Result<(), ServerError> {
     if founding.exists() {
         std::fs::remove_dir_all(&founding).map_err(io_error("remove", &founding))?;
     }
-    config.place.found(&founding)?;
+    config.place(whose).found(&founding)?;
+    whose.write(&config.data)?;
     std::fs::rename(founding.join(VOTER), &voter).map_err(io_error("make", &voter))?;
     std::fs::remove_dir(&founding).map_err(io_error("remove", &founding))?;
     std::fs::File::open(&config.data)
@@ -123,12 +191,18 @@ pub fn run(
     mut stop: mpsc::Receiver<()>,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), ServerError> {
-    let node = config.place.node;
+    let node = config.node;
     if !config.data.join(VOTER).exists() {
         return Err(ServerError::NotFounded {
             path: config.data.clone(),
         });
     }
+    let founding = match Founding::read(&config.data)? {
+        Some(founding) => founding,
+        // Of a program that did not write it yet.
+        None => config.founding()?,
+    };
+    let place = config.place(&founding);
     let credentials = match &config.tls {
         Some(files) => Some(Credentials::open(files.clone(), node)?),
         None => None,
@@ -157,7 +231,7 @@ pub fn run(
     // The member drops its end when it ends.
     let (shown, mut seen) = watch::channel(None);
     let (member, bodies) = Member::start(
-        &config.place,
+        &place,
         &config.data,
         Knobs::default(),
         Wiring {
@@ -170,12 +244,17 @@ pub fn run(
     )?;
     let (directory, mailbox) = (Directory::default(), member.mailbox());
     directory.add(Door::Here(mailbox.clone()));
-    for line in member.lines() {
-        directory.add(Door::There(line));
-    }
-    let gateway = Gateway::start(node, directory).map_err(system("start a node's gateway"))?;
-    let api = http::Api::new(
+    let neighbours = Neighbours {
         node,
+        book,
+        roster: member.roster(),
+        directory: directory.clone(),
+    };
+    neighbours.know(&config.addresses);
+    let gateway =
+        Gateway::start(node, directory.clone()).map_err(system("start a node's gateway"))?;
+    let api = http::Api::new(
+        place,
         gateway,
         seen.clone(),
         bodies,
@@ -186,6 +265,9 @@ pub fn run(
     let served = runtime.block_on(async {
         let closing = api.closing();
         let server = http::serve(clients, api).map_err(system("serve clients"))?;
+        // Both end with the runtime.
+        tokio::spawn(follow::configuration(config.clone(), neighbours));
+        tokio::spawn(follow::membership(seen.clone(), node, directory));
         ready(address);
         tokio::select! {
             told = stop.recv() => if told.is_none() {

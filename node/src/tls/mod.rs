@@ -24,7 +24,6 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 mod files;
 mod identity;
-mod reread;
 #[cfg(test)]
 mod tests;
 
@@ -33,7 +32,7 @@ pub(crate) use self::files::{certificates, has_key};
 pub use self::identity::{Identity, IdentityError, Who, node_name};
 
 use self::files::provider;
-use self::reread::Reread;
+use crate::reread::Reread;
 
 /// What is spoken between nodes: a client of the other interface that comes here by mistake,
 /// or is sent here, is turned away before it says anything (RFC 7301).
@@ -50,7 +49,7 @@ pub type Stream = Box<dyn Duplex>;
 
 /// What a node proves with who it is, and whom it believes. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Credentials(Arc<Reread<Sides>>);
+pub struct Credentials(Arc<Reread<Sides, TlsError>>);
 
 /// The same, ready to be used.
 #[derive(Debug)]
@@ -274,7 +273,7 @@ impl rustls::client::ResolvesClientCert for Always {
 
 /// The certificate that is in a file now.
 #[derive(Debug)]
-struct Latest(Reread<CertifiedKey>);
+struct Latest(Reread<CertifiedKey, TlsError>);
 
 impl rustls::client::ResolvesClientCert for Latest {
     fn resolve(&self, _: &[&[u8]], _: &[rustls::SignatureScheme]) -> Option<Arc<CertifiedKey>> {

@@ -114,6 +114,7 @@ pub struct Cluster {
     pub home: TempDir,
     /// None if nothing is encrypted.
     pub papers: Option<Papers>,
+    host: Ipv4Addr,
     pub urls: Vec<String>,
     pub nodes: Vec<Option<Process>>,
     pub runtime: Runtime,
@@ -139,23 +140,6 @@ impl Cluster {
     }
 
     fn with(home: TempDir, papers: Option<Papers>, good_for: Duration) -> Cluster {
-        let host = own_address();
-        let peers: String = (1..=3)
-            .map(|node| format!("{node} = \"{host}:{}\"\n", 7_410 + node))
-            .collect();
-        for node in 1..=3 {
-            let mut config = format!(
-                "cluster = \"test\"\nnode = {node}\ndata = \"n{node}\"\n[nodes]\n{peers}[http]\nlisten = \"{host}:{}\"\n",
-                7_400 + node
-            );
-            if let Some(papers) = &papers {
-                let (who, hosts) = (Who::Node(NodeId(node)), [host.to_string()]);
-                papers.write(&format!("n{node}"), &who, &hosts, good_for);
-                config +=
-                    &format!("[tls]\nca = \"pki/ca.pem\"\ncertificate = \"pki/n{node}.pem\"\n");
-            }
-            fs::write(home.path().join(format!("n{node}.toml")), config).unwrap();
-        }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -166,20 +150,21 @@ impl Cluster {
             let path = papers.write("tester", &who, &[], GOOD_FOR);
             (path.clone(), path)
         });
-        let scheme = if papers.is_some() { "https" } else { "http" };
         let ca = papers.as_ref().map(Papers::ca);
         let encryption = for_client(ca.as_ref(), own).unwrap();
         let client = Client::builder().tls_backend_preconfigured(encryption);
         let mut cluster = Cluster {
             home,
-            urls: (1..=3)
-                .map(|node| format!("{scheme}://{host}:{}", 7_400 + node))
-                .collect(),
-            nodes: vec![None, None, None],
+            host: own_address(),
+            urls: Vec::new(),
+            nodes: Vec::new(),
             runtime,
             client: client.build().unwrap(),
             papers,
         };
+        for _ in 0..3 {
+            cluster.name(good_for);
+        }
         for node in 0..3 {
             let made = precentor(&["init", "--config", &cluster.config(node)])
                 .output()
@@ -188,6 +173,40 @@ impl Cluster {
             cluster.start(node);
         }
         cluster
+    }
+
+    /// Names one node more in the configurations of all, which it does not start. Says which.
+    pub fn name(&mut self, good_for: Duration) -> usize {
+        let (node, host) = (self.nodes.len() as u64 + 1, self.host);
+        let scheme = match &self.papers {
+            Some(papers) => {
+                let (who, hosts) = (Who::Node(NodeId(node)), [host.to_string()]);
+                papers.write(&format!("n{node}"), &who, &hosts, good_for);
+                "https"
+            }
+            None => "http",
+        };
+        self.urls
+            .push(format!("{scheme}://{host}:{}", 7_400 + node));
+        self.nodes.push(None);
+        let peers: String = (1..=node)
+            .map(|node| format!("{node} = \"{host}:{}\"\n", 7_410 + node))
+            .collect();
+        for node in 1..=node {
+            let mut config = format!(
+                "cluster = \"test\"\nnode = {node}\ndata = \"n{node}\"\n[nodes]\n{peers}[http]\nlisten = \"{host}:{}\"\n",
+                7_400 + node
+            );
+            if self.papers.is_some() {
+                config +=
+                    &format!("[tls]\nca = \"pki/ca.pem\"\ncertificate = \"pki/n{node}.pem\"\n");
+            }
+            let path = self.home.path().join(format!("n{node}.toml"));
+            let beside = path.with_extension("new");
+            fs::write(&beside, config).unwrap();
+            fs::rename(beside, path).unwrap();
+        }
+        self.nodes.len() - 1
     }
 
     pub fn config(&self, node: usize) -> String {
@@ -270,7 +289,7 @@ impl Cluster {
                 let status = self.get(*node, "/v1/status");
                 status.is_some_and(|(_, status)| status["role"] == "leader")
             };
-            let running = (0..3).filter(|node| self.nodes[*node].is_some());
+            let running = (0..self.nodes.len()).filter(|node| self.nodes[*node].is_some());
             if let Some(leader) = running.into_iter().find(leads) {
                 return leader;
             }

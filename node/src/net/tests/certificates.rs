@@ -1,7 +1,11 @@
 //! Nodes that prove who they are, and others that cannot.
 
+use std::io::{Read, Write};
+use std::sync::Mutex;
 use std::time::Duration;
 
+use precentor_core::principal::Principal;
+use precentor_core::request::Request;
 use precentor_core::wire::frame::encode_frame;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -120,6 +124,72 @@ fn a_client_is_no_node_whatever_it_says() {
     say(config).unwrap();
     assert!(one.counted(None, Refusal::Impersonation) > 0);
     assert!(one.mail.is_empty());
+}
+
+/// Carries bytes both ways, and keeps them.
+fn wiretap(to: &str) -> (String, Arc<Mutex<Vec<u8>>>) {
+    let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (tape, to) = (Arc::new(Mutex::new(Vec::new())), to.to_owned());
+    let carry =
+        |mut from: std::net::TcpStream, mut to: std::net::TcpStream, tape: Arc<Mutex<Vec<u8>>>| {
+            move || {
+                let mut buffer = [0; 4_096];
+                while let Ok(count @ 1..) = from.read(&mut buffer) {
+                    tape.lock().unwrap().extend_from_slice(&buffer[..count]);
+                    if to.write_all(&buffer[..count]).is_err() {
+                        break;
+                    }
+                }
+                let _ = to.shutdown(std::net::Shutdown::Both);
+            }
+        };
+    let kept = tape.clone();
+    std::thread::spawn(move || {
+        for near in listener.incoming().map_while(Result::ok) {
+            let Ok(far) = std::net::TcpStream::connect(&to) else {
+                continue;
+            };
+            let (near_too, far_too) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+            std::thread::spawn(carry(near, far, kept.clone()));
+            std::thread::spawn(carry(far_too, near_too, kept.clone()));
+        }
+    });
+    (address, tape)
+}
+
+#[test]
+fn who_listens_on_the_wire_reads_nothing() {
+    // Once in the clear, to see that the listener would.
+    for encrypted in [false, true] {
+        let house = House::new();
+        let start = |node: u64| {
+            let credentials = encrypted.then(|| house.papers.credentials(node));
+            begin_with(&house.runtime, &house.book, me(node), credentials)
+        };
+        let one = start(1);
+        let (address, tape) = wiretap(&house.book.get(NodeId(1)).unwrap());
+        house.book.set(NodeId(1), address);
+        let two = start(2);
+        assert_eq!(one.next(), up(2));
+        let secret = Principal("somebody who asks".to_owned());
+        let (answers, _inbox) = crossbeam_channel::unbounded();
+        let answers = crate::pilot::Answers::Thread(answers);
+        two.net.roster().lines()[0].ask(secret.clone(), Request::Status, &answers, 1);
+        let asked = loop {
+            match one.mail.recv_timeout(Duration::from_secs(10)).unwrap() {
+                Mail::Client { principal, .. } => break principal,
+                Mail::Peer(..) => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(asked, secret);
+        let tape = tape.lock().unwrap();
+        let is_read = tape
+            .windows(secret.0.len())
+            .any(|bytes| bytes == secret.0.as_bytes());
+        assert_eq!(is_read, !encrypted, "of {} bytes", tape.len());
+    }
 }
 
 #[test]

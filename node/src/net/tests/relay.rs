@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 impl End {
     /// The way from here to the only peer.
     fn line(&self) -> Line {
-        self.net.lines().pop().unwrap()
+        self.net.roster().lines().pop().unwrap()
     }
 
     /// What a client asks here next; what the protocol says is passed over.
@@ -171,6 +171,7 @@ fn a_peer_with_a_lesser_id_may_dial_to_ask_and_not_to_talk() {
         refusals: Refusals::default(),
         book,
         credentials: None,
+        known: Known::default(),
     };
     let dial = link::connect(NodeId(2), hello::Purpose::Messages, &context);
     // Its own greeting is in order: what it is for comes last.

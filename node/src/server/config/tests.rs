@@ -22,8 +22,8 @@ fn parse(text: &str) -> Result<ServerConfig, String> {
 #[test]
 fn a_whole_file_says_who_where_and_with_whom() {
     let config = parse(WHOLE).unwrap();
-    assert_eq!(config.place.node, NodeId(2));
-    assert_eq!(config.place.voters, [1, 2, 3].map(NodeId));
+    assert_eq!(config.node, NodeId(2));
+    assert_eq!(config.addresses.len(), 3);
     assert_eq!(config.listen, "127.0.0.2:7411".parse().unwrap());
     assert_eq!(config.http, "127.0.0.1:7402".parse().unwrap());
     assert_eq!(config.data, Path::new("/etc/precentor/state"));
@@ -31,28 +31,9 @@ fn a_whole_file_says_who_where_and_with_whom() {
 }
 
 #[test]
-fn all_nodes_of_a_cluster_know_it_by_one_id_and_no_other_cluster_has_it() {
-    let id = |text: &str| parse(text).unwrap().place.cluster;
-    let own = id(WHOLE);
-    assert_eq!(own, id(&WHOLE.replace("node = 2", "node = 3")));
-    assert_eq!(
-        own,
-        id(&WHOLE.replace("127.0.0.3:7411", "127.0.0.9:1")),
-        "it may move"
-    );
-    assert_ne!(own, id(&WHOLE.replace("team", "other")));
-    assert_ne!(own, id(&WHOLE.replace("3 =", "4 =")));
-}
-
-#[test]
 fn what_cannot_be_is_refused_and_says_what_would_be_right() {
     for (from, to, says) in [
         ("node = 2", "node = 4", "node is 4, which is not in [nodes]"),
-        (
-            "3 = \"127.0.0.3:7411\"",
-            "",
-            "[nodes] has 2 nodes; a cluster is founded with 1, 3, 5 or 7",
-        ),
         ("3 =", "0 =", "a node's name is a number from 1"),
         ("3 =", "n3 =", "a node's name is a number from 1"),
         ("\"team\"", "\"\"", "cluster is 0 bytes long"),

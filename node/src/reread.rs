@@ -1,5 +1,5 @@
 //! Something that is made of files, and made anew when they have changed: certificates are
-//! renewed under a process that runs.
+//! renewed, and nodes come and go, under a process that runs.
 
 use std::fmt;
 use std::fs;
@@ -8,10 +8,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::files::TlsError;
-
 /// How often it is looked whether the files have changed, at most.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What tells one content of a file from another without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,12 +20,12 @@ struct Stamp {
     modified: (i64, i64),
 }
 
-type Make<T> = Box<dyn Fn() -> Result<T, TlsError> + Send + Sync>;
+type Make<T, E> = Box<dyn Fn() -> Result<T, E> + Send + Sync>;
 
 /// The latest of what files say.
-pub(super) struct Reread<T> {
+pub(crate) struct Reread<T, E> {
     paths: Vec<PathBuf>,
-    make: Make<T>,
+    make: Make<T, E>,
     last: Mutex<Last<T>>,
 }
 
@@ -38,7 +36,7 @@ struct Last<T> {
     looked: Instant,
 }
 
-impl<T: fmt::Debug> fmt::Debug for Reread<T> {
+impl<T, E> fmt::Debug for Reread<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reread")
             .field("paths", &self.paths)
@@ -46,9 +44,9 @@ impl<T: fmt::Debug> fmt::Debug for Reread<T> {
     }
 }
 
-impl<T> Reread<T> {
+impl<T, E: fmt::Display> Reread<T, E> {
     /// Makes it for the first time.
-    pub(super) fn open(paths: Vec<PathBuf>, make: Make<T>) -> Result<Reread<T>, TlsError> {
+    pub(crate) fn open(paths: Vec<PathBuf>, make: Make<T, E>) -> Result<Reread<T, E>, E> {
         // Stamps first: what changes while it is read is read again.
         let stamps = stamps(&paths);
         let made = Arc::new(make()?);
@@ -63,7 +61,7 @@ impl<T> Reread<T> {
 
     /// What the files say now. If nothing can be made of that, it is what they said before:
     /// a certificate and its key may be replaced one after the other.
-    pub(super) fn current(&self) -> Arc<T> {
+    pub(crate) fn current(&self) -> Arc<T> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.looked.elapsed() >= LOOK_EVERY {
             last.looked = Instant::now();

@@ -1,0 +1,82 @@
+//! What changes while a server runs. Nodes come and go: what `[nodes]` says of them is followed;
+//! all else in the file holds from the next start on. And this node may be no member.
+
+use std::collections::BTreeMap;
+
+use precentor_core::ids::NodeId;
+use precentor_core::status::Status;
+use tokio::sync::watch;
+
+use super::config::ServerConfig;
+use crate::client::{Directory, Door};
+use crate::net::{AddressBook, Roster};
+use crate::reread::{LOOK_EVERY, Reread};
+
+/// The other nodes, wherever somebody has to know of them.
+#[derive(Debug)]
+pub(super) struct Neighbours {
+    pub(super) node: NodeId,
+    pub(super) book: AddressBook,
+    pub(super) roster: Roster,
+    pub(super) directory: Directory,
+}
+
+impl Neighbours {
+    /// These are there, and no others.
+    pub(super) fn know(&self, addresses: &BTreeMap<NodeId, String>) {
+        let others = || addresses.iter().filter(|(node, _)| **node != self.node);
+        for (node, address) in others() {
+            self.book.set(*node, address.clone());
+            self.directory.add(Door::There(self.roster.add(*node)));
+        }
+        for line in self.roster.lines() {
+            if !addresses.contains_key(&line.node()) {
+                self.directory.remove(line.node());
+                self.roster.remove(line.node());
+            }
+        }
+    }
+}
+
+/// Follows what a node shows of itself: while it is no member, whether it was removed or has yet
+/// to join, its clients' requests go to the others.
+pub(super) async fn membership(
+    mut seen: watch::Receiver<Option<Status>>,
+    node: NodeId,
+    directory: Directory,
+) {
+    while seen.changed().await.is_ok() {
+        let member = seen.borrow_and_update();
+        let is_member = member
+            .as_ref()
+            .is_none_or(|status| !status.removed && status.membership.contains(node));
+        directory.pass_over((!is_member).then_some(node));
+    }
+}
+
+/// Follows a configuration that was read before.
+pub(super) async fn configuration(config: ServerConfig, neighbours: Neighbours) {
+    let path = config.path.clone();
+    let read = {
+        let path = path.clone();
+        move || ServerConfig::read(&path)
+    };
+    let file = match Reread::open(vec![path.clone()], Box::new(read)) {
+        Ok(file) => file,
+        Err(error) => {
+            tracing::warn!(%error, "changes of the configuration are not followed");
+            return;
+        }
+    };
+    let mut known = config.addresses;
+    loop {
+        let now = file.current();
+        if now.addresses != known {
+            let (nodes, file) = (&now.addresses, path.display());
+            tracing::info!(?nodes, %file, "the nodes have changed");
+            neighbours.know(&now.addresses);
+            known = now.addresses.clone();
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
