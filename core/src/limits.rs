@@ -161,6 +161,10 @@ pub const WORKER_TAGS_MAX: u64 = 16;
 pub const MEMORY_MIB_MAX: u64 = 1 << 30;
 /// Engines that may need more of a worker than a slot.
 pub const ENGINES_NEEDING_MAX: u64 = 1_024;
+/// Longest answer of a program that makes contexts, in bytes: one line of JSON.
+pub const ENGINE_ANSWER_BYTES_MAX: u64 = 1024 * 1024;
+/// Longest summary that such a program may give, in bytes.
+pub const ENGINE_SUMMARY_BYTES_MAX: u64 = 64 * 1024;
 /// Engines that one worker may offer.
 pub const WORKER_ENGINES_MAX: u64 = 64;
 /// How much a class weighs, from the most urgent: while jobs of all four wait, so

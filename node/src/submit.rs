@@ -20,8 +20,6 @@ use crate::generate::progress::{Leader, Progress};
 use crate::generate::submitter::{Asking, Brake, Submitter};
 use crate::generate::summary::SkippedFile;
 use crate::source::walk::{WalkError, WalkOptions, walk};
-use crate::worker::engine::Engine;
-use crate::worker::outline::OutlineEngine;
 
 /// How often the progress is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -38,6 +36,8 @@ pub struct SubmitOptions {
     pub root: PathBuf,
     /// The project's name.
     pub project: String,
+    /// Which engine is to make them, in which version.
+    pub engine: (String, u32),
     /// Show no progress.
     pub quiet: bool,
 }
@@ -157,11 +157,11 @@ pub fn run(
     let mut own = courier();
     let (session, _) = open_session(&mut own)?;
     let mut book = Book::after(last_finish(&mut own)?);
-    let engine = OutlineEngine::default();
+    let (engine, version) = options.engine.clone();
     let asking = Asking {
         session,
-        engine: engine.name(),
-        version: engine.version(),
+        engine,
+        version,
         tenant: options.project.clone(),
     };
     let (news, arriving) = bounded(NEWS_MAX);

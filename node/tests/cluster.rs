@@ -17,7 +17,7 @@ use tempfile::{TempDir, tempdir};
 
 mod rig;
 
-use rig::{Cluster, GOOD_FOR, PATIENCE, batch, precentor, text};
+use rig::{Cluster, GOOD_FOR, PATIENCE, Process, batch, precentor, text};
 
 fn tree(files: usize) -> TempDir {
     let dir = tempdir().unwrap();
@@ -323,6 +323,28 @@ fn an_operator_looks_into_a_cluster_and_moves_it_from_the_command_line() {
         "{}",
         text(&nowhere.stderr)
     );
+}
+
+#[test]
+fn a_program_in_another_language_makes_contexts() {
+    let cluster = Cluster::found();
+    let source = tree(12);
+    let place = format!("p={}", source.path().display());
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/engines/words.py");
+    let engine = ["--engine", "words", "--engine-version", "4"];
+    let mut command = cluster.precentor(&["worker", "--source", &place, "--threads", "2"]);
+    let worker = Process::start({
+        command.args(engine).args(["--", "python3", program]);
+        command
+    });
+    let made = summary(&cluster.submit(source.path()).args(engine).output().unwrap());
+    assert_eq!(made["generated"], made["requested"], "{made}");
+    let shown = said(&mut cluster.precentor(&["get", "ucxl://p/d3/f3.py"]));
+    assert!(shown.contains("1 symbols in python"), "{shown}");
+    assert!(shown.contains("It declares f3."), "{shown}");
+    let shown = said(&mut cluster.precentor(&["get", "ucxl://p/d1"]));
+    assert!(shown.contains("2 places"), "{shown}");
+    assert_eq!(worker.end(), Some(0));
 }
 
 /// What a command says that ends as it should.

@@ -7,6 +7,7 @@ use super::{CommandError, Exit, canonical, print, print_json, project_of, watch_
 use crate::options::Submit;
 use crate::remote::{Remote, RemoteError};
 use crate::submit::{self, SubmitError, SubmitOptions};
+use crate::worker::outline;
 
 impl From<RemoteError> for CommandError {
     fn from(error: RemoteError) -> CommandError {
@@ -38,6 +39,10 @@ pub(super) fn run(verb: &Submit) -> Result<Exit, CommandError> {
     let options = SubmitOptions {
         project: project_of(verb.project.as_deref(), &root),
         root,
+        engine: match &verb.engine {
+            Some(name) => (name.clone(), verb.engine_version),
+            None => (outline::NAME.to_owned(), outline::VERSION),
+        },
         quiet: verb.quiet,
     };
     let interrupt = Arc::new(AtomicBool::new(false));

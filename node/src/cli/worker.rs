@@ -4,19 +4,21 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use precentor_core::address::Address;
 use precentor_core::digest::Digest;
 use precentor_core::ids::{WorkerId, WorkerIncarnation};
+use precentor_core::limits::NAME_BYTES_MAX;
 
 use super::remote::Cluster;
 use super::{CommandError, Exit, canonical, for_each_signal, print, warn};
 use crate::options::Worker;
 use crate::remote::Remote;
 use crate::worker::engine::Engine;
+use crate::worker::exec::{ExecEngine, ExecOptions};
 use crate::worker::local::{Bodies, LocalWorker, Sources, THREADS_MAX, WorkerOptions};
-use crate::worker::outline::OutlineEngine;
+use crate::worker::outline::{self, OutlineEngine};
 
 pub(super) fn run(verb: &Worker) -> Result<Exit, CommandError> {
     let mut roots = BTreeMap::new();
@@ -37,7 +39,7 @@ pub(super) fn run(verb: &Worker) -> Result<Exit, CommandError> {
         }
         warn(&format!("{error}; the worker waits for it"));
     }
-    let engine: Arc<dyn Engine> = Arc::new(OutlineEngine::default());
+    let engine = engine(verb)?;
     let first = verb.id.unwrap_or_else(|| own_id(&roots));
     let incarnation = WorkerIncarnation(life());
     let sources = Sources::Projects(roots);
@@ -66,8 +68,31 @@ pub(super) fn run(verb: &Worker) -> Result<Exit, CommandError> {
     ));
     // Until it is told to end: it waits for the cluster, however long that is away.
     for_each_signal(|| false);
+    // All of them, before the engine that they share is told to end.
+    workers.iter_mut().for_each(LocalWorker::retire);
     drop(workers);
     Ok(Exit::Done)
+}
+
+/// The built-in engine, or a program.
+fn engine(verb: &Worker) -> Result<Arc<dyn Engine>, CommandError> {
+    let Some(name) = &verb.engine else {
+        return Ok(Arc::new(OutlineEngine::default()));
+    };
+    if name == outline::NAME || name.is_empty() || name.len() as u64 > NAME_BYTES_MAX {
+        let message = format!(
+            "--engine {name:?}: write a name of 1 to {NAME_BYTES_MAX} bytes that is not {}, the built-in engine's",
+            outline::NAME
+        );
+        return Err(CommandError::new(Exit::Usage, message));
+    }
+    Ok(Arc::new(ExecEngine::new(ExecOptions {
+        name: name.clone(),
+        version: verb.engine_version,
+        command: verb.command.clone(),
+        job_time_max: Duration::from_secs(verb.job_seconds),
+        memory_bytes_max: verb.memory_mib.map(|mib| mib * 1024 * 1024),
+    })))
 }
 
 /// A number that this machine's worker for these sources has at each start, and no other

@@ -168,7 +168,7 @@ impl Run {
         let engine = OutlineEngine::default();
         let asking = Asking {
             session,
-            engine: engine.name(),
+            engine: engine.name().to_owned(),
             version: engine.version(),
             tenant: options.project.clone(),
         };

@@ -49,7 +49,7 @@ pub(crate) struct Brake {
 #[derive(Debug, Clone)]
 pub(crate) struct Asking {
     pub(crate) session: SessionId,
-    pub(crate) engine: &'static str,
+    pub(crate) engine: String,
     pub(crate) version: u32,
     pub(crate) tenant: String,
 }
@@ -164,7 +164,7 @@ impl Submitter {
             })
             .collect();
         let generator = Generator {
-            engine: self.asking.engine.to_owned(),
+            engine: self.asking.engine.clone(),
             version: self.asking.version,
             parameters: Digest::ZERO,
         };

@@ -247,6 +247,12 @@ pub struct Submit {
     /// The project's name in addresses [default: the folder's name].
     #[arg(long, value_name = "NAME")]
     pub project: Option<String>,
+    /// The engine that is to make them, which a worker has to offer [default: outline].
+    #[arg(long, value_name = "NAME")]
+    pub engine: Option<String>,
+    /// Its version.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, requires = "engine")]
+    pub engine_version: u32,
     /// Print the summary as one JSON object, and nothing else on stdout.
     #[arg(long)]
     pub json: bool,
@@ -356,15 +362,22 @@ pub struct Dead {
 
 /// Make contexts for a cluster.
 ///
-/// Asks the cluster for work and makes outlines of the sources that it can read here. Each
+/// Asks the cluster for work and makes outlines of the sources that it can read here, or has
+/// a program of yours add its own words to them. Each
 /// worker has to be able to read the sources of all projects that the cluster is asked for:
 /// a job of another project fails, and is tried elsewhere. At SIGTERM or Ctrl-C it gives
 /// back what it holds, and ends.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
+A program reads one job a line, as JSON, and answers each with one:
+  {\"id\": 1, \"address\": …, \"kind\": \"file\", \"path\": …, \"outline\": {…}}
+  {\"id\": 1, \"one_line\": …, \"summary\": …, \"tags\": […]}   or   {\"id\": 1, \"error\": …, \"retry\": true}
+See docs/ENGINES.md.
+
 Examples:
-  precentor worker --server http://127.0.0.1:7401 --source linux=$HOME/src/linux
-  precentor worker --server http://127.0.0.1:7401 --source a=./a --source b=./b --threads 8")]
+  precentor worker --server https://n1:7401 --source linux=$HOME/src/linux
+  precentor worker --source a=./a --source b=./b --threads 8
+  precentor worker --source a=./a --engine words --engine-version 3 -- python3 words.py")]
 pub struct Worker {
     /// Where the cluster is.
     #[command(flatten)]
@@ -379,6 +392,21 @@ pub struct Worker {
     /// machine's name and the sources' places].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1 << 62))]
     pub id: Option<u64>,
+    /// What requests call the program's engine [default: the built-in one, outline].
+    #[arg(long, value_name = "NAME", requires = "command")]
+    pub engine: Option<String>,
+    /// The engine's version: to be raised when the same source would give other words.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, requires = "engine")]
+    pub engine_version: u32,
+    /// How long the program may take for a job.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400), requires = "engine")]
+    pub job_seconds: u64,
+    /// How much memory (address space) each process of the program may have.
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 30), requires = "engine")]
+    pub memory_mib: Option<u64>,
+    /// The program, and its arguments.
+    #[arg(last = true, value_name = "COMMAND", requires = "engine")]
+    pub command: Vec<String>,
 }
 
 /// `PROJECT=DIR`.

@@ -53,7 +53,7 @@ pub struct ChildInput {
 /// Makes records. The same job gives the same record on every machine.
 pub trait Engine: Send + Sync {
     /// Its name: a part of every key under which its results are kept.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// Its version: raised whenever the same bytes would give another record.
     fn version(&self) -> u32;
@@ -63,6 +63,10 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// Says whether another attempt can help.
     fn generate(&self, job: Job<'_>) -> Result<ContextRecord, EngineError>;
+
+    /// Nobody wants any result any more: what is being made is given up, and nothing more
+    /// can be made.
+    fn stop(&self) {}
 }
 
 /// Whether another attempt can help.

@@ -117,10 +117,17 @@ impl std::fmt::Debug for WorkerOptions {
 
 /// A running worker. Dropped, it ends: it gives back what it holds, as far as a leader
 /// answers soon; the rest goes to others when its leases end.
-#[derive(Debug)]
 pub struct LocalWorker {
     stop: Option<Sender<()>>,
+    agent: Option<JoinHandle<()>>,
+    engine: Arc<dyn Engine>,
     threads: Vec<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for LocalWorker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "LocalWorker({} threads)", self.threads.len())
+    }
 }
 
 impl LocalWorker {
@@ -172,26 +179,36 @@ impl LocalWorker {
             ask_at: None,
         };
         let name = format!("worker-{}", options.worker);
-        threads.push(
-            thread::Builder::new()
-                .name(name)
-                .spawn(move || agent.run(&stopped, &results))?,
-        );
+        let agent = thread::Builder::new()
+            .name(name)
+            .spawn(move || agent.run(&stopped, &results))?;
         Ok(LocalWorker {
             stop: Some(stop),
+            agent: Some(agent),
+            engine: options.engine,
             threads,
         })
+    }
+
+    /// Gives back what it holds, and asks for nothing more. What is being made goes on, and
+    /// nobody wants it.
+    pub fn retire(&mut self) {
+        self.stop = None;
+        self.agent.take().into_iter().for_each(end);
+    }
+}
+
+fn end(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("a worker's thread panicked: this is a defect, please report it");
     }
 }
 
 impl Drop for LocalWorker {
     fn drop(&mut self) {
-        self.stop = None;
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a worker's thread panicked: this is a defect, please report it");
-            }
-        }
+        self.retire();
+        self.engine.stop();
+        self.threads.drain(..).for_each(end);
     }
 }
 

@@ -2,6 +2,7 @@
 //! records are stored. Knows nothing of the cluster that asks for them.
 
 pub mod engine;
+pub mod exec;
 pub mod local;
 pub mod outline;
 pub mod record;

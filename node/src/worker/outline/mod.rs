@@ -62,7 +62,7 @@ impl Default for OutlineEngine {
 }
 
 impl Engine for OutlineEngine {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         NAME
     }
 
