@@ -16,7 +16,7 @@ use precentor_node::blobstore::BlobStore;
 use precentor_node::disk::{Identity, OpenMode, Store};
 use precentor_node::fetcher::Fetcher;
 use precentor_node::host::NodeHost;
-use precentor_node::net::{AddressBook, Me, Net};
+use precentor_node::net::{AddressBook, Me, Net, Wiring};
 use precentor_node::pilot::{Mail, Mailbox, Switch};
 use precentor_node::scribe::{LogScribe, recovered};
 use precentor_node::shelf::Shelf;
@@ -85,7 +85,13 @@ impl NodeRig {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("it has one");
         self.book.set(me.node, address.to_string());
-        Net::start(self.runtime.handle(), listener, me, &self.book, mailbox).expect("a listener")
+        let wiring = Wiring {
+            runtime: self.runtime.handle(),
+            listener,
+            book: &self.book,
+            credentials: None,
+        };
+        Net::start(wiring, me, mailbox).expect("a listener")
     }
 
     fn start(&mut self) -> Recovered {
