@@ -22,6 +22,7 @@ pub mod source;
 pub mod worker;
 
 // A node as a process of its own.
+pub mod audit;
 pub mod gateway;
 pub mod http;
 pub mod pki;

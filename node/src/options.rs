@@ -4,10 +4,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
+mod audit;
 mod cluster;
 mod pki;
 
+pub use self::audit::{Audit, AuditVerb};
 pub use self::cluster::{
     Bounds, Cancel, ClusterOptions, ClusterVerb, Dead, Dev, Expel, Explain, Init, Jobs, Join, Lead,
     Limited, LimitsOptions, Pause, Paused, Resume, Roles, Server, Servers, Submit, Token, Worker,
@@ -85,6 +88,19 @@ pub enum Verb {
     Token(Token),
     /// Make the certificates of a cluster.
     Pki(Pki),
+    /// Look into the audit that nodes keep, and whether it is whole.
+    Audit(Audit),
+    /// Print what makes a shell complete these commands.
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+    /// Write the manual pages of all commands into a folder.
+    Man {
+        /// The folder.
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
 }
 
 /// Make the contexts of a tree, or bring them up to date.

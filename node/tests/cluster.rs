@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -437,6 +438,61 @@ fn certificates_are_renewed_under_load_and_no_request_is_refused() {
     // Whoever comes now is shown the new ones.
     let status = said(&mut cluster.precentor(&["status"]));
     assert!(status.contains("leads in"), "{status}");
+}
+
+#[test]
+fn the_audit_of_three_nodes_is_the_same_and_whoever_changes_one_is_found() {
+    let cluster = Cluster::found();
+    for number in 0..5 {
+        let (status, _) = cluster.post(0, "/v1/requests", None, &batch(number));
+        assert_eq!(status, StatusCode::OK);
+    }
+    let file = |node: usize| cluster.home.path().join(format!("n{node}/audit.jsonl"));
+    let files = [1, 2, 3].map(file);
+    let verify = |files: &[PathBuf]| {
+        let mut command = precentor(&["audit", "verify"]);
+        command.args(files).output().unwrap()
+    };
+    let whole = verify(&files);
+    assert!(whole.status.success(), "{}", text(&whole.stdout));
+    // What was asked for is in it, as soon as it is written.
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        let tail = said(precentor(&["audit", "tail", "-n", "5"]).arg(&files[0]));
+        if tail.contains("tester: ask for ucxl://p/4") {
+            break;
+        }
+        assert!(Instant::now() < give_up, "{tail}");
+    }
+    let forged = fs::read_to_string(&files[1])
+        .unwrap()
+        .replacen("tester", "nobody", 1);
+    let path = cluster.home.path().join("forged.jsonl");
+    fs::write(&path, forged).unwrap();
+    let found = verify(&[files[0].clone(), path]);
+    assert_eq!(found.status.code(), Some(1));
+    let told = text(&found.stdout);
+    assert!(told.contains("was changed"), "{told}");
+    assert!(
+        told.contains("is another one than in the first file"),
+        "{told}"
+    );
+}
+
+#[test]
+fn shells_and_man_are_told_of_every_verb() {
+    let dir = tempdir().unwrap();
+    said(precentor(&["man"]).arg(dir.path()));
+    let help = said(&mut precentor(&["--help"]));
+    for verb in ["generate", "server", "join", "worker", "pki", "audit"] {
+        assert!(help.contains(verb), "{verb}");
+        let page = fs::read_to_string(dir.path().join(format!("precentor-{verb}.1"))).unwrap();
+        assert!(page.contains(".SH SYNOPSIS"), "{page}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let script = said(&mut precentor(&["completions", shell]));
+        assert!(script.contains("redrive"), "{shell}");
+    }
 }
 
 #[test]

@@ -16,9 +16,11 @@ use crate::generate::GenerateError;
 use crate::options::{Options, Verb};
 use crate::reader::ReadError;
 
+mod audit;
 mod dev;
 mod generate;
 mod get;
+mod manual;
 mod map;
 mod members;
 mod operate;
@@ -140,6 +142,9 @@ pub fn run(options: Options) -> ExitCode {
         Verb::Roles(verb) => roles::roles(&verb),
         Verb::Token(verb) => roles::token(&verb),
         Verb::Pki(verb) => pki::run(&verb),
+        Verb::Audit(verb) => audit::run(&verb),
+        Verb::Completions { shell } => manual::completions(shell),
+        Verb::Man { dir } => manual::pages(&dir),
     };
     match done {
         Ok(exit) => ExitCode::from(exit as u8),

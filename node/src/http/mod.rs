@@ -25,7 +25,8 @@ use precentor_core::request::{Answer, Consistency, Query, Reply, Request};
 use precentor_core::status::Status;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
-use utoipa::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::blobstore::BlobError;
@@ -225,6 +226,7 @@ pub fn description() -> String {
 
 #[derive(OpenApi)]
 #[openapi(
+    modifiers(&Security),
     info(
         title = "Precentor",
         description = "Contexts for agents, made by a cluster that loses nothing when its leader dies. Any node serves any request. What is not done is told as problem details (RFC 9457), with a stable `code`, and whether anything was `changed`. Where nodes have certificates or tokens, each request but the ones for `/healthz`, `/readyz` and this description has to say who asks: by a client's certificate, or `Authorization: Bearer TOKEN`."
@@ -238,6 +240,33 @@ pub fn description() -> String {
     )
 )]
 struct Description;
+
+/// How who asks is proved. Any of these; or nothing, where a node takes requests from its own
+/// machine alone.
+struct Security;
+
+impl Modify for Security {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let mut token = Http::new(HttpAuthScheme::Bearer);
+        token.description = Some("A token that the node knows by its digest".to_owned());
+        let certificate = SecurityScheme::MutualTls {
+            description: Some(
+                "A client's certificate, signed by the cluster's authority".to_owned(),
+            ),
+            extensions: None,
+            deprecated: None,
+        };
+        let components = openapi.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(token));
+        components.add_security_scheme("certificate", certificate);
+        let any: [&str; 0] = [];
+        openapi.security = Some(vec![
+            SecurityRequirement::new("certificate", any),
+            SecurityRequirement::new("token", any),
+            SecurityRequirement::default(),
+        ]);
+    }
+}
 
 fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(Description::openapi())

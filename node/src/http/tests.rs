@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use precentor_core::digest::Digest;
 use precentor_core::ids::{WorkerId, WorkerIncarnation};
@@ -52,7 +52,7 @@ struct Served {
     thread: Option<JoinHandle<Result<(), ServerError>>>,
     runtime: Runtime,
     client: Client,
-    _data: TempDir,
+    data: TempDir,
 }
 
 /// What a request was answered with.
@@ -114,7 +114,9 @@ impl Served {
         let text = format!(
             "cluster = \"test\"\nnode = 1\ndata = \"n1\"\n[nodes]\n{nodes}\n[http]\nlisten = \"127.0.0.1:0\"\n{rest}"
         );
-        let config = ServerConfig::parse(&text, &data.path().join("n1.toml")).unwrap();
+        let path = data.path().join("n1.toml");
+        fs::write(&path, text).unwrap();
+        let config = ServerConfig::read(&path).unwrap();
         server::init(&config).unwrap();
         let (stop, stopped) = mpsc::channel(2);
         let (tell, told) = crossbeam_channel::bounded::<SocketAddr>(1);
@@ -132,7 +134,7 @@ impl Served {
             thread: Some(thread),
             runtime,
             client,
-            _data: data,
+            data,
         }
     }
 

@@ -1,7 +1,8 @@
-//! What changes while a server runs. Nodes come and go: what `[nodes]` says of them is followed;
-//! all else in the file holds from the next start on. And this node may be no member.
+//! What changes while a server runs. Nodes and tokens come and go: what its file says of them is
+//! followed; all else in it holds from the next start on. And this node may be no member.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use precentor_core::ids::NodeId;
 use precentor_core::status::Status;
@@ -68,14 +69,15 @@ pub(super) async fn configuration(config: ServerConfig, neighbours: Neighbours) 
             return;
         }
     };
-    let mut known = config.addresses;
+    let mut known: Option<Arc<ServerConfig>> = None;
     loop {
         let now = file.current();
-        if now.addresses != known {
-            let (nodes, file) = (&now.addresses, path.display());
-            tracing::info!(?nodes, %file, "the nodes have changed");
+        if known.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &now)) {
+            let nodes = now.addresses.len();
+            tracing::info!(file = %path.display(), nodes, "nodes and tokens are as it says");
             neighbours.know(&now.addresses);
-            known = now.addresses.clone();
+            config.callers.become_like(&now.callers);
+            known = Some(now);
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

@@ -114,3 +114,33 @@ fn a_program_without_a_token_is_told_so_at_once() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn a_token_that_is_taken_out_of_the_file_is_of_no_use_any_more() {
+    let served = Served::with_tokens();
+    let status = |who: &str| {
+        served
+            .as_who(who, Method::GET, "/v1/status", &Value::Null)
+            .status
+    };
+    assert_eq!((status("ada"), status("bob")), (200, 200));
+    let path = served.data.path().join("n1.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let bobs = text.rfind("[[http.tokens]]").unwrap();
+    let without = |until: usize| {
+        let beside = path.with_extension("new");
+        fs::write(&beside, &text[..until]).unwrap();
+        fs::rename(beside, &path).unwrap();
+    };
+    without(bobs);
+    let give_up = Instant::now() + Duration::from_secs(30);
+    while status("bob") != 401 {
+        assert!(Instant::now() < give_up, "bob is still let in");
+    }
+    assert_eq!(status("ada"), 200);
+    // Without any token nobody is let in: they are not all called local of a sudden.
+    without(text.find("[[http.tokens]]").unwrap());
+    while status("ada") != 401 {
+        assert!(Instant::now() < give_up, "ada is still let in");
+    }
+}
