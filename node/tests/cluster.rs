@@ -330,6 +330,8 @@ fn an_operator_looks_into_a_cluster_and_moves_it_from_the_command_line() {
 fn a_program_in_another_language_makes_contexts() {
     let cluster = Cluster::found();
     let source = tree(12);
+    // Beside a worker with the same sources, which goes on.
+    let other = cluster.worker(source.path());
     let place = format!("p={}", source.path().display());
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/engines/words.py");
     let engine = ["--engine", "words", "--engine-version", "4"];
@@ -345,7 +347,9 @@ fn a_program_in_another_language_makes_contexts() {
     assert!(shown.contains("It declares f3."), "{shown}");
     let shown = said(&mut cluster.precentor(&["get", "ucxl://p/d1"]));
     assert!(shown.contains("2 places"), "{shown}");
-    assert_eq!(worker.end(), Some(0));
+    let outlined = summary(&cluster.submit(source.path()).output().unwrap());
+    assert_eq!(outlined["generated"], outlined["requested"], "{outlined}");
+    assert_eq!((worker.end(), other.end()), (Some(0), Some(0)));
 }
 
 /// What a command says that ends as it should.

@@ -10,6 +10,7 @@ use precentor_core::address::Address;
 use precentor_core::digest::Digest;
 use precentor_core::ids::{WorkerId, WorkerIncarnation};
 use precentor_core::limits::NAME_BYTES_MAX;
+use reqwest::Url;
 
 use super::remote::Cluster;
 use super::{CommandError, Exit, canonical, for_each_signal, print, warn};
@@ -18,6 +19,7 @@ use crate::remote::Remote;
 use crate::worker::engine::Engine;
 use crate::worker::exec::{ExecEngine, ExecOptions};
 use crate::worker::local::{Bodies, LocalWorker, Sources, THREADS_MAX, WorkerOptions};
+use crate::worker::openai::{self, OpenAiEngine, OpenAiError, OpenAiOptions};
 use crate::worker::outline::{self, OutlineEngine};
 
 pub(super) fn run(verb: &Worker) -> Result<Exit, CommandError> {
@@ -40,7 +42,7 @@ pub(super) fn run(verb: &Worker) -> Result<Exit, CommandError> {
         warn(&format!("{error}; the worker waits for it"));
     }
     let engine = engine(verb)?;
-    let first = verb.id.unwrap_or_else(|| own_id(&roots));
+    let first = verb.id.unwrap_or_else(|| own_id(&roots, engine.name()));
     let incarnation = WorkerIncarnation(life());
     let sources = Sources::Projects(roots);
     let cores = thread::available_parallelism().map_or(2, usize::from);
@@ -74,8 +76,45 @@ pub(super) fn run(verb: &Worker) -> Result<Exit, CommandError> {
     Ok(Exit::Done)
 }
 
-/// The built-in engine, or a program.
+impl From<OpenAiError> for CommandError {
+    fn from(error: OpenAiError) -> CommandError {
+        let exit = match &error {
+            OpenAiError::Key | OpenAiError::Name { .. } => Exit::Usage,
+            OpenAiError::Http(_) | OpenAiError::System(_) => Exit::Incomplete,
+        };
+        CommandError::new(exit, error)
+    }
+}
+
+fn openai(verb: &Worker, url: &str, model: &str) -> Result<OpenAiOptions, CommandError> {
+    let usage = |message: String| CommandError::new(Exit::Usage, message);
+    let place = Url::parse(url).map_err(|error| usage(format!("--openai {url}: {error}")))?;
+    if !matches!(place.scheme(), "http" | "https") {
+        return Err(usage(format!("--openai {url}: write http:// or https://")));
+    }
+    let prompt = match &verb.prompt {
+        None => openai::PROMPT.to_owned(),
+        Some(file) => std::fs::read_to_string(file)
+            .map_err(|error| usage(format!("--prompt {}: {error}", file.display())))?,
+    };
+    Ok(OpenAiOptions {
+        url: place,
+        model: model.to_owned(),
+        prompt,
+        key: std::env::var("OPENAI_API_KEY")
+            .ok()
+            .filter(|key| !key.is_empty()),
+        input_tokens_max: verb.input_tokens,
+        output_tokens_max: verb.output_tokens,
+        job_time_max: Duration::from_secs(verb.job_seconds),
+    })
+}
+
+/// The built-in engine, a model, or a program.
 fn engine(verb: &Worker) -> Result<Arc<dyn Engine>, CommandError> {
+    if let Some((url, model)) = verb.openai.as_ref().zip(verb.model.as_ref()) {
+        return Ok(Arc::new(OpenAiEngine::new(openai(verb, url, model)?)?));
+    }
     let Some(name) = &verb.engine else {
         return Ok(Arc::new(OutlineEngine::default()));
     };
@@ -97,9 +136,9 @@ fn engine(verb: &Worker) -> Result<Arc<dyn Engine>, CommandError> {
 
 /// A number that this machine's worker for these sources has at each start, and no other
 /// one, as far as 62 bits can tell.
-fn own_id(roots: &BTreeMap<String, PathBuf>) -> u64 {
+fn own_id(roots: &BTreeMap<String, PathBuf>, engine: &str) -> u64 {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let mut parts = vec![host.trim().as_bytes()];
+    let mut parts = vec![host.trim().as_bytes(), engine.as_bytes()];
     for (project, root) in roots {
         parts.push(project.as_bytes());
         parts.push(path_bytes(root));

@@ -50,6 +50,11 @@ pub struct ChildInput {
     pub record: Result<Box<ContextRecord>, String>,
 }
 
+/// For engines that make a record in milliseconds.
+const QUICK_JOBS_PER_THREAD: u64 = 16;
+/// For engines that take seconds: the one that is made, and the next.
+pub const SLOW_JOBS_PER_THREAD: u64 = 2;
+
 /// Makes records. The same job gives the same record on every machine.
 pub trait Engine: Send + Sync {
     /// Its name: a part of every key under which its results are kept.
@@ -63,6 +68,12 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// Says whether another attempt can help.
     fn generate(&self, job: Job<'_>) -> Result<ContextRecord, EngineError>;
+
+    /// Jobs that are held for each thread. Quick engines hold enough to work through while a
+    /// claim commits; slow ones leave to others what these could do meanwhile.
+    fn jobs_per_thread(&self) -> u64 {
+        QUICK_JOBS_PER_THREAD
+    }
 
     /// Nobody wants any result any more: what is being made is given up, and nothing more
     /// can be made.
@@ -80,6 +91,11 @@ pub enum FailureClass {
     SourceChanged,
     /// The source may not be read here: somebody has to see to it.
     Unreadable,
+    /// Too much is asked of what makes records: not the job's fault.
+    Busy {
+        /// When to ask again, in milliseconds.
+        retry_after_ms: u64,
+    },
 }
 
 /// Why there is no record.

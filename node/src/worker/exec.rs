@@ -16,15 +16,13 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use precentor_core::context::{ContextRecord, Provenance};
-use precentor_core::limits::{
-    ENGINE_ANSWER_BYTES_MAX, ENGINE_SUMMARY_BYTES_MAX, MESSAGE_BYTES_MAX, TAG_BYTES_MAX,
-    TAGS_PER_ADDRESS_MAX,
-};
+use precentor_core::limits::{ENGINE_ANSWER_BYTES_MAX, MESSAGE_BYTES_MAX};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
 use serde::{Deserialize, Serialize};
 
-use super::engine::{Engine, EngineError, FailureClass, Job, Subject};
+use super::engine::{Engine, EngineError, FailureClass, Job, SLOW_JOBS_PER_THREAD, Subject};
 use super::outline::OutlineEngine;
+use super::words::Words;
 
 #[cfg(test)]
 mod tests;
@@ -83,7 +81,7 @@ struct Question<'a> {
 /// What it answers. The same.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Words {
+struct Answer {
     /// Of the question: a line that is no answer to it must not be taken for one.
     id: u64,
     one_line: Option<String>,
@@ -128,7 +126,7 @@ impl ExecEngine {
     }
 
     /// Asks a program, and says what it answered.
-    fn ask(&self, question: &Question<'_>) -> Result<Words, EngineError> {
+    fn ask(&self, question: &Question<'_>) -> Result<Answer, EngineError> {
         let mut line = serde_json::to_vec(question)
             .map_err(|error| permanent(format!("the job cannot be told: {error}")))?;
         line.push(b'\n');
@@ -142,16 +140,16 @@ impl ExecEngine {
         };
         match program.ask(line, self.options.job_time_max) {
             Ok(answer) => match serde_json::from_slice(&answer) {
-                Ok(Words { id, .. }) if id != question.id => {
+                Ok(Answer { id, .. }) if id != question.id => {
                     self.end(program);
                     Err(retryable(format!(
                         "the program answered the job {id} when it was asked {}: it must write one line for each, and nothing else",
                         question.id
                     )))
                 }
-                Ok(words) => {
+                Ok(answer) => {
                     locked(&self.idle).push(program);
-                    Ok(words)
+                    Ok(answer)
                 }
                 Err(error) => {
                     // Whatever it writes next may belong to this one.
@@ -276,7 +274,7 @@ impl Engine for ExecEngine {
                 .map(|path| path.to_string_lossy().into_owned()),
             outline: &record,
         };
-        let words = self.ask(&question)?;
+        let answer = self.ask(&question)?;
         if let Some(path) = path {
             // What the program has read must be what was asked for.
             let subject = Subject::File { path };
@@ -286,7 +284,11 @@ impl Engine for ExecEngine {
                 subject,
             })?;
         }
-        speak(record, words)
+        speak(record, answer)
+    }
+
+    fn jobs_per_thread(&self) -> u64 {
+        SLOW_JOBS_PER_THREAD
     }
 
     fn stop(&self) {
@@ -317,15 +319,15 @@ impl Drop for ExecEngine {
 }
 
 /// Puts a program's words in the place of the outline's.
-fn speak(mut record: ContextRecord, words: Words) -> Result<ContextRecord, EngineError> {
-    let Words {
+fn speak(record: ContextRecord, answer: Answer) -> Result<ContextRecord, EngineError> {
+    let Answer {
         id: _,
         one_line,
         summary,
         tags,
         error,
         retry,
-    } = words;
+    } = answer;
     if let Some(mut message) = error {
         message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX as usize));
         return Err(if retry {
@@ -334,41 +336,13 @@ fn speak(mut record: ContextRecord, words: Words) -> Result<ContextRecord, Engin
             permanent(message)
         });
     }
-    let too_long = |what: &str, found: usize, max: u64| {
-        permanent(format!(
-            "the program's {what} has {found} bytes; the limit is {max}"
-        ))
+    let words = Words {
+        one_line,
+        summary,
+        tags,
     };
-    if let Some(text) = one_line {
-        let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        if line.len() as u64 > MESSAGE_BYTES_MAX {
-            return Err(too_long("one_line", line.len(), MESSAGE_BYTES_MAX));
-        }
-        record.one_line = line;
-    }
-    if let Some(text) = summary {
-        if text.len() as u64 > ENGINE_SUMMARY_BYTES_MAX {
-            return Err(too_long("summary", text.len(), ENGINE_SUMMARY_BYTES_MAX));
-        }
-        record.summary = text;
-    }
-    for tag in tags {
-        if tag.is_empty() || tag.len() as u64 > TAG_BYTES_MAX {
-            return Err(permanent(format!(
-                "the program's tag {tag:?} must have 1 to {TAG_BYTES_MAX} bytes"
-            )));
-        }
-        if !record.tags.contains(&tag) {
-            record.tags.push(tag);
-        }
-    }
-    if record.tags.len() as u64 > TAGS_PER_ADDRESS_MAX {
-        return Err(permanent(format!(
-            "there are {} tags with the program's; the limit is {TAGS_PER_ADDRESS_MAX}",
-            record.tags.len()
-        )));
-    }
-    Ok(record)
+    let spoken = words.put_into(record);
+    spoken.map_err(|reason| permanent(format!("the program says what it must not: {reason}")))
 }
 
 /// A process that answers.

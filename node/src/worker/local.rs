@@ -30,8 +30,6 @@ use crate::embedded::Library;
 use crate::remote::RemoteBodies;
 use crate::source::path_of;
 
-/// Jobs held for each thread: enough to work through while a claim commits.
-const SLOTS_PER_THREAD: u64 = 16;
 /// Threads of one worker; more threads are more workers.
 pub const THREADS_MAX: usize = 4;
 /// How long the first of several finished jobs may wait before more work is asked for.
@@ -160,7 +158,8 @@ impl LocalWorker {
                 }
             })?);
         }
-        let slots = (count as u64 * SLOTS_PER_THREAD).min(WORKER_SLOTS_MAX) as u32;
+        let held = options.engine.jobs_per_thread();
+        let slots = (count as u64 * held).min(WORKER_SLOTS_MAX) as u32;
         let principal = Principal(format!("worker {}", options.worker));
         let agent = Agent {
             spec: WorkerSpec {
@@ -449,6 +448,7 @@ fn fail(job: JobId, token: Token, class: engine::FailureClass, mut message: Stri
     let (class, retry_after_ms) = match class {
         engine::FailureClass::Retryable => (FailureClass::Retryable, None),
         engine::FailureClass::Permanent => (FailureClass::Permanent, None),
+        engine::FailureClass::Busy { retry_after_ms } => (FailureClass::Busy, Some(retry_after_ms)),
         // The digest asked for will not come back by waiting, but when somebody asks for
         // it again it may be there, or may be read.
         engine::FailureClass::SourceChanged | engine::FailureClass::Unreadable => {

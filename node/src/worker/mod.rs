@@ -4,5 +4,7 @@
 pub mod engine;
 pub mod exec;
 pub mod local;
+pub mod openai;
 pub mod outline;
 pub mod record;
+mod words;

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use precentor_core::address::Address;
 use precentor_core::digest::Digest;
+use precentor_core::limits::ENGINE_SUMMARY_BYTES_MAX;
 use tempfile::{TempDir, tempdir};
 
 use super::*;
@@ -169,7 +170,7 @@ fn what_a_program_says_has_to_make_sense() {
         (
             &summary,
             FailureClass::Permanent,
-            "the program's summary has 65537 bytes",
+            "its summary has 65537 bytes",
         ),
         (
             r#"{"error": "it is binary"}"#,

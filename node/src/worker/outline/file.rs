@@ -61,7 +61,7 @@ fn unreadable(path: &Path, cause: &io::Error) -> EngineError {
     let advice = match class {
         FailureClass::SourceChanged => "; it was there when the tree was listed",
         FailureClass::Unreadable => "; make it readable, or exclude it with a .gitignore",
-        FailureClass::Permanent | FailureClass::Retryable => "",
+        FailureClass::Permanent | FailureClass::Retryable | FailureClass::Busy { .. } => "",
     };
     EngineError {
         class,
