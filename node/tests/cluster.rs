@@ -4,8 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::io::Read;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -324,6 +325,26 @@ fn an_operator_looks_into_a_cluster_and_moves_it_from_the_command_line() {
         "{}",
         text(&nowhere.stderr)
     );
+}
+
+#[test]
+fn of_two_workers_with_one_number_the_earlier_is_told_and_ends() {
+    let cluster = Cluster::found();
+    let source = tree(1);
+    let place = format!("p={}", source.path().display());
+    let start = || {
+        let mut command = cluster.precentor(&["worker", "--source", &place, "--threads", "1"]);
+        command.stderr(Stdio::piped());
+        Process::start(command)
+    };
+    let mut earlier = start();
+    let later = start();
+    assert_eq!(earlier.0.wait().unwrap().code(), Some(1));
+    let mut told = String::new();
+    let mut stderr = earlier.0.stderr.take().unwrap();
+    stderr.read_to_string(&mut told).unwrap();
+    assert!(told.contains("is there another with its number?"), "{told}");
+    assert_eq!(later.end(), Some(0));
 }
 
 #[test]

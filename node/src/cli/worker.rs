@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crossbeam_channel::{bounded, select, unbounded};
 use precentor_core::address::Address;
 use precentor_core::digest::Digest;
 use precentor_core::ids::{WorkerId, WorkerIncarnation};
@@ -48,6 +49,7 @@ pub(super) fn run(verb: &Worker) -> Result<Exit, CommandError> {
     let cores = thread::available_parallelism().map_or(2, usize::from);
     let mut left = verb.threads.map_or(cores, usize::from);
     let mut workers = Vec::new();
+    let (refused, refusals) = unbounded();
     while left > 0 {
         let threads = left.min(THREADS_MAX);
         left -= threads;
@@ -58,6 +60,7 @@ pub(super) fn run(verb: &Worker) -> Result<Exit, CommandError> {
             sources: sources.clone(),
             bodies: Bodies::There(remote.bodies()),
             engine: engine.clone(),
+            refused: Some(refused.clone()),
         };
         let worker = LocalWorker::spawn(options, remote.directory());
         workers.push(worker.map_err(|error| CommandError::new(Exit::Incomplete, error))?);
@@ -69,11 +72,35 @@ pub(super) fn run(verb: &Worker) -> Result<Exit, CommandError> {
         verb.cluster.servers.join(", ")
     ));
     // Until it is told to end: it waits for the cluster, however long that is away.
-    for_each_signal(|| false);
+    let (stop, stopped) = bounded(1);
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for_each_signal(|| {
+                // A second one ends it at once.
+                if stop.try_send(()).is_err() {
+                    std::process::exit(Exit::Interrupted as i32);
+                }
+                true
+            });
+        })
+        .map_err(|error| CommandError::new(Exit::Incomplete, error))?;
+    let reason = select! {
+        recv(stopped) -> _ => None,
+        recv(refusals) -> reason => reason.ok(),
+    };
     // All of them, before the engine that they share is told to end.
     workers.iter_mut().for_each(LocalWorker::retire);
     drop(workers);
-    Ok(Exit::Done)
+    match reason {
+        None => Ok(Exit::Done),
+        Some(reason) => {
+            let message = format!(
+                "the cluster does not take this worker: {reason}; is there another with its number? See --id"
+            );
+            Err(CommandError::new(Exit::Incomplete, message))
+        }
+    }
 }
 
 impl From<OpenAiError> for CommandError {

@@ -384,6 +384,7 @@ fn spawn_workers(
             sources: Sources::Tree(options.root.clone()),
             bodies: Bodies::Here(cluster.library()),
             engine: engine.clone(),
+            refused: None,
         };
         let worker = LocalWorker::spawn(options, cluster.directory()).map_err(|cause| {
             ClusterError::System {

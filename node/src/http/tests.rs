@@ -190,6 +190,7 @@ impl Served {
             sources: Sources::Projects(BTreeMap::from([("p".to_owned(), source.to_owned())])),
             bodies: Bodies::There(remote.bodies()),
             engine: Arc::new(OutlineEngine::default()) as Arc<dyn Engine>,
+            refused: None,
         };
         let worker = LocalWorker::spawn(options, remote.directory()).unwrap();
         (remote, worker)

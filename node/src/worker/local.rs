@@ -101,6 +101,8 @@ pub struct WorkerOptions {
     pub bodies: Bodies,
     /// What makes records.
     pub engine: Arc<dyn Engine>,
+    /// Who is told when the cluster does not take it as a worker: it does nothing then.
+    pub refused: Option<Sender<String>>,
 }
 
 impl std::fmt::Debug for WorkerOptions {
@@ -176,6 +178,7 @@ impl LocalWorker {
             poll: None,
             polled_free: 0,
             ask_at: None,
+            refused: options.refused,
         };
         let name = format!("worker-{}", options.worker);
         let agent = thread::Builder::new()
@@ -238,6 +241,7 @@ struct Agent {
     /// The free slots that the leader knows of.
     polled_free: u32,
     ask_at: Option<Instant>,
+    refused: Option<Sender<String>>,
 }
 
 impl Agent {
@@ -375,8 +379,21 @@ impl Agent {
                 ..
             } => self.ask(),
             other => {
-                // Only a later life of this worker, or a full table, can be the reason.
-                tracing::error!(worker = %self.spec.worker, reply = ?other, "not taken as a worker; it stops");
+                // A later life of this worker, most of all.
+                let reason = match other {
+                    Reply::Applied {
+                        outcome: Outcome::Rejected(rejection),
+                        ..
+                    } => rejection.to_string(),
+                    Reply::Denied(denial) => denial.to_string(),
+                    Reply::Invalid { message } => message.clone(),
+                    other => format!("{other:?}"),
+                };
+                tracing::error!(worker = %self.spec.worker, reason, "not taken as a worker");
+                if let Some(refused) = &self.refused {
+                    // Whoever listened may have gone.
+                    let _ = refused.send(reason);
+                }
             }
         }
     }
