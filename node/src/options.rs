@@ -8,14 +8,18 @@ use clap_complete::Shell;
 
 mod audit;
 mod cluster;
+mod members;
 mod pki;
+mod worker;
 
 pub use self::audit::{Audit, AuditVerb};
 pub use self::cluster::{
-    Bounds, Cancel, ClusterOptions, ClusterVerb, Dead, Dev, Expel, Explain, Init, Jobs, Join, Lead,
-    Limited, LimitsOptions, Pause, Paused, Resume, Roles, Server, Servers, Submit, Token, Worker,
+    Bounds, Cancel, Dead, Dev, Expel, Explain, Init, Jobs, Lead, Limited, LimitsOptions, Pause,
+    Paused, Resume, Roles, Server, Servers, Submit, Token,
 };
+pub use self::members::{ClusterOptions, ClusterVerb, Join};
 pub use self::pki::{GoodFor, Issue, Pki, PkiVerb, Whose};
+pub use self::worker::Worker;
 
 const EXIT_CODES: &str = "\
 Exit codes:

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::problem::Problem;
 use super::{Api, NODE_HEADER, declared_path};
-use crate::tls::Identity;
+use crate::tls::Proof;
 
 /// How long a body may take.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
@@ -69,9 +69,11 @@ fn is_own_name(host: &str) -> bool {
 }
 
 async fn pass(api: &Api, request: Request, next: Next) -> Result<Response, Problem> {
-    check_origin(request.headers(), api.0.credentials.is_some())?;
-    let identity = request.extensions().get::<Identity>();
-    if identity.is_some_and(|identity| identity.left().is_none()) {
+    let credentials = api.0.credentials.as_ref();
+    check_origin(request.headers(), credentials.is_some())?;
+    if let Some((credentials, proof)) = credentials.zip(request.extensions().get::<Proof>())
+        && !credentials.hold(proof)
+    {
         return Err(Problem::connect_anew());
     }
     let Ok(_place) = api.0.room.try_acquire() else {

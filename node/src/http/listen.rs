@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::tls::{Credentials, Identity, Stream};
+use crate::tls::{Credentials, Proof, Stream};
 
 /// How long the head of a request may take, from the end of the one before.
 const HEAD_PATIENCE: Duration = Duration::from_secs(60);
@@ -70,7 +70,7 @@ pub(super) async fn run(
         let (watcher, builder) = (open.watcher(), builder.clone());
         let (credentials, router) = (credentials.clone(), router.clone());
         tokio::spawn(async move {
-            let (stream, identity) = match secured(stream, credentials.as_ref()).await {
+            let (stream, proof) = match secured(stream, credentials.as_ref()).await {
                 Ok(secured) => secured,
                 Err(error) => {
                     tracing::info!(%from, %error, "a client was turned away");
@@ -79,8 +79,8 @@ pub(super) async fn run(
             };
             let router = TowerToHyperService::new(router);
             let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-                if let Some(identity) = &identity {
-                    request.extensions_mut().insert(identity.clone());
+                if let Some(proof) = &proof {
+                    request.extensions_mut().insert(proof.clone());
                 }
                 router.call(request)
             });
@@ -99,7 +99,7 @@ pub(super) async fn run(
 async fn secured(
     stream: TcpStream,
     credentials: Option<&Credentials>,
-) -> io::Result<(Stream, Option<Identity>)> {
+) -> io::Result<(Stream, Option<Proof>)> {
     let Some(credentials) = credentials else {
         return Ok((Box::new(stream), None));
     };

@@ -34,7 +34,7 @@ use crate::gateway::{Gateway, NoAnswer};
 use crate::member::Place;
 use crate::net::Refusals;
 use crate::shelf::ShelfReader;
-use crate::tls::{Credentials, Identity};
+use crate::tls::{Credentials, Proof};
 
 mod ask;
 mod callers;
@@ -335,7 +335,8 @@ impl FromRequestParts<Api> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Caller, Problem> {
-        let identity = parts.extensions.get::<Identity>();
+        let proof = parts.extensions.get::<Proof>();
+        let identity = proof.map(|proof| &proof.identity);
         let principal = api.0.callers.of(&parts.headers, identity);
         let principal = principal.ok_or_else(Problem::unauthenticated)?;
         let wait_ms = match parts.headers.get(WAIT_HEADER) {

@@ -76,7 +76,7 @@ impl Problem {
 
     /// A connection on which nobody is believed any more.
     pub fn connect_anew() -> Problem {
-        let detail = "the certificate that this connection was opened with is over; connect anew with one that is good";
+        let detail = "what this connection was opened with is over, or is believed no more; connect anew with a certificate that is good";
         Problem::new(StatusCode::MISDIRECTED_REQUEST, "certificate_over", detail)
     }
 

@@ -59,9 +59,13 @@ pub(super) struct LinkContext {
 
 impl LinkContext {
     /// Ends when a connection has to: the peer is not known any more, what it has proved
-    /// itself with is over, or what this node did is about to be, and has been renewed.
+    /// itself with is over, or what this node did is about to be, and has been renewed, or
+    /// this node believes others now.
     pub(super) async fn lasts(&self, peer: NodeId, theirs: Option<Identity>) -> Result<(), Ended> {
-        let own = || self.credentials.as_ref().map(Credentials::own);
+        let own = || {
+            let credentials = self.credentials.as_ref();
+            credentials.map(|credentials| (credentials.own(), credentials.trust()))
+        };
         let ours = own();
         while self.known.contains(peer) {
             let left = match &theirs {
@@ -74,7 +78,8 @@ impl LinkContext {
             if let Some(ours) = &ours
                 && own().as_ref() != Some(ours)
             {
-                let spread = RENEWED_WITHIN.min(ours.left().unwrap_or_default() / 2);
+                let (before, _) = ours;
+                let spread = RENEWED_WITHIN.min(before.left().unwrap_or_default() / 2);
                 let spread = u64::try_from(spread.as_millis()).unwrap_or_default();
                 let wait = Random::new(seed::fresh()).between(0, spread);
                 sleep(Duration::from_millis(wait)).await;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use precentor_core::digest::Digest;
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
@@ -82,13 +83,15 @@ pub(crate) fn has_key(path: &Path) -> Result<bool, TlsError> {
     Ok(PrivateKeyDer::from_pem_slice(&read(path)?).is_ok())
 }
 
-/// Those who are believed.
-pub(super) fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
+/// Those who are believed, and what tells them from others.
+pub(super) fn roots(path: &Path) -> Result<(RootCertStore, Digest), TlsError> {
+    let (mut roots, believed) = (RootCertStore::empty(), certificates(path)?);
+    let parts: Vec<&[u8]> = believed.iter().map(AsRef::as_ref).collect();
+    let trust = Digest::of_parts("precentor 2026 trust", &parts);
+    for certificate in believed {
         roots.add(certificate).map_err(|error| wrong(path, error))?;
     }
-    Ok(roots)
+    Ok((roots, trust))
 }
 
 /// A certificate, the chain above it, and the key that belongs to it.

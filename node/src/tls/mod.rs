@@ -8,6 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use precentor_core::digest::Digest;
 use precentor_core::ids::NodeId;
 use rustls::client::Resumption;
 use rustls::client::danger::ServerCertVerifier;
@@ -39,6 +40,14 @@ use crate::reread::Reread;
 const PEER_PROTOCOL: &[u8] = b"precentor-peer";
 const HTTP_PROTOCOL: &[u8] = b"http/1.1";
 
+/// What a client has proved, to a node that believed certain others then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// Who it is.
+    pub identity: Identity,
+    trust: Digest,
+}
+
 /// Bytes that go both ways.
 pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 
@@ -55,6 +64,7 @@ pub struct Credentials(Arc<Reread<Sides, TlsError>>);
 #[derive(Debug)]
 struct Sides {
     own: Identity,
+    trust: Digest,
     /// For peers that are dialled.
     dial: Arc<ClientConfig>,
     /// For peers that dial.
@@ -80,6 +90,18 @@ impl Credentials {
     #[must_use]
     pub fn own(&self) -> Identity {
         self.0.current().own.clone()
+    }
+
+    /// Tells those who are believed now from others: it changes when they do.
+    #[must_use]
+    pub fn trust(&self) -> Digest {
+        self.0.current().trust
+    }
+
+    /// Would who has proved something be believed now?
+    #[must_use]
+    pub fn hold(&self, proof: &Proof) -> bool {
+        proof.identity.left().is_some() && proof.trust == self.trust()
     }
 
     /// Encrypts a connection to a peer that was dialled; it has proved that it is that node.
@@ -112,11 +134,16 @@ impl Credentials {
     ///
     /// # Errors
     /// If it shows a certificate that this node does not believe.
-    pub async fn accept_client(&self, stream: TcpStream) -> io::Result<(Stream, Option<Identity>)> {
-        let acceptor = TlsAcceptor::from(self.0.current().clients.clone());
+    pub async fn accept_client(&self, stream: TcpStream) -> io::Result<(Stream, Option<Proof>)> {
+        let sides = self.0.current();
+        let acceptor = TlsAcceptor::from(sides.clients.clone());
         let stream = acceptor.accept(stream).await?;
         let identity = proved(stream.get_ref().1.peer_certificates())?;
-        Ok((Box::new(stream), identity))
+        let proof = identity.map(|identity| Proof {
+            identity,
+            trust: sides.trust,
+        });
+        Ok((Box::new(stream), proof))
     }
 }
 
@@ -135,7 +162,8 @@ fn nameless() -> io::Error {
 /// Reads all that a node needs, and sees to it that others will believe it: what is wrong
 /// is told at its start, not by those that turn it away.
 fn sides(files: &TlsFiles, node: NodeId) -> Result<Sides, TlsError> {
-    let roots = Arc::new(files::roots(&files.ca)?);
+    let (roots, trust) = files::roots(&files.ca)?;
+    let roots = Arc::new(roots);
     let key = Arc::new(files::certified_key(&files.certificate, &files.key)?);
     let wrong = |reason: String| TlsError::Wrong {
         path: files.certificate.clone(),
@@ -183,6 +211,7 @@ fn sides(files: &TlsFiles, node: NodeId) -> Result<Sides, TlsError> {
     );
     Ok(Sides {
         own,
+        trust,
         dial: Arc::new(dial),
         peers: server(true, PEER_PROTOCOL)?,
         clients: server(false, HTTP_PROTOCOL)?,
@@ -237,7 +266,7 @@ pub fn for_client(
     certificate: Option<(PathBuf, PathBuf)>,
 ) -> Result<ClientConfig, TlsError> {
     let roots = match ca {
-        Some(ca) => files::roots(ca)?,
+        Some(ca) => files::roots(ca)?.0,
         None => RootCertStore::empty(),
     };
     let key: Option<Arc<dyn rustls::client::ResolvesClientCert>> = match certificate {

@@ -137,6 +137,45 @@ fn a_client_whose_certificate_is_renewed_goes_on_and_one_whose_is_not_is_refused
 }
 
 #[test]
+fn a_client_of_an_authority_that_is_believed_no_more_is_turned_away() {
+    let (papers, others) = (Papers::new(), Papers::new());
+    let served = Served::encrypted(&papers, Some(papers.client("ada", HOUR)), "");
+    assert_eq!(served.get("/v1/status").status, 200);
+    let put = |files: &[PathBuf], place: &Path| {
+        let text: Vec<u8> = files
+            .iter()
+            .flat_map(|file| fs::read(file).unwrap())
+            .collect();
+        let beside = place.with_extension("new");
+        fs::write(&beside, text).unwrap();
+        fs::rename(beside, place).unwrap();
+    };
+    let anew = || {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            let heard = served.get("/v1/status");
+            if heard.status == 421 {
+                return;
+            }
+            assert!(Instant::now() < give_up, "nobody has to connect anew");
+        }
+    };
+    // Both are believed for a while: whoever connects anew is believed again.
+    let (ca, own) = (papers.ca(), papers.ca().with_file_name("n1.pem"));
+    let first = fs::read(&ca).unwrap();
+    let kept = ca.with_file_name("first.pem");
+    fs::write(&kept, first).unwrap();
+    put(&[kept, others.ca()], &ca);
+    anew();
+    assert_eq!(served.get("/v1/status").status, 200);
+    put(&[others.node(1, HOUR).certificate], &own);
+    put(&[others.ca()], &ca);
+    anew();
+    let request = served.client.get(format!("{}/v1/status", served.url));
+    assert!(served.runtime.block_on(request.send()).is_err());
+}
+
+#[test]
 fn a_client_that_believes_no_server_is_told_so_at_once() {
     let (papers, others) = (Papers::new(), Papers::new());
     let served = Served::encrypted(&papers, None, "");

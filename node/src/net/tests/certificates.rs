@@ -219,3 +219,29 @@ fn a_renewed_certificate_takes_over_before_the_old_one_is_over() {
         assert_eq!(end.net.refusals().all(), [], "nothing was turned away");
     }
 }
+
+#[test]
+fn a_peer_of_an_authority_that_is_believed_no_more_is_hung_up_on() {
+    let (house, others) = (House::new(), Papers::new());
+    let mut files = house.papers.node(1, Duration::from_secs(12));
+    let ca = files.ca.with_file_name("mine.pem");
+    std::fs::copy(&files.ca, &ca).unwrap();
+    files.ca = ca.clone();
+    let own = files.certificate.clone();
+    let one = house.with(1, files);
+    let _two = house.right(2);
+    assert_eq!(one.next(), up(2));
+    let theirs = others.node(1, Duration::from_secs(2 * 60 * 60));
+    for (from, to) in [(theirs.certificate, own), (others.ca(), ca)] {
+        let beside = to.with_extension("new");
+        std::fs::copy(from, &beside).unwrap();
+        std::fs::rename(beside, to).unwrap();
+    }
+    // Within half a minute, so that not all hang up at once.
+    let gone = one.mail.recv_timeout(Duration::from_secs(60)).unwrap();
+    assert!(
+        matches!(gone, Mail::Peer(Event::PeerDown { peer: NodeId(2) }, _)),
+        "{gone:?}"
+    );
+    assert!(one.counted(None, Refusal::Untrusted) > 0);
+}
