@@ -484,4 +484,10 @@ pub enum Refusal {
         "this node keeps as many requests as it may until there is a leader; ask another node, or later"
     )]
     LocalQueueFull,
+    /// There is little room on the disk of the node that would have to keep it. Said by
+    /// what is around the core.
+    #[error(
+        "the disk of the node that has to keep it is almost full; nothing new is accepted until there is room"
+    )]
+    DiskFull,
 }

@@ -296,6 +296,7 @@ impl EmbeddedCluster {
                 // What leaves no process is not encrypted.
                 credentials: None,
             },
+            None,
             move |status| board.show(status),
         )?;
         if let Some(must_cover) = member.repairing {

@@ -13,6 +13,7 @@ mod reread;
 pub mod scribe;
 pub mod seed;
 pub mod shelf;
+pub mod space;
 pub mod tls;
 
 // What makes contexts, and shows them.

@@ -20,6 +20,7 @@ use crate::pilot::{Ended, Mail, Mailbox, Pilot, Switch};
 use crate::scribe::{self, LogScribe};
 use crate::seed;
 use crate::shelf::{Shelf, ShelfReader};
+use crate::space::Space;
 
 /// Why a member cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +108,7 @@ impl Member {
         path: &Path,
         knobs: Knobs,
         wiring: Wiring<'_>,
+        space: Option<Space>,
         mut watcher: impl FnMut(Status) + Send + 'static,
     ) -> Result<(Member, ShelfReader), MemberError> {
         let node = place.node;
@@ -166,6 +168,7 @@ impl Member {
                 level.set(status.level);
                 watcher(status);
             }),
+            space,
         };
         let member = Member {
             switch,

@@ -14,13 +14,14 @@ use precentor_core::driver::Driver;
 use precentor_core::event::{Event, Now, Order};
 use precentor_core::ids::NodeId;
 use precentor_core::principal::Principal;
-use precentor_core::request::{Reply, Request};
-use precentor_core::status::Status;
+use precentor_core::request::{Refusal, Reply, Request};
+use precentor_core::status::{RoleName, Status};
 use precentor_core::time::Time;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::host::NodeHost;
+use crate::space::{Space, asks_for_more};
 
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,9 @@ mod tests;
 const TURN_EVENTS_MAX: usize = 256;
 /// How often a node's status is published for those who watch it.
 const PUBLISH_EVERY: Duration = Duration::from_millis(10);
+
+/// When to ask again a node whose disk is almost full.
+const DISK_FULL_RETRY_AFTER_MS: u64 = 1_000;
 
 /// What a node's mailbox holds.
 #[derive(Debug)]
@@ -219,6 +223,8 @@ pub struct Pilot {
     pub switch: Switch,
     /// Who watches.
     pub watcher: Watcher,
+    /// The room on its disk, if that is looked after.
+    pub space: Option<Space>,
 }
 
 impl std::fmt::Debug for Pilot {
@@ -303,6 +309,14 @@ impl Pilot {
         }
     }
 
+    /// Would this node have to keep it, on a disk that is almost full? What it does not have
+    /// to keep it sends to the one that has.
+    fn has_no_room(&self, request: &Request) -> bool {
+        let keeps = matches!(request, Request::QueueLocally { .. })
+            || self.driver.view().role() == RoleName::Leader;
+        keeps && self.space.as_ref().is_some_and(Space::is_low)
+    }
+
     fn open(&mut self, mail: Mail, events: &mut Vec<Event>, rooms: &mut Vec<OwnedSemaphorePermit>) {
         match mail {
             Mail::Event(event) => events.push(event),
@@ -315,6 +329,12 @@ impl Pilot {
                 request,
                 reply,
             } => {
+                if asks_for_more(&request) && self.has_no_room(&request) {
+                    return reply.answer(Reply::Refused {
+                        reason: Refusal::DiskFull,
+                        retry_after_ms: DISK_FULL_RETRY_AFTER_MS,
+                    });
+                }
                 let ticket = self.host.open_ticket(reply);
                 events.push(Event::Client {
                     ticket,

@@ -218,6 +218,13 @@ fn a_node_is_founded_once_and_never_by_itself() {
         "{}",
         text(&twice.stderr)
     );
+    // A directory of a program that did not write down what it was made for learns it.
+    cluster.nodes[0] = None;
+    let founding = cluster.home.path().join("n1/founding.json");
+    let before = fs::read(&founding).unwrap();
+    fs::remove_file(&founding).unwrap();
+    cluster.start(0);
+    assert_eq!(fs::read(&founding).unwrap(), before);
     // A disk that is lost is not taken for a new one.
     cluster.nodes[0] = None;
     fs::remove_dir_all(cluster.home.path().join("n1")).unwrap();

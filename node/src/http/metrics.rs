@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::net::Refusals;
+use crate::space::Space;
 use crate::tls::Identity;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -56,6 +57,7 @@ impl Counts {
         status: Option<&Status>,
         refusals: &Refusals,
         own: Option<&Identity>,
+        space: &Space,
     ) -> String {
         let mut registry = Registry::with_prefix("precentor");
         registry.register(
@@ -76,6 +78,13 @@ impl Counts {
             "What was turned away at the border to other nodes",
             refused,
         );
+        let room = Level::default();
+        room.set(space.free_bytes());
+        registry.register("disk_free_bytes", "Room on the disk of this node", room);
+        let low = Level::default();
+        low.set(u64::from(space.is_low()));
+        let help = "1 if that is less than is held back";
+        registry.register("disk_low", help, low);
         if let Some(own) = own {
             let until = own.until.duration_since(SystemTime::UNIX_EPOCH);
             let gauge = Level::default();

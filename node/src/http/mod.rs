@@ -34,6 +34,7 @@ use crate::gateway::{Gateway, NoAnswer};
 use crate::member::Place;
 use crate::net::Refusals;
 use crate::shelf::ShelfReader;
+use crate::space::Space;
 use crate::tls::{Credentials, Proof};
 
 mod ask;
@@ -87,6 +88,7 @@ struct Inner {
     callers: Callers,
     /// What connections are encrypted with, where they are.
     credentials: Option<Credentials>,
+    space: Space,
     sessions: Sessions,
     counts: Counts,
     closing: watch::Sender<bool>,
@@ -94,6 +96,27 @@ struct Inner {
     room: Semaphore,
     /// KiB of bodies that may be in memory.
     body_room: Semaphore,
+}
+
+/// The node that an interface is about.
+#[derive(Debug)]
+pub struct About {
+    /// Which it is.
+    pub place: Place,
+    /// What carries requests.
+    pub gateway: Gateway,
+    /// What it shows of itself.
+    pub seen: watch::Receiver<Option<Status>>,
+    /// Its bodies.
+    pub bodies: ShelfReader,
+    /// What it turns away at its border to other nodes.
+    pub refusals: Refusals,
+    /// Who may ask.
+    pub callers: Callers,
+    /// What connections are encrypted with, where they are.
+    pub credentials: Option<Credentials>,
+    /// The room on its disk.
+    pub space: Space,
 }
 
 /// Ends an interface.
@@ -110,15 +133,17 @@ impl Closing {
 impl Api {
     /// An interface for a node.
     #[must_use]
-    pub fn new(
-        place: Place,
-        gateway: Gateway,
-        seen: watch::Receiver<Option<Status>>,
-        bodies: ShelfReader,
-        refusals: Refusals,
-        callers: Callers,
-        credentials: Option<Credentials>,
-    ) -> Api {
+    pub fn new(about: About) -> Api {
+        let About {
+            place,
+            gateway,
+            seen,
+            bodies,
+            refusals,
+            callers,
+            credentials,
+            space,
+        } = about;
         let permits = |count: u64| Semaphore::new(usize::try_from(count).unwrap_or(usize::MAX));
         Api(Arc::new(Inner {
             place,
@@ -128,6 +153,7 @@ impl Api {
             refusals,
             callers,
             credentials,
+            space,
             sessions: Sessions::default(),
             counts: Counts::default(),
             closing: watch::Sender::new(false),

@@ -250,6 +250,9 @@ async fn get_metrics(State(api): State<Api>, _: Caller) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let own = api.0.credentials.as_ref().map(Credentials::own);
     let (status, refusals) = (api.status(), &api.0.refusals);
-    let text = api.0.counts.text(status.as_ref(), refusals, own.as_ref());
+    let text = api
+        .0
+        .counts
+        .text(status.as_ref(), refusals, own.as_ref(), &api.0.space);
     ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response()
 }

@@ -139,6 +139,7 @@ impl From<NoAnswer> for Problem {
             Some(Refusal::LevelTooLow) => "level_too_low",
             Some(Refusal::Behind) => "behind",
             Some(Refusal::LocalQueueFull) => "local_queue_full",
+            Some(Refusal::DiskFull) => "disk_full",
             Some(Refusal::UncommittedBytes | Refusal::WaitingRequests | Refusal::WaitingReads) => {
                 "overloaded"
             }
@@ -148,13 +149,17 @@ impl From<NoAnswer> for Problem {
             None => "no leader answered".to_owned(),
         };
         let detail = format!("the time of the request is over; {why}");
+        let status = match refused {
+            Some(Refusal::DiskFull) => StatusCode::INSUFFICIENT_STORAGE,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
         Problem {
             changed: if unchanged {
                 Changed::No
             } else {
                 Changed::Unknown
             },
-            ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(1_000)
+            ..Problem::new(status, code, detail).retry_after(1_000)
         }
     }
 }

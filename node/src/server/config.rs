@@ -17,6 +17,9 @@ use crate::tls::TlsFiles;
 #[cfg(test)]
 mod tests;
 
+/// How much of the disk is held back unless it is said otherwise.
+const DISK_RESERVE_MIB: u64 = 512;
+
 /// Why a configuration is of no use.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -54,6 +57,7 @@ struct File {
     node: u64,
     data: PathBuf,
     listen: Option<String>,
+    disk_reserve_mib: Option<u64>,
     nodes: BTreeMap<String, String>,
     http: Http,
     tls: Option<Tls>,
@@ -103,6 +107,8 @@ pub struct ServerConfig {
     pub http: SocketAddr,
     /// Who may ask there.
     pub callers: Callers,
+    /// How much of its disk is held back from what is new, in bytes.
+    pub disk_reserve_bytes: u64,
     /// What it proves with who it is. Without, nothing is encrypted.
     pub tls: Option<TlsFiles>,
 }
@@ -142,6 +148,7 @@ fn config(file: File, path: &Path) -> Result<ServerConfig, String> {
         node,
         data,
         listen,
+        disk_reserve_mib,
         nodes,
         http,
         tls,
@@ -206,6 +213,9 @@ fn config(file: File, path: &Path) -> Result<ServerConfig, String> {
         listen,
         http,
         callers,
+        disk_reserve_bytes: disk_reserve_mib
+            .unwrap_or(DISK_RESERVE_MIB)
+            .saturating_mul(1024 * 1024),
         tls,
     })
 }

@@ -1,5 +1,6 @@
 //! What changes while a server runs. Nodes and tokens come and go: what its file says of them is
-//! followed; all else in it holds from the next start on. And this node may be no member.
+//! followed, and how much room is held back; all else in it holds from the next start on. And this
+//! node may be no member, or have no room.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use super::config::ServerConfig;
 use crate::client::{Directory, Door};
 use crate::net::{AddressBook, Roster};
 use crate::reread::{LOOK_EVERY, Reread};
+use crate::space::Space;
 
 /// The other nodes, wherever somebody has to know of them.
 #[derive(Debug)]
@@ -20,6 +22,7 @@ pub(super) struct Neighbours {
     pub(super) book: AddressBook,
     pub(super) roster: Roster,
     pub(super) directory: Directory,
+    pub(super) space: Space,
 }
 
 impl Neighbours {
@@ -55,6 +58,28 @@ pub(super) async fn membership(
     }
 }
 
+/// Follows how much room there is on the disk.
+pub(super) async fn room(space: Space, node: NodeId) {
+    let mut was_low = false;
+    loop {
+        if let Err(error) = space.look() {
+            tracing::warn!(%node, %error, "how much room is on the disk is not known");
+        }
+        let is_low = space.is_low();
+        if is_low != was_low {
+            let free_bytes = space.free_bytes();
+            match is_low {
+                true => {
+                    tracing::error!(%node, free_bytes, "the disk is almost full: nothing new is accepted")
+                }
+                false => tracing::info!(%node, free_bytes, "there is room on the disk again"),
+            }
+            was_low = is_low;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
 /// Follows a configuration that was read before.
 pub(super) async fn configuration(config: ServerConfig, neighbours: Neighbours) {
     let path = config.path.clone();
@@ -77,6 +102,7 @@ pub(super) async fn configuration(config: ServerConfig, neighbours: Neighbours) 
             tracing::info!(file = %path.display(), nodes, "nodes and tokens are as it says");
             neighbours.know(&now.addresses);
             config.callers.become_like(&now.callers);
+            neighbours.space.hold_back(now.disk_reserve_bytes);
             known = Some(now);
         }
         tokio::time::sleep(LOOK_EVERY).await;

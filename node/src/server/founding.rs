@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{ServerError, io_error};
 
 const FILE: &str = "founding.json";
+const UNFINISHED: &str = "founding.json.new";
 
 /// Which cluster, and who founded it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,17 +81,19 @@ impl Founding {
         }))
     }
 
-    /// Writes it into a data directory that is being made.
+    /// Writes it into a data directory: all of it, or nothing.
     pub(super) fn write(&self, data: &Path) -> Result<(), ServerError> {
         let words = Words {
             cluster: hex(self.cluster),
             founders: self.founders.iter().map(|node| node.0).collect(),
         };
         let text = serde_json::to_vec(&words).expect("a few numbers");
-        let path = data.join(FILE);
-        let written = File::create(&path).and_then(|mut file| {
+        let (path, beside) = (data.join(FILE), data.join(UNFINISHED));
+        let written = File::create(&beside).and_then(|mut file| {
             file.write_all(&text)?;
-            file.sync_all()
+            file.sync_all()?;
+            fs::rename(&beside, &path)?;
+            File::open(data)?.sync_all()
         });
         written.map_err(io_error("write", &path))
     }

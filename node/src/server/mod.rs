@@ -20,6 +20,7 @@ use crate::http;
 use crate::member::{Departure, Member, MemberError, Place, system};
 use crate::net::{AddressBook, Wiring};
 use crate::pilot::{Mail, Mailbox};
+use crate::space::Space;
 use crate::tls::{Credentials, TlsError};
 
 pub mod config;
@@ -160,6 +161,17 @@ pub fn make_joining(config: &ServerConfig, cluster: ClusterId) -> Result<Incarna
     Ok(Incarnation(file.log.incarnation))
 }
 
+/// Of a directory that was made by a program which did not write down what for: what the
+/// configuration says, which is written down now, if it is that.
+fn remembered(config: &ServerConfig) -> Result<Founding, ServerError> {
+    let founding = config.founding()?;
+    let file = Store::identify(&config.data.join(VOTER)).map_err(MemberError::from)?;
+    if file.log.cluster == founding.cluster {
+        founding.write(&config.data)?;
+    }
+    Ok(founding)
+}
+
 fn make(config: &ServerConfig, whose: &Founding) -> Result<(), ServerError> {
     let voter = config.data.join(VOTER);
     if voter.exists() {
@@ -199,10 +211,11 @@ pub fn run(
     }
     let founding = match Founding::read(&config.data)? {
         Some(founding) => founding,
-        // Of a program that did not write it yet.
-        None => config.founding()?,
+        None => remembered(config)?,
     };
     let place = config.place(&founding);
+    let space = Space::of(&config.data, config.disk_reserve_bytes)
+        .map_err(io_error("look for room at", &config.data))?;
     let credentials = match &config.tls {
         Some(files) => Some(Credentials::open(files.clone(), node)?),
         None => None,
@@ -240,6 +253,7 @@ pub fn run(
             book: &book,
             credentials: credentials.clone(),
         },
+        Some(space.clone()),
         move |status| drop(shown.send_replace(Some(status))),
     )?;
     let (directory, mailbox) = (Directory::default(), member.mailbox());
@@ -249,23 +263,26 @@ pub fn run(
         book,
         roster: member.roster(),
         directory: directory.clone(),
+        space: space.clone(),
     };
     neighbours.know(&config.addresses);
     let gateway =
         Gateway::start(node, directory.clone()).map_err(system("start a node's gateway"))?;
-    let api = http::Api::new(
+    let api = http::Api::new(http::About {
         place,
         gateway,
-        seen.clone(),
+        seen: seen.clone(),
         bodies,
-        member.refusals(),
-        config.callers.clone(),
+        refusals: member.refusals(),
+        callers: config.callers.clone(),
         credentials,
-    );
+        space,
+    });
     let served = runtime.block_on(async {
         let closing = api.closing();
         let server = http::serve(clients, api).map_err(system("serve clients"))?;
-        // Both end with the runtime.
+        // They end with the runtime.
+        tokio::spawn(follow::room(neighbours.space.clone(), node));
         tokio::spawn(follow::configuration(config.clone(), neighbours));
         tokio::spawn(follow::membership(seen.clone(), node, directory));
         ready(address);

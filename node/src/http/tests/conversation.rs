@@ -467,3 +467,51 @@ fn the_description_is_the_committed_one() {
         "programs are made of their names: {ids:?}"
     );
 }
+
+#[test]
+fn a_node_without_room_on_its_disk_accepts_nothing_new_and_goes_on_with_the_rest() {
+    let served = Served::alone();
+    let before = served.post("/v1/requests", &batch(&[item("a", b"1")]));
+    assert_eq!(before.status, 200);
+    let path = served.data.path().join("n1.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let hold_back = |mib: u64| {
+        let beside = path.with_extension("new");
+        let with = format!("disk_reserve_mib = {mib}\n{text}");
+        fs::write(&beside, with).unwrap();
+        fs::rename(beside, &path).unwrap();
+    };
+    // As if others had filled the disk.
+    hold_back(1 << 40);
+    let give_up = Instant::now() + Duration::from_secs(30);
+    let ask = |name: &str| {
+        let headers = [("precentor-wait-ms", "300")];
+        served.post_with("/v1/requests", &headers, &batch(&[item(name, b"1")]))
+    };
+    let mut number = 0;
+    let refused = loop {
+        number += 1;
+        let heard = ask(&format!("f{number}"));
+        if heard.status != 200 {
+            break heard;
+        }
+        assert!(Instant::now() < give_up, "everything is accepted");
+    };
+    assert_eq!((refused.status, refused.code()), (507, "disk_full"));
+    assert!(refused.headers.contains_key("retry-after"));
+    let metrics = served.get("/metrics").body.as_str().unwrap().to_owned();
+    assert!(metrics.contains("precentor_disk_low 1\n"), "{metrics}");
+    // What was accepted can be ended, and looked at.
+    let job = before.body["items"][0]["job"].as_u64().unwrap();
+    let ended = served.post(&format!("/v1/jobs/{job}/cancel"), &Value::Null);
+    assert_eq!(ended.status, 200, "{ended:?}");
+    assert_eq!(
+        served.get(&format!("/v1/jobs/{job}")).body["state"],
+        "cancelled"
+    );
+    // There is room again.
+    hold_back(0);
+    while ask("b").status != 200 {
+        assert!(Instant::now() < give_up, "nothing is accepted");
+    }
+}
