@@ -90,6 +90,9 @@ pub struct Access {
     pub certificate: Option<PathBuf>,
     /// Its key, if that is in another file.
     pub key: Option<PathBuf>,
+    /// A server that is not believed, or does not believe who asks, is waited for as one that
+    /// does not run: certificates are renewed, and tokens put back. For whoever has work in hand.
+    pub patient: bool,
 }
 
 /// The servers of a cluster. Dropped, nothing more is asked of them.
@@ -114,6 +117,7 @@ impl Remote {
             ca,
             certificate,
             key,
+            patient,
         } = access;
         let servers: Vec<Url> = servers
             .iter()
@@ -156,6 +160,7 @@ impl Remote {
                 client: client.clone(),
                 url: join(server, ASK_PATH),
                 trust: trust.clone(),
+                patient: *patient,
             };
             runtime.spawn(ask_all(server, questions));
         }
@@ -249,6 +254,21 @@ struct Server {
     client: Client,
     url: Url,
     trust: Trust,
+    patient: bool,
+}
+
+impl Server {
+    /// Is it what was asked that is wrong, and not the server's time or the connection, nor
+    /// what can be set right meanwhile?
+    fn is_final(&self, status: StatusCode) -> bool {
+        let passes = [
+            StatusCode::TOO_MANY_REQUESTS,
+            StatusCode::REQUEST_TIMEOUT,
+            StatusCode::MISDIRECTED_REQUEST,
+        ];
+        let is_waited_for = self.patient && status == StatusCode::UNAUTHORIZED;
+        status.is_client_error() && !passes.contains(&status) && !is_waited_for
+    }
 }
 
 /// Which servers are not believed, or do not believe this client, and why. While one is still
@@ -288,11 +308,12 @@ async fn ask_all(server: Server, mut questions: Questions) {
             let distrust = answer.as_ref().err().and_then(|error| error.distrust());
             let distrust = distrust.map(|reason| format!("{}: {reason}", server.url));
             let hopeless = server.trust.note(server.number, distrust);
+            let hopeless = hopeless.filter(|_| !server.patient);
             match answer {
                 Ok(told) => reply.answer(told),
                 Err(_) if let Some(message) = hopeless => reply.answer(Reply::Invalid { message }),
                 // No server would take it.
-                Err(AskError::Refused { status, text }) if is_final(status) => {
+                Err(AskError::Refused { status, text }) if server.is_final(status) => {
                     reply.answer(Reply::Invalid {
                         message: detail(&text),
                     });
@@ -342,16 +363,6 @@ impl AskError {
             .find_map(|cause| cause.downcast_ref::<rustls::Error>());
         tls.map(ToString::to_string)
     }
-}
-
-/// Is it what was asked that is wrong, and not the server's time or the connection?
-fn is_final(status: StatusCode) -> bool {
-    let passes = [
-        StatusCode::TOO_MANY_REQUESTS,
-        StatusCode::REQUEST_TIMEOUT,
-        StatusCode::MISDIRECTED_REQUEST,
-    ];
-    status.is_client_error() && !passes.contains(&status)
 }
 
 /// What a problem says, or whatever there is instead of one.

@@ -16,7 +16,7 @@ use reqwest::Url;
 use super::remote::Cluster;
 use super::{CommandError, Exit, canonical, for_each_signal, print, warn};
 use crate::options::Worker;
-use crate::remote::Remote;
+use crate::remote::{Access, Remote};
 use crate::worker::engine::Engine;
 use crate::worker::exec::{ExecEngine, ExecOptions};
 use crate::worker::local::{Bodies, LocalWorker, Sources, THREADS_MAX, WorkerOptions};
@@ -34,7 +34,10 @@ pub(super) fn run(verb: &Worker) -> Result<Exit, CommandError> {
             return Err(CommandError::new(Exit::Usage, message));
         }
     }
-    let remote = Remote::new(&verb.cluster.access())?;
+    let remote = Remote::new(&Access {
+        patient: true,
+        ..verb.cluster.access()
+    })?;
     // Whoever may not ask is told so now. A cluster that is away is waited for.
     if let Err(error) = Cluster::of(&verb.cluster)?.status() {
         if error.exit == Exit::Usage {

@@ -117,6 +117,7 @@ impl Servers {
             ca: self.ca.clone(),
             certificate: self.certificate.clone(),
             key: self.key.clone(),
+            patient: false,
         }
     }
 }

@@ -34,6 +34,8 @@ use crate::source::path_of;
 pub const THREADS_MAX: usize = 4;
 /// How long the first of several finished jobs may wait before more work is asked for.
 const ASK_DELAY: Duration = Duration::from_millis(2);
+/// The wait after a question for work was refused.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a body that another result refers to may take to appear.
 const BODY_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a worker that ends waits until what it gives back is taken.
@@ -364,11 +366,18 @@ impl Agent {
         if let Some(handed) = self.handing_in.remove(&tag) {
             return self.on_handed_in(&handed, &reply);
         }
-        if let Reply::Work(work) = reply {
-            if self.poll == Some(tag) {
-                self.poll = None;
+        let was_poll = self.poll == Some(tag);
+        if was_poll {
+            self.poll = None;
+        }
+        match reply {
+            Reply::Work(work) => self.on_work(work),
+            other if was_poll => {
+                // It may be set right: what is held here is of use then.
+                tracing::warn!(worker = %self.spec.worker, reply = ?other, "no work is given out to it");
+                self.ask_at = Some(Instant::now() + ASK_AGAIN);
             }
-            self.on_work(work);
+            _ => {}
         }
     }
 

@@ -137,6 +137,34 @@ fn a_client_whose_certificate_is_renewed_goes_on_and_one_whose_is_not_is_refused
 }
 
 #[test]
+fn a_worker_whose_certificate_is_over_waits_until_it_is_renewed() {
+    let papers = Papers::new();
+    let ada = papers.client("ada", Duration::from_secs(1));
+    let served = Served::encrypted(&papers, None, "");
+    let mut access = access(&[&served.url], None);
+    (access.ca, access.certificate) = (Some(papers.ca()), Some(ada.clone()));
+    let answer = |access: &Access, patience| {
+        let remote = Remote::new(access).unwrap();
+        let mut courier = Courier::new(remote.directory(), Principal(String::new()));
+        courier.call(Request::Status, patience)
+    };
+    // Who only asks is told so at once.
+    let give_up = Instant::now() + PATIENCE;
+    while !matches!(answer(&access, PATIENCE), Some(Reply::Invalid { .. })) {
+        assert!(Instant::now() < give_up, "the certificate is not over");
+    }
+    access.patient = true;
+    assert_eq!(answer(&access, Duration::from_millis(300)), None);
+    // Who waits is answered when it has been renewed.
+    let renewed = thread::scope(|scope| {
+        let waiting = scope.spawn(|| answer(&access, PATIENCE));
+        papers.renew(&ada);
+        waiting.join().unwrap()
+    });
+    assert!(matches!(renewed, Some(Reply::Status(_))), "{renewed:?}");
+}
+
+#[test]
 fn a_client_of_an_authority_that_is_believed_no_more_is_turned_away() {
     let (papers, others) = (Papers::new(), Papers::new());
     let served = Served::encrypted(&papers, Some(papers.client("ada", HOUR)), "");
