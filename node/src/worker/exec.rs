@@ -12,7 +12,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use precentor_core::context::{ContextRecord, Provenance};
@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::engine::{Engine, EngineError, FailureClass, Job, SLOW_JOBS_PER_THREAD, Subject};
 use super::outline::OutlineEngine;
 use super::words::Words;
+use crate::source::digest::{TEXT_BYTES_MAX, examine};
 
 #[cfg(test)]
 mod tests;
@@ -255,7 +256,7 @@ impl Engine for ExecEngine {
             Subject::File { path } => Some(path.clone()),
             Subject::Folder { .. } | Subject::Project { .. } => None,
         };
-        let (uri, digest) = (job.uri.clone(), job.content_digest);
+        let digest = job.content_digest;
         let mut record = self.outline.generate(job)?;
         record.provenance = Provenance {
             generator: self.options.name.clone(),
@@ -266,7 +267,7 @@ impl Engine for ExecEngine {
             address: record.uri.to_string(),
             kind: match path {
                 Some(_) => "file",
-                None if uri.parent().is_none() => "project",
+                None if record.uri.parent().is_none() => "project",
                 None => "folder",
             },
             path: path
@@ -277,12 +278,13 @@ impl Engine for ExecEngine {
         let answer = self.ask(&question)?;
         if let Some(path) = path {
             // What the program has read must be what was asked for.
-            let subject = Subject::File { path };
-            self.outline.generate(Job {
-                uri,
-                content_digest: digest,
-                subject,
-            })?;
+            let found = examine(&path, TEXT_BYTES_MAX, &mut Vec::new());
+            if found.map(|found| found.content_digest).ok() != Some(digest) {
+                return Err(EngineError {
+                    class: FailureClass::SourceChanged,
+                    message: format!("{} changed while the program read it", path.display()),
+                });
+            }
         }
         speak(record, answer)
     }
@@ -302,11 +304,15 @@ impl Engine for ExecEngine {
         let groups = locked(&self.groups);
         groups.difference(&waiting).copied().for_each(kill);
         drop(groups);
-        for program in idle {
-            let Program { child, to, lines } = program;
-            drop(to);
-            // Its output closes when it ends.
-            while lines.recv_timeout(FAREWELL).is_ok() {}
+        let until = Instant::now() + FAREWELL;
+        // All are told before one is waited for.
+        let told: Vec<_> = idle
+            .into_iter()
+            .map(|Program { child, lines, .. }| (child, lines))
+            .collect();
+        for (child, lines) in told {
+            // Its output closes when it ends; whatever it says meanwhile is for nobody.
+            while lines.recv_deadline(until).is_ok() {}
             self.reap(child);
         }
     }

@@ -255,6 +255,16 @@ fn what_is_being_made_is_given_up_when_the_worker_ends() {
 }
 
 #[test]
+fn a_program_that_never_stops_talking_is_not_waited_for_without_end() {
+    let script = r#"read -r line; echo '{"id": 1}'; echo $$ > $0/pid; while true; do echo more; sleep 0.01; done"#;
+    let bench = Bench::new(script);
+    bench.ask().unwrap();
+    let pid = bench.written("pid");
+    bench.engine.stop();
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+}
+
+#[test]
 fn a_program_that_waits_may_end_by_itself() {
     let bench =
         Bench::new(r#"read -r line; echo '{"id": 1}'; cat > /dev/null; echo over > $0/over"#);
