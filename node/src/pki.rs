@@ -108,7 +108,7 @@ impl Authority {
             return Err(PkiError::Exists { path: certificate });
         }
         fs::create_dir_all(folder).map_err(io_error("create", folder))?;
-        let mut params = params(&format!("precentor CA of {cluster}"), CA_DAYS);
+        let mut params = params(&format!("precentor CA of {cluster}"), CA_DAYS * DAY);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let pair = KeyPair::generate()?;
@@ -147,25 +147,23 @@ impl Authority {
         hosts: &[String],
         good_for: Duration,
     ) -> Result<String, PkiError> {
-        let until = SystemTime::now() + good_for;
-        if until > self.until {
+        if SystemTime::now() + good_for > self.until {
             return Err(PkiError::Wrong(
                 "it would be good for longer than the authority that signs it; ask for fewer days, or make another authority".to_owned(),
             ));
         }
         let mut params = match who {
-            Who::Node(node) => of_node(*node, hosts)?,
+            Who::Node(node) => of_node(*node, hosts, good_for)?,
             Who::Client(_) if !hosts.is_empty() => {
                 let reason = "only nodes are found at hosts".to_owned();
                 return Err(PkiError::Wrong(reason));
             }
             Who::Client(principal) => {
-                let mut params = params(&principal.0, 0);
+                let mut params = params(&principal.0, good_for);
                 params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
                 params
             }
         };
-        params.not_after = until.into();
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
@@ -181,18 +179,22 @@ impl Authority {
     }
 }
 
-fn params(name: &str, days: u32) -> CertificateParams {
+fn params(name: &str, good_for: Duration) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
     let now = SystemTime::now();
     params.not_before = (now - EARLIER).into();
-    params.not_after = (now + days * DAY).into();
+    params.not_after = (now + good_for).into();
     params
 }
 
-fn of_node(node: NodeId, hosts: &[String]) -> Result<CertificateParams, PkiError> {
-    let mut params = params(&node_name(node), 0);
+fn of_node(
+    node: NodeId,
+    hosts: &[String],
+    good_for: Duration,
+) -> Result<CertificateParams, PkiError> {
+    let mut params = params(&node_name(node), good_for);
     let mut names = vec![node_name(node)];
     names.extend_from_slice(hosts);
     for name in names {

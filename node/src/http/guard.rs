@@ -29,7 +29,7 @@ pub(super) async fn guard(State(api): State<Api>, request: Request, next: Next) 
     };
     let counts = &api.0.counts;
     counts.note(method.as_str(), &path, response.status().as_u16());
-    let node = HeaderValue::from(api.0.place.node.0);
+    let node = HeaderValue::from(api.0.about.place.node.0);
     response.headers_mut().insert(NODE_HEADER, node);
     response
 }
@@ -69,7 +69,7 @@ fn is_own_name(host: &str) -> bool {
 }
 
 async fn pass(api: &Api, request: Request, next: Next) -> Result<Response, Problem> {
-    let credentials = api.0.credentials.as_ref();
+    let credentials = api.0.about.credentials.as_ref();
     check_origin(request.headers(), credentials.is_some())?;
     if let Some((credentials, proof)) = credentials.zip(request.extensions().get::<Proof>())
         && !credentials.hold(proof)

@@ -79,16 +79,7 @@ pub struct Api(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    place: Place,
-    gateway: Gateway,
-    /// What the node showed of itself last.
-    seen: watch::Receiver<Option<Status>>,
-    bodies: ShelfReader,
-    refusals: Refusals,
-    callers: Callers,
-    /// What connections are encrypted with, where they are.
-    credentials: Option<Credentials>,
-    space: Space,
+    about: About,
     sessions: Sessions,
     counts: Counts,
     closing: watch::Sender<bool>,
@@ -134,26 +125,9 @@ impl Api {
     /// An interface for a node.
     #[must_use]
     pub fn new(about: About) -> Api {
-        let About {
-            place,
-            gateway,
-            seen,
-            bodies,
-            refusals,
-            callers,
-            credentials,
-            space,
-        } = about;
         let permits = |count: u64| Semaphore::new(usize::try_from(count).unwrap_or(usize::MAX));
         Api(Arc::new(Inner {
-            place,
-            gateway,
-            seen,
-            bodies,
-            refusals,
-            callers,
-            credentials,
-            space,
+            about,
             sessions: Sessions::default(),
             counts: Counts::default(),
             closing: watch::Sender::new(false),
@@ -169,7 +143,7 @@ impl Api {
     }
 
     fn status(&self) -> Option<Status> {
-        self.0.seen.borrow().clone()
+        self.0.about.seen.borrow().clone()
     }
 
     async fn ask(&self, caller: &Caller, request: Request) -> Result<Reply, Problem> {
@@ -190,7 +164,7 @@ impl Api {
             | Request::RecoverUnsafely { .. }
             | Request::QueueLocally { .. } => false,
         };
-        let asked = self.0.gateway.ask(principal.clone(), request, *wait);
+        let asked = self.0.about.gateway.ask(principal.clone(), request, *wait);
         if !only_waits {
             return asked.await;
         }
@@ -203,7 +177,7 @@ impl Api {
 
     /// A body, if this node has it.
     async fn body(&self, digest: Digest) -> Result<Option<Bytes>, BlobError> {
-        let bodies = self.0.bodies.clone();
+        let bodies = self.0.about.bodies.clone();
         let read = tokio::task::spawn_blocking(move || bodies.get(&digest));
         read.await.expect("reading a body does not panic")
     }
@@ -234,7 +208,7 @@ pub fn serve(listener: TcpListener, api: Api) -> io::Result<JoinHandle<()>> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let closing = api.0.closing.subscribe();
-    let credentials = api.0.credentials.clone();
+    let credentials = api.0.about.credentials.clone();
     let served = listen::run(listener, credentials, router(api), closing);
     Ok(tokio::spawn(served))
 }
@@ -363,7 +337,7 @@ impl FromRequestParts<Api> for Caller {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Caller, Problem> {
         let proof = parts.extensions.get::<Proof>();
         let identity = proof.map(|proof| &proof.identity);
-        let principal = api.0.callers.of(&parts.headers, identity);
+        let principal = api.0.about.callers.of(&parts.headers, identity);
         let principal = principal.ok_or_else(Problem::unauthenticated)?;
         let wait_ms = match parts.headers.get(WAIT_HEADER) {
             None => WAIT_MS,

@@ -154,7 +154,7 @@ struct StatusWords {
 async fn get_status(State(api): State<Api>, _: Caller) -> Result<Json<StatusWords>, Problem> {
     let status = api.status();
     let status = status.ok_or_else(|| Problem::overloaded("this node has just started"))?;
-    Ok(Json(words(&api.0.place, &status)))
+    Ok(Json(words(&api.0.about.place, &status)))
 }
 
 fn words(place: &Place, status: &Status) -> StatusWords {
@@ -248,11 +248,11 @@ fn verdict(verdict: Verdict) -> &'static str {
 )]
 async fn get_metrics(State(api): State<Api>, _: Caller) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let own = api.0.credentials.as_ref().map(Credentials::own);
-    let (status, refusals) = (api.status(), &api.0.refusals);
+    let own = api.0.about.credentials.as_ref().map(Credentials::own);
+    let (status, refusals) = (api.status(), &api.0.about.refusals);
     let text = api
         .0
         .counts
-        .text(status.as_ref(), refusals, own.as_ref(), &api.0.space);
+        .text(status.as_ref(), refusals, own.as_ref(), &api.0.about.space);
     ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response()
 }
