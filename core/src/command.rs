@@ -276,6 +276,17 @@ pub enum Command {
         /// What it has, in place of what it said before.
         offer: Offer,
     },
+    /// These are texts of which contexts are to be made: the cluster keeps them for workers
+    /// that have none of their own. Those that are kept already count as just used.
+    KeepSources {
+        /// The texts.
+        sources: Vec<Bytes>,
+    },
+    /// This is what the texts that are kept may take from now on.
+    PutSourceBudget {
+        /// So many bytes.
+        bytes_max: u64,
+    },
 }
 
 /// A lease to take back.
@@ -397,6 +408,16 @@ pub enum Outcome {
     NeedsPut(Needs),
     /// The offer is known; before, this was.
     OfferPut(Offer),
+    /// All of the texts are kept.
+    SourcesKept {
+        /// How many were not before.
+        fresh: u32,
+    },
+    /// The budget of the texts is in force.
+    SourceBudgetPut {
+        /// What it was.
+        before: u64,
+    },
 }
 
 /// What became of dead letters that were to be redriven.

@@ -15,6 +15,7 @@
 //! | 9 | jobs are run together; what fails as a whole is tried one by one, and costs nobody an attempt |
 //! | 10 | engines need more of workers than a slot, and workers say what they have |
 //! | 11 | a leader takes requests that other nodes keep for their clients: nothing new is replicated |
+//! | 12 | texts that contexts are made of are kept for workers that have none of their own |
 
 use std::fmt;
 
@@ -57,8 +58,11 @@ impl FeatureLevel {
     /// Nothing changes where entries are applied: what its program can do is all that
     /// a node must know of its leader.
     pub const REQUESTS_FORWARDED: FeatureLevel = FeatureLevel(11);
+    /// Texts that contexts are made of are kept for workers that have none of their own
+    /// (decision 39).
+    pub const SOURCES_KEPT: FeatureLevel = FeatureLevel(12);
     /// The highest that this program can do.
-    pub const LATEST: FeatureLevel = FeatureLevel::REQUESTS_FORWARDED;
+    pub const LATEST: FeatureLevel = FeatureLevel::SOURCES_KEPT;
 }
 
 impl fmt::Display for FeatureLevel {

@@ -4,6 +4,7 @@ mod account;
 mod cached;
 mod explanation;
 mod fitting;
+mod sources;
 
 use std::fmt;
 
@@ -20,6 +21,7 @@ pub use self::account::{Account, AccountView, BreakerView, Circuit, Limits, Rate
 pub use self::cached::{CacheView, CachedView, InvalidationView, Reach};
 pub use self::explanation::{Explanation, Hold, OpenDependency};
 pub use self::fitting::{EngineNeeds, Lacking, Needs, Offer, WorkerView};
+pub use self::sources::SourcesView;
 
 /// How urgent a request is. Ordered from the most urgent.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

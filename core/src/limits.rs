@@ -82,6 +82,18 @@ pub const STALE_MS_MAX: u64 = 366 * 86_400_000;
 pub const BUDGET_BYTES_MIN: u64 = 1;
 /// Most such budget.
 pub const BUDGET_BYTES_MAX: u64 = 1 << 50;
+/// Longest text that the cluster keeps for workers, in bytes: as much as an engine reads.
+pub const SOURCE_BYTES_MAX: u64 = 2 * 1024 * 1024;
+/// Texts of one `KeepSources`.
+pub const SOURCES_PER_ENTRY_MAX: u64 = 256;
+/// Texts that one question asks for.
+pub const SOURCES_ASKED_MAX: u64 = 4_096;
+/// What each text counts for besides its bytes: the smallest takes a row, and a place on disk.
+pub const SOURCE_ROW_BYTES: u64 = 4 * 1024;
+/// What all texts may count for while nobody says otherwise, in bytes.
+pub const SOURCES_BYTES_DEFAULT: u64 = 4 * 1024 * 1024 * 1024;
+/// Texts that one `KeepSources` drops to make room. As many as may have to go for it.
+pub const SOURCES_DROPPED_PER_ENTRY_MAX: u64 = 2_048;
 /// Results that one `Evict` lets go of.
 pub const EVICTIONS_PER_ENTRY_MAX: u64 = 256;
 /// Invalidations of prefixes and generators that are carried through at a time.
@@ -254,12 +266,22 @@ const _: () = assert!(
     "an entry must fit a frame"
 );
 const _: () = assert!(
-    SNAPSHOT_PIECE_BYTES_MAX + RESULT_BYTES_MAX < FRAME_BYTES_MAX,
+    SNAPSHOT_PIECE_BYTES_MAX + SOURCE_BYTES_MAX < FRAME_BYTES_MAX
+        && RESULT_BYTES_MAX <= SOURCE_BYTES_MAX,
     "pieces, and bodies up to their bound and one more, must fit a frame"
 );
 const _: () = assert!(
     RESULT_BYTES_MAX * 2 < ENTRY_BYTES_MAX,
     "a result must fit an entry"
+);
+const _: () = assert!(
+    SOURCE_BYTES_MAX * 2 <= ENTRY_BYTES_MAX,
+    "a source must fit an entry, and its body a frame"
+);
+const _: () = assert!(
+    ENTRY_BYTES_MAX + SOURCES_PER_ENTRY_MAX * SOURCE_ROW_BYTES
+        <= SOURCES_DROPPED_PER_ENTRY_MAX * SOURCE_ROW_BYTES,
+    "the smallest sources must make room for any others"
 );
 const _: () = assert!(
     NAMED_DEPENDENCIES_MAX <= DEPENDENCIES_MAX,

@@ -59,6 +59,10 @@ pub enum Bug {
     RepairingVotes,
     /// A snapshot is put in force without the bodies that it speaks of. Found by snapshot is the state.
     InstallWithoutBodies,
+    /// A snapshot is put in force without the sources that it speaks of. Found by snapshot is the state.
+    InstallWithoutSources,
+    /// A source that an unfinished job is to be made of makes way for others. Found by kept sources.
+    UsedSourceDropped,
     /// A snapshot drops the log behind it although that follows it. Told by scripts.
     InstallDropsTail,
     /// A follower that reads a snapshot for long says nothing of it. Told by scripts.
@@ -251,6 +255,8 @@ impl Bug {
         Bug::LearnerCampaigns,
         Bug::RepairingVotes,
         Bug::InstallWithoutBodies,
+        Bug::InstallWithoutSources,
+        Bug::UsedSourceDropped,
         Bug::InstallDropsTail,
         Bug::QuietReader,
         Bug::OvertakenInstallForgotten,

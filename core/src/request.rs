@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::{Denial, Rights};
 use crate::address::Address;
 use crate::command::{Command, Outcome};
+use crate::digest::Digest;
 use crate::edit::{Conflict, ConflictId, EditedView, PastEdit, PastResult};
 use crate::ids::{
     FinishNumber, JobId, LogIndex, NodeId, RequestId, Sequence, Term, Token, WorkerId,
@@ -13,7 +14,7 @@ use crate::ids::{
 };
 use crate::job::{
     AccountView, Assignment, BreakerView, CacheView, CachedView, ContextView, DeadLetter,
-    EngineNeeds, Explanation, Finished, JobState, JobView, Pause, WorkerView,
+    EngineNeeds, Explanation, Finished, JobState, JobView, Pause, SourcesView, WorkerView,
 };
 use crate::membership::{Change, ChangeError, Membership, RecoveryError, RecoveryReport};
 use crate::principal::Principal;
@@ -152,6 +153,9 @@ pub enum Query {
     Needs,
     /// What has a worker, and what is it given?
     Worker(WorkerId),
+    /// Which of these texts are not kept, and what do those take that are? Of more than
+    /// [`crate::limits::SOURCES_ASKED_MAX`], the first so many are looked for.
+    Sources(Vec<Digest>),
 }
 
 /// Which state a read must be answered from.
@@ -239,6 +243,8 @@ pub enum Answer {
     Needs(Vec<EngineNeeds>),
     /// A worker; none if it is not registered.
     Worker(Option<Box<WorkerView>>),
+    /// The texts that are kept.
+    Sources(Box<SourcesView>),
 }
 
 /// How old the state is that a read was answered from.

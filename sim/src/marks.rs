@@ -155,6 +155,9 @@ marks! {
     KeptThroughRestart "a node came back with a request that it had promised to keep",
     LocalSettled "a leader had done what another node kept",
     LocalRefused "a leader refused for good what another node kept",
+    SourceHeld "a job counted on a text that is kept",
+    SourceDropped "a text that was kept made way for others",
+    SourcesFull "there was no room for texts beside those that jobs count on",
 }
 
 /// How often each mark was reached, in the order of [`Mark::ALL`].

@@ -66,9 +66,10 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
         }
         Bug::LearnerCampaigns => &[Checker::VotersStand],
         Bug::RepairingVotes => &[Checker::RepairBeforeVote],
-        Bug::InstallWithoutBodies | Bug::OvertakenInstallForgotten | Bug::ImageSeesLaterChange => {
-            &[Checker::SnapshotIsState]
-        }
+        Bug::InstallWithoutBodies
+        | Bug::InstallWithoutSources
+        | Bug::OvertakenInstallForgotten
+        | Bug::ImageSeesLaterChange => &[Checker::SnapshotIsState],
         Bug::ReadBeforeOwnCommit
         | Bug::ReadWithoutQuorum
         | Bug::ReadConfirmedByOldRound
@@ -126,6 +127,7 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
             &[Checker::Batches]
         }
         Bug::TagsIgnored | Bug::MemoryOvercommitted => &[Checker::FittedWork],
+        Bug::UsedSourceDropped => &[Checker::KeptSources],
         Bug::LingersForEver => &[Checker::Liveness],
         Bug::QueuedBeforeDurable | Bug::LocalQueueReversed | Bug::LocalDroppedWhenSent => {
             &[Checker::LocalQueue]

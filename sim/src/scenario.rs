@@ -16,7 +16,7 @@ use crate::tape::{Domain, Roll, Tape};
 use crate::topology::{Bound, Row, TopologyOptions};
 
 use draw::{
-    awaiting, backlog, batching, caching, clients, disk, editing, fitting, knobs, leaving,
+    awaiting, backlog, batching, caching, clients, disk, editing, fitting, keeping, knobs, leaving,
     limiting, napping, nemesis, network, operating, ruling, some, sweeping, taking_back, upgrade,
     workers,
 };
@@ -406,6 +406,7 @@ impl Scenario {
         batching(&mut part(54), &mut workers, &mut knobs);
         fitting(&mut part(55), &mut clients, &mut workers);
         leaving(&mut part(56), &mut clients, &mut knobs);
+        keeping(&mut part(58), &mut clients);
         let mut other = part(8);
         let mut shapes = part(9);
         nemesis.all_shapes = shapes.chance(500_000);

@@ -151,6 +151,8 @@ domains! {
     LocalPatience plain "how long a client waits for what it left with a node",
     Work plain "how long work takes beside the turns",
     LocalDisk plain "what a crash leaves of requests that a node keeps",
+    KeepSource fault "texts kept for workers",
+    SourceBudget fault "budget of texts changed",
 }
 
 /// One fault that happened: the `nth` decision of a lane went the unusual way.

@@ -8,6 +8,7 @@ mod batches;
 mod caching;
 mod editing;
 mod items;
+mod keeping;
 mod leaving;
 mod operating;
 mod ruling;
@@ -278,7 +279,8 @@ impl Client {
         {
             return command;
         }
-        if let Some(command) = caching::order(desk.tape, lane, &options) {
+        let kept = keeping::order(desk.tape, lane, tree, &options);
+        if let Some(command) = kept.or_else(|| caching::order(desk.tape, lane, &options)) {
             return command;
         }
         if let Some(command) = self.editing.next(desk.tape, lane, now_us, &options) {
@@ -404,7 +406,6 @@ impl Client {
                 self.on_session_expired();
                 return Ok(());
             }
-            Outcome::Invalidated { .. } | Outcome::BudgetPut { .. } => {}
             Outcome::Rejected(
                 Rejection::UnknownSession { .. }
                 | Rejection::SequenceForgotten { .. }
@@ -420,7 +421,7 @@ impl Client {
                 return Ok(());
             }
             Outcome::Rejected(_) => self.ruling.on_failed(&asked.command, false),
-            Outcome::Annotated { .. } | Outcome::Resolved { .. } => {}
+            done if keeping::is_just_done(&done) => {}
             Outcome::RolesPut { .. } => self.ruling.on_put(&asked.command),
             Outcome::Cancelled(results) => {
                 let (Command::Leave { jobs } | Command::Cancel { jobs }) = &asked.command else {

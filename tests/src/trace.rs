@@ -291,6 +291,8 @@ fn words_of_command(command: &Command) -> String {
         Command::PutLimits { account, limits } => format!("limit {account} to {limits}"),
         Command::PutNeeds { engine, needs } => format!("engine {engine} needs {needs}"),
         Command::PutOffer { worker, offer, .. } => format!("{worker} has {offer}"),
+        Command::KeepSources { sources } => format!("keep {} sources", sources.len()),
+        Command::PutSourceBudget { bytes_max } => format!("room for {bytes_max} bytes"),
         order @ (Command::Ask { .. }
         | Command::Invalidate { .. }
         | Command::PutBudget { .. }

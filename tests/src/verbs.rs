@@ -236,9 +236,9 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
         }
         "open" | "session" | "submit" | "leave" | "cancel" | "redrive" | "purge" | "take"
         | "invalidate" | "budget" | "reprioritise" | "pause" | "resume" | "limit" | "needs"
-        | "offer" | "roles" | "annotate" | "resolve" | "expel" | "register" | "poll"
-        | "complete" | "fail" | "fail_together" | "release" | "propose" | "ask" | "read"
-        | "member" | "locally" => {
+        | "offer" | "keep" | "room" | "roles" | "annotate" | "resolve" | "expel" | "register"
+        | "poll" | "complete" | "fail" | "fail_together" | "release" | "propose" | "ask"
+        | "read" | "member" | "locally" => {
             return client(world, line);
         }
         "members" | "status" | "health" | "log" | "queue" | "promises" | "same" | "leases"

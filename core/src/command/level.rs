@@ -44,6 +44,9 @@ impl Command {
                 FeatureLevel::JOBS_BATCHED
             }
             Command::PutNeeds { .. } | Command::PutOffer { .. } => FeatureLevel::WORKERS_FITTED,
+            Command::KeepSources { .. } | Command::PutSourceBudget { .. } => {
+                FeatureLevel::SOURCES_KEPT
+            }
             Command::TakeOver { .. }
             | Command::OpenSession
             | Command::Submit { .. }

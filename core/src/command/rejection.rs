@@ -400,4 +400,16 @@ pub enum Rejection {
         /// Which.
         worker: WorkerId,
     },
+    /// There is no room for more texts.
+    #[error(
+        "the sources of unfinished jobs count for {held} bytes, and all may count for {limit}; try again in {retry_after_ms} ms, or raise the budget"
+    )]
+    SourcesFull {
+        /// What those count for that unfinished jobs are to be made of, in bytes.
+        held: u64,
+        /// The budget of all.
+        limit: u64,
+        /// When to try again, in milliseconds.
+        retry_after_ms: u64,
+    },
 }

@@ -268,7 +268,9 @@ impl GenerationCoordinator {
             | Command::PutOffer { .. }
             | Command::NoteDenials { .. }
             | Command::Annotate { .. }
-            | Command::Resolve { .. } => {}
+            | Command::Resolve { .. }
+            | Command::KeepSources { .. }
+            | Command::PutSourceBudget { .. } => {}
             Command::Expel { worker } => {
                 self.touched.insert(*worker);
                 self.missing.remove(worker);

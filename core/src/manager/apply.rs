@@ -116,7 +116,7 @@ impl ContextManager {
         }
         let slack = self.config.knobs.log_slack_bytes;
         self.snapshots.on_applied(index, logged.body.count(), slack);
-        if let Some((digest, body)) = applied.publication {
+        for (digest, body) in applied.bodies {
             self.outbox.act(Action::PutBlob { digest, body });
         }
         self.outbox.act(Action::Audit(Box::new(applied.audit)));

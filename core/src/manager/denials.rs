@@ -152,6 +152,8 @@ impl ContextManager {
             | Query::Worker(_)
             | Query::Cache
             | Query::Conflicts { .. } => queue.role_denial(who, Role::Viewer, None),
+            // Whoever knows a digest had the text.
+            Query::Sources(_) => queue.role_denial_anywhere(who, Role::Viewer),
             Query::Roles { .. } => queue.role_denial(who, Role::Admin, None),
             Query::Unfinished { within, .. } => queue.role_denial_within(who, Role::Viewer, within),
         }

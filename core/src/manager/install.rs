@@ -183,6 +183,17 @@ impl ContextManager {
                 .config
                 .planted(crate::planted::Bug::InstallWithoutBodies)
         });
+        #[cfg(feature = "planted-bugs")]
+        let digests = match self
+            .config
+            .planted(crate::planted::Bug::InstallWithoutSources)
+        {
+            true => digests
+                .into_iter()
+                .filter(|digest| !installing.queue.has_source(digest))
+                .collect(),
+            false => digests,
+        };
         match last {
             Some(last) => {
                 installing.complete = Some(last);

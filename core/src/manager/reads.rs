@@ -12,7 +12,7 @@ use crate::event::Now;
 use crate::ids::{JobId, LogIndex, ReadNumber, Ticket};
 use crate::limits::{
     CONFLICTS_LISTED_MAX, DEAD_LETTERS_LISTED_MAX, JOBS_LISTED_MAX, READS_WAITING_MAX,
-    RIGHTS_LISTED_MAX,
+    RIGHTS_LISTED_MAX, SOURCES_ASKED_MAX,
 };
 use crate::marks::Mark;
 use crate::principal::Principal;
@@ -173,6 +173,10 @@ impl ContextManager {
             Query::Explain(job) => self.explain(*job),
             Query::Needs => Answer::Needs(self.queue.needs().collect()),
             Query::Worker(worker) => Answer::Worker(self.queue.worker_view(*worker).map(Box::new)),
+            Query::Sources(digests) => {
+                let count = digests.len().min(SOURCES_ASKED_MAX as usize);
+                Answer::Sources(Box::new(self.queue.sources_view(&digests[..count])))
+            }
             Query::Cached(address) => Answer::Cached(self.queue.cached_view(address).map(Box::new)),
             Query::Cache => Answer::Cache(Box::new(self.queue.cache_view())),
             Query::Roles { after, count_max } => {

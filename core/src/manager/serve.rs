@@ -328,7 +328,9 @@ pub(super) fn refusal_of(command: &Command, request: Option<RequestId>) -> Optio
         | Command::PutBudget { .. }
         | Command::PutRoles { .. }
         | Command::Annotate { .. }
-        | Command::Resolve { .. } => None,
+        | Command::Resolve { .. }
+        | Command::KeepSources { .. }
+        | Command::PutSourceBudget { .. } => None,
         Command::TakeOver { .. }
         | Command::Claim { .. }
         | Command::ClaimFrom { .. }

@@ -312,6 +312,8 @@ impl QueueManager {
             },
             // What it takes back is its session's own.
             Command::OpenSession | Command::Leave { .. } => held.somewhere(Role::Agent),
+            // A text is of no place until something is asked for that is made of it.
+            Command::KeepSources { .. } => held.somewhere(Role::Agent),
             Command::Submit { items } | Command::Ask { items, .. } => held.submit(items),
             Command::PutOffer { worker, .. } => held
                 .everywhere(Role::Worker)
@@ -354,6 +356,7 @@ impl QueueManager {
                 reach: Reach::Generator { .. },
             }
             | Command::PutBudget { .. }
+            | Command::PutSourceBudget { .. }
             | Command::PutNeeds { .. }
             | Command::Pause { .. }
             | Command::Resume { .. }

@@ -390,6 +390,7 @@ impl QueueManager {
         }
         let class = job.class;
         self.accounts.used.queue(&job.origin.tenant);
+        self.sources.hold(&job.subject, id);
         self.jobs.insert(id, job, &mut self.timers);
         self.raise(targets.into_iter().collect(), class, walk);
         how

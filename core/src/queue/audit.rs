@@ -6,6 +6,7 @@ mod told;
 use std::fmt::Write;
 use std::sync::LazyLock;
 
+use crate::bytes::Bytes;
 use crate::command::{
     Admission, AfterFailure, Asked, AuditRecord, Cancellation, ClaimRule, Command, Entry, Evicting,
     Eviction, Outcome, Purging, Redriving, Reprioritisation, Submitted,
@@ -181,6 +182,13 @@ pub(super) fn words_of_command(command: &Command) -> String {
             bytes_max: Some(bytes),
         } => format!("let results take {bytes} bytes"),
         Command::PutBudget { bytes_max: None } => "let results take any room".to_owned(),
+        Command::KeepSources { sources } => {
+            let bytes: u64 = sources.iter().map(Bytes::count).sum();
+            format!("keep {} sources of {bytes} bytes", sources.len())
+        }
+        Command::PutSourceBudget { bytes_max } => {
+            format!("let sources count for {bytes_max} bytes")
+        }
         // The outcome says which.
         Command::Evict { evictions } => format!("evict {} results", evictions.len()),
         Command::PutRoles { principal, grants } => {
@@ -247,6 +255,10 @@ pub(super) fn words(asked: &str, entry: &Entry, outcome: &Outcome) -> String {
             Some(bytes) => add(&mut words, format_args!(": before it was {bytes}")),
             None => words.push_str(": before it was any"),
         },
+        Outcome::SourcesKept { fresh } => add(&mut words, format_args!(": {fresh} are new")),
+        Outcome::SourceBudgetPut { before } => {
+            add(&mut words, format_args!(": before it was {before}"));
+        }
         Outcome::Evicted(results) => {
             words.push(':');
             let Command::Evict { evictions } = &entry.command else {

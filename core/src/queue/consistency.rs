@@ -57,6 +57,7 @@ impl QueueManager {
         self.check_edits()?;
         self.check_batches()?;
         self.check_fitting()?;
+        self.check_sources()?;
         self.check_sessions()?;
         self.check_hashes()
     }

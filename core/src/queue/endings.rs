@@ -23,6 +23,7 @@ impl QueueManager {
     pub(super) fn finish(&mut self, id: JobId, state: JobState, ended: Option<Ended>) -> Job {
         let job = self.jobs.remove(id, &mut self.timers);
         self.accounts.used.end(&job.origin.tenant);
+        self.sources.release(&job.subject, id, self.head.applied);
         if job.is_running() {
             self.discharge(&job.origin, job.place);
             self.note_end(id, &job, matches!(state, JobState::Done { .. }));

@@ -18,12 +18,12 @@ impl QueueManager {
         index: LogIndex,
         term: Term,
         entry: &Entry,
-    ) -> (Outcome, Option<(Digest, Bytes)>) {
-        let mut publication = None;
+    ) -> (Outcome, Vec<(Digest, Bytes)>) {
+        let mut bodies = Vec::new();
         let (needed, current) = (entry.command.level(), self.level);
         if needed > current {
             let rejection = Rejection::LevelTooLow { needed, current };
-            return (Outcome::Rejected(rejection), None);
+            return (Outcome::Rejected(rejection), Vec::new());
         }
         let session = entry.request.map(|request| request.session);
         let done = match &entry.command {
@@ -70,7 +70,7 @@ impl QueueManager {
             } => self
                 .complete(*job, *token, *result, body, entry.wall_ms)
                 .map(|effect| {
-                    publication = effect.then(|| (*result, body.clone()));
+                    bodies.extend(effect.then(|| (*result, body.clone())));
                     Outcome::Completed
                 }),
             Command::Fail {
@@ -115,6 +115,11 @@ impl QueueManager {
                 .map(Outcome::Asked),
             Command::Invalidate { reach } => self.invalidate(reach),
             Command::PutBudget { bytes_max } => self.put_budget(*bytes_max),
+            Command::KeepSources { sources } => self.keep_sources(sources).map(|(kept, fresh)| {
+                bodies = fresh;
+                kept
+            }),
+            Command::PutSourceBudget { bytes_max } => self.put_source_budget(*bytes_max),
             Command::Evict { evictions } => self.evict(evictions).map(Outcome::Evicted),
             Command::PutRoles { principal, grants } => self.put_roles(principal, grants),
             Command::NoteDenials { denied, .. } => check_range(
@@ -143,13 +148,13 @@ impl QueueManager {
         match done {
             Ok(Outcome::Ticked { count }) => {
                 let count = count + self.settle();
-                (Outcome::Ticked { count }, publication)
+                (Outcome::Ticked { count }, bodies)
             }
             Ok(outcome) => {
                 self.settle();
-                (outcome, publication)
+                (outcome, bodies)
             }
-            Err(rejection) => (Outcome::Rejected(rejection), None),
+            Err(rejection) => (Outcome::Rejected(rejection), Vec::new()),
         }
     }
 

@@ -31,6 +31,7 @@ use super::letters::{AttemptRow, Letter, Letters, holds_letters};
 use super::pauses::{PauseRow, Pauses};
 use super::rows::Rows;
 use super::sessions::{Reply, Session, Sessions};
+use super::sources::{SourceRow, Sources, holds_sources};
 use super::table::Table;
 use super::timers::Timer;
 use super::waits::{Waits, holds_waits};
@@ -122,6 +123,8 @@ struct Image {
     together: Rows<JobId, Together>,
     #[serde(skip)]
     fitting: Fitted,
+    #[serde(skip)]
+    kept: Kept,
 }
 
 /// What a state holds since queues are operated.
@@ -171,6 +174,13 @@ struct Edited {
 struct Fitted {
     needs: Rows<Digest, NeedsRow>,
     offers: Rows<WorkerId, Offer>,
+}
+
+/// What a state holds since sources are kept.
+#[derive(Deserialize, Default)]
+struct Kept {
+    sources: Rows<Digest, SourceRow>,
+    budget: Rows<u8, u64>,
 }
 
 impl QueueManager {
@@ -231,6 +241,10 @@ impl QueueManager {
             write(&mut bytes, self.fitting.needs.rows());
             write(&mut bytes, self.fitting.offers.rows());
         }
+        if holds_sources(self.level) {
+            write(&mut bytes, self.sources.rows.rows());
+            write(&mut bytes, self.sources.budget.rows());
+        }
         write(&mut bytes, &self.state_hash());
         bytes
     }
@@ -287,6 +301,9 @@ impl QueueManager {
         }
         if holds_fitting(level) {
             (image.fitting, bytes) = postcard::take_from_bytes(bytes).map_err(undecodable)?;
+        }
+        if holds_sources(level) {
+            (image.kept, bytes) = postcard::take_from_bytes(bytes).map_err(undecodable)?;
         }
         let (hash, rest) = postcard::take_from_bytes::<StateHash>(bytes).map_err(undecodable)?;
         if !rest.is_empty() {
@@ -357,6 +374,10 @@ impl Image {
             Table::from_rows(tag::NEEDS, self.fitting.needs),
             Table::from_rows(tag::OFFERS, self.fitting.offers),
         );
+        queue.sources = Sources::new(
+            Table::from_rows(tag::SOURCES, self.kept.sources),
+            Table::from_rows(tag::SOURCE_BUDGET, self.kept.budget),
+        );
         queue.jobs = Jobs::new(tag::JOBS);
         let mut letters = self.operated.letters;
         for letter in letters.values_mut() {
@@ -387,6 +408,7 @@ impl Image {
                 ));
             }
             queue.places.hold(job.place);
+            queue.sources.hold(&job.subject, id);
             queue.jobs.insert(id, job, &mut queue.timers);
         }
         queue.accounts.used = queue.count_used();
@@ -414,6 +436,9 @@ impl Image {
                 true => Ok(()),
                 false => Err(format!("{place:?} is named by {by} and not there")),
             };
+        for (digest, row) in self.kept.sources.iter() {
+            row.check(digest)?;
+        }
         let mut tokens = std::collections::BTreeSet::new();
         for (id, job) in self.jobs.iter() {
             place(job.place, id)?;

@@ -10,7 +10,8 @@
 //! `Submit` does), `attempts` (claims and what becomes of them), `cancel` (jobs
 //! that are taken back), `endings` (how an end spreads), `sessions`, `waits` (which
 //! session waits for what), `accounts` and `breakers` (what may run at a time), `asking`,
-//! `cache`, `invalidation` and `eviction` (what answers without a run), `access` (who
+//! `cache`, `invalidation` and `eviction` (what answers without a run), `sources` (what
+//! contexts are made of), `access` (who
 //! may do what), `edits` and `history` (what people say of contexts, and what was),
 //! `audit`, `image` and `parts` (the state as bytes), `consistency`. Below them:
 //! `table` (rows and their hash), `rows` (how rows stand in memory).
@@ -51,6 +52,7 @@ mod redrive;
 mod retry;
 mod rows;
 mod sessions;
+mod sources;
 mod table;
 mod timers;
 mod waiters;
@@ -97,6 +99,7 @@ use self::parts::Imaging;
 use self::pauses::Pauses;
 pub use self::reads::{BodyCursor, Unfinished};
 use self::sessions::{Seen, Sessions};
+use self::sources::Sources;
 use self::table::{Table, hash_of};
 use self::timers::Timers;
 pub use self::waits::Followed;
@@ -137,6 +140,8 @@ mod tag {
     pub(super) const TOGETHER: u64 = 30;
     pub(super) const NEEDS: u64 = 31;
     pub(super) const OFFERS: u64 = 32;
+    pub(super) const SOURCES: u64 = 33;
+    pub(super) const SOURCE_BUDGET: u64 = 34;
 }
 
 /// What came of an entry.
@@ -146,9 +151,9 @@ pub struct Applied {
     pub outcome: Outcome,
     /// The link of the audit chain.
     pub audit: AuditRecord,
-    /// The body of an accepted result with its digest: the state keeps only
-    /// the digest.
-    pub publication: Option<(Digest, Bytes)>,
+    /// Bodies with their digests, of an accepted result or of sources: the state keeps
+    /// only the digests.
+    pub bodies: Vec<(Digest, Bytes)>,
     /// Workers that ran a job which was cancelled: they are to stop.
     pub stopped: Vec<WorkerId>,
 }
@@ -206,6 +211,7 @@ pub struct QueueManager {
     history: History,
     batches: Batches,
     fitting: Fitting,
+    sources: Sources,
     workers: Table<WorkerId, WorkerSpec>,
     timers: Timers,
     /// Workers that are to stop by the entry that is being applied.
@@ -265,6 +271,7 @@ impl QueueManager {
             history: History::new(Table::new(tag::HISTORY)),
             batches: Batches::new(Table::new(tag::TOGETHER)),
             fitting: Fitting::new(Table::new(tag::NEEDS), Table::new(tag::OFFERS)),
+            sources: Sources::new(Table::new(tag::SOURCES), Table::new(tag::SOURCE_BUDGET)),
             workers: Table::new(tag::WORKERS),
             timers: Timers::default(),
             stopped: Vec::new(),
@@ -288,13 +295,13 @@ impl QueueManager {
         self.head.applied = index;
         self.head.now = self.head.now.max(entry.t);
         let asked = audit::words_of_command(&entry.command);
-        let (outcome, publication) = self.answer(index, term, &entry);
+        let (outcome, bodies) = self.answer(index, term, &entry);
         let text = audit::words(&asked, &entry, &outcome);
         let audit = self.chain(index, term, entry.wall_ms, &entry.principal, text);
         Applied {
             outcome,
             audit,
-            publication,
+            bodies,
             stopped: std::mem::take(&mut self.stopped),
         }
     }
@@ -356,6 +363,8 @@ impl QueueManager {
             self.batches.rows.hash(),
             self.fitting.needs.hash(),
             self.fitting.offers.hash(),
+            self.sources.rows.hash(),
+            self.sources.budget.hash(),
         ];
         let head = hash_of(tag::HEAD, &(&self.rules, &self.head));
         // Programs that know no levels compute the hash of the first one without it.
@@ -390,21 +399,21 @@ impl QueueManager {
         index: LogIndex,
         term: Term,
         entry: &Entry,
-    ) -> (Outcome, Option<(Digest, Bytes)>) {
+    ) -> (Outcome, Vec<(Digest, Bytes)>) {
         if term < self.head.takeover {
             let current = self.head.takeover;
             return (
                 Outcome::Rejected(Rejection::OldTerm { term, current }),
-                None,
+                Vec::new(),
             );
         }
         // Before anything of a session is touched: another's stays as it is.
         if let Some(denial) = self.session_denial(&entry.principal, entry.request) {
-            return (Outcome::Rejected(Rejection::Denied(denial)), None);
+            return (Outcome::Rejected(Rejection::Denied(denial)), Vec::new());
         }
         let Some(request) = entry.request else {
             return match self.entry_denial(entry) {
-                Some(denial) => (Outcome::Rejected(Rejection::Denied(denial)), None),
+                Some(denial) => (Outcome::Rejected(Rejection::Denied(denial)), Vec::new()),
                 None => self.execute(index, term, entry),
             };
         };
@@ -422,17 +431,17 @@ impl QueueManager {
             {
                 return self.execute(index, term, entry);
             }
-            Seen::Answered(outcome) => return (outcome, None),
-            Seen::Refused(rejection) => return (Outcome::Rejected(rejection), None),
+            Seen::Answered(outcome) => return (outcome, Vec::new()),
+            Seen::Refused(rejection) => return (Outcome::Rejected(rejection), Vec::new()),
             Seen::Never => {}
         }
         // What was done while it was allowed keeps its answer; a denial has none to keep.
         if let Some(denial) = self.entry_denial(entry) {
-            return (Outcome::Rejected(Rejection::Denied(denial)), None);
+            return (Outcome::Rejected(Rejection::Denied(denial)), Vec::new());
         }
-        let (outcome, publication) = self.execute(index, term, entry);
+        let (outcome, bodies) = self.execute(index, term, entry);
         self.sessions.keep(request, command, outcome.clone());
-        (outcome, publication)
+        (outcome, bodies)
     }
 
     /// Why an entry may not be executed by who may do what as of now, if it may not.

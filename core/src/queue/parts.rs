@@ -15,6 +15,7 @@ use super::frozen::write;
 use super::image::beginning;
 use super::invalidation::holds_cache;
 use super::letters::holds_letters;
+use super::sources::holds_sources;
 use super::table::Imaged;
 use super::waits::holds_waits;
 
@@ -168,6 +169,10 @@ impl QueueManager {
         if holds_fitting(level) {
             tables.push(&mut self.fitting.needs);
             tables.push(&mut self.fitting.offers);
+        }
+        if holds_sources(level) {
+            tables.push(&mut self.sources.rows);
+            tables.push(&mut self.sources.budget);
         }
         tables
     }

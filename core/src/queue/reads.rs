@@ -51,7 +51,15 @@ impl Unfinished<'_> {
 
 /// How far a walk over the bodies has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct BodyCursor(PlaceId);
+pub struct BodyCursor(Walked);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Walked {
+    /// Contexts, up to one.
+    Contexts(PlaceId),
+    /// All of them, and sources up to one.
+    Sources(Digest),
+}
 
 impl QueueManager {
     /// The rules that it was founded with.
@@ -115,18 +123,32 @@ impl QueueManager {
         after: Option<BodyCursor>,
         count_max: u64,
     ) -> (Vec<Digest>, Option<BodyCursor>) {
-        let from = after.map_or(Bound::Unbounded, |BodyCursor(place)| Bound::Excluded(place));
-        let mut last = None;
-        let digests = self
-            .places
-            .contexts
-            .range((from, Bound::Unbounded))
-            .take(usize::try_from(count_max).unwrap_or(usize::MAX))
-            .map(|(place, context)| {
-                last = Some(BodyCursor(*place));
-                context.result
-            })
-            .collect();
+        let count_max = usize::try_from(count_max).unwrap_or(usize::MAX);
+        let mut last = after.map(|BodyCursor(walked)| walked);
+        let mut digests: Vec<Digest> = Vec::new();
+        let from = match last {
+            None => Some(Bound::Unbounded),
+            Some(Walked::Contexts(place)) => Some(Bound::Excluded(place)),
+            Some(Walked::Sources(_)) => None,
+        };
+        if let Some(from) = from {
+            let contexts = self.places.contexts.range((from, Bound::Unbounded));
+            for (place, context) in contexts.take(count_max) {
+                last = Some(Walked::Contexts(*place));
+                digests.push(context.result);
+            }
+        }
+        if digests.len() < count_max {
+            let after = match last {
+                Some(Walked::Sources(digest)) => Some(digest),
+                Some(Walked::Contexts(_)) | None => None,
+            };
+            for digest in self.sources_after(after, count_max - digests.len()) {
+                last = Some(Walked::Sources(digest));
+                digests.push(digest);
+            }
+        }
+        let last = last.map(BodyCursor).filter(|_| !digests.is_empty());
         (digests, last)
     }
 

@@ -8,7 +8,7 @@ use crate::entries::Entries;
 use crate::entry::LogEntry;
 use crate::limits::{
     APPEND_ENTRIES_MAX, BODIES_FETCH_MAX, ENTRY_BYTES_MAX, FRAME_BYTES_MAX, MESSAGE_BYTES_MAX,
-    RESULT_BYTES_MAX, SNAPSHOT_PIECE_BYTES_MAX,
+    SNAPSHOT_PIECE_BYTES_MAX, SOURCE_BYTES_MAX,
 };
 use crate::message::{Append, Body, ForwardEnd, Loan, LogPosition, Message};
 
@@ -129,7 +129,7 @@ fn check(message: &Message) -> Result<(), DecodeError> {
         Body::Bodies { bodies } => {
             bound("a body count", bodies.len() as u64, BODIES_FETCH_MAX)?;
             for body in bodies {
-                bound("a body", body.count(), RESULT_BYTES_MAX)?;
+                bound("a body", body.count(), SOURCE_BYTES_MAX)?;
             }
         }
         Body::Forward { entry, .. } => {

@@ -194,6 +194,7 @@ impl From<Rejection> for Problem {
         let problem = Problem::new(status, code, &rejection);
         match rejection {
             Rejection::QueueFull { retry_after_ms, .. }
+            | Rejection::SourcesFull { retry_after_ms, .. }
             | Rejection::TenantFull { retry_after_ms, .. }
             | Rejection::InvalidationsFull { retry_after_ms, .. } => {
                 problem.retry_after(retry_after_ms)
@@ -216,6 +217,7 @@ fn kind(rejection: &Rejection) -> (StatusCode, &'static str) {
     let gone = StatusCode::NOT_FOUND;
     match rejection {
         Rejection::QueueFull { .. } => (busy, "queue_full"),
+        Rejection::SourcesFull { .. } => (busy, "sources_full"),
         Rejection::TenantFull { .. } => (busy, "tenant_full"),
         Rejection::InvalidationsFull { .. } => (busy, "invalidations_full"),
         Rejection::TooManyOutstanding { .. } => (busy, "too_many_outstanding"),

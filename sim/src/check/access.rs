@@ -280,7 +280,9 @@ impl Access {
             | Command::RaiseLevel { .. }
             | Command::Evict { .. }
             | Command::NoteDenials { .. } => *who == Principal::cluster(),
-            Command::OpenSession | Command::Leave { .. } => some(Role::Agent),
+            Command::OpenSession | Command::Leave { .. } | Command::KeepSources { .. } => {
+                some(Role::Agent)
+            }
             Command::Submit { items } | Command::Ask { items, .. } => {
                 some(Role::Agent)
                     && items.iter().all(|item| {
@@ -326,6 +328,7 @@ impl Access {
             Command::Invalidate { .. }
             | Command::PutNeeds { .. }
             | Command::PutBudget { .. }
+            | Command::PutSourceBudget { .. }
             | Command::PutLimits { .. }
             | Command::Redrive { .. }
             | Command::Pause { .. }

@@ -189,7 +189,9 @@ impl Leases {
             | Command::PutRoles { .. }
             | Command::NoteDenials { .. }
             | Command::Annotate { .. }
-            | Command::Resolve { .. } => Ok(()),
+            | Command::Resolve { .. }
+            | Command::KeepSources { .. }
+            | Command::PutSourceBudget { .. } => Ok(()),
         }
     }
 

@@ -11,6 +11,7 @@ pub mod elections;
 pub mod explained;
 pub mod fitted;
 pub mod history;
+pub mod kept;
 pub mod leases;
 pub mod levels;
 pub mod limited;
@@ -183,6 +184,8 @@ pub enum Checker {
     Batches,
     /// A worker that gets a job has what its engine needs.
     FittedWork,
+    /// What an unfinished job is to be made of stays, once it is kept.
+    KeptSources,
     /// What a node says that it keeps for a client is on its disk until a leader has done
     /// it, and goes there in order.
     LocalQueue,
@@ -266,6 +269,7 @@ pub struct Checks {
     past: past::Past,
     together: together::Together,
     fitted: fitted::Fitted,
+    kept: kept::Kept,
     sessions: sessions::Sessions,
     snapshots: snapshots::Snapshots,
     unasked: unasked::Unasked,
@@ -301,6 +305,7 @@ impl Checks {
             past: past::Past::default(),
             together: together::Together::default(),
             fitted: fitted::Fitted::default(),
+            kept: kept::Kept::default(),
             sessions: sessions::Sessions::new(knobs),
             snapshots: snapshots::Snapshots::new(count),
             unasked: unasked::Unasked::new(knobs),
@@ -446,6 +451,7 @@ impl Checks {
                     self.past.on_audit(record, &self.logs);
                     self.together.on_audit(record, view, &self.logs, marks)?;
                     self.fitted.on_audit(record, view, &self.logs, marks)?;
+                    self.kept.on_audit(record, &self.logs, marks);
                     self.limited
                         .on_audit(record, view, &self.logs, &self.queue, marks)?;
                     self.cached.on_audit(record, view, &self.logs, marks)?;
@@ -485,6 +491,7 @@ impl Checks {
         self.past.on_turn(view, marks)?;
         self.together.on_turn(view);
         self.fitted.on_turn(view, marks)?;
+        self.kept.on_turn(view, marks)?;
         self.limited.on_turn(view, marks)?;
         self.explained.on_turn(view, &self.queue, marks)?;
         self.cached.on_turn(view)?;

@@ -198,7 +198,9 @@ impl Queue {
                 | Command::PutRoles { .. }
                 | Command::NoteDenials { .. }
                 | Command::Annotate { .. }
-                | Command::Resolve { .. } => {}
+                | Command::Resolve { .. }
+                | Command::KeepSources { .. }
+                | Command::PutSourceBudget { .. } => {}
             }
         }
         if claimed {

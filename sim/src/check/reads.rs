@@ -213,6 +213,7 @@ impl Reads {
                         && view.queue().breakers().eq(breakers.iter().cloned())
                 }
                 Answer::Needs(needs) => view.queue().needs().eq(needs.iter().cloned()),
+                Answer::Sources(told) => **told == view.queue().sources_view(&told.lacking),
                 Answer::Worker(None) => true,
                 Answer::Worker(Some(worker)) => {
                     view.queue().worker_view(worker.spec.worker).as_ref() == Some(worker)
@@ -292,6 +293,7 @@ impl Reads {
             | (Query::Limits, Answer::Limits { .. })
             | (Query::Needs, Answer::Needs(_))
             | (Query::Worker(_), Answer::Worker(_))
+            | (Query::Sources(_), Answer::Sources(_))
             | (Query::Cached(_), Answer::Cached(_))
             | (Query::Cache, Answer::Cache(_))
             | (Query::Roles { .. }, Answer::Roles { .. })
@@ -342,6 +344,7 @@ impl Reads {
             | Answer::Limits { .. }
             | Answer::Needs(_)
             | Answer::Worker(_)
+            | Answer::Sources(_)
             | Answer::Cached(_)
             | Answer::Cache(_)
             | Answer::Roles { .. }

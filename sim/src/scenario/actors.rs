@@ -73,6 +73,8 @@ pub struct ClientOptions {
     pub local_ppm: u32,
     /// Moments at which a client begins to cancel everything somewhere, per million.
     pub sweep_ppm: u32,
+    /// Moments at which a client has the cluster keep texts, per million.
+    pub keep_ppm: u32,
     /// How many workers there are: they may be paused and expelled, and get roles.
     pub workers: u64,
 }

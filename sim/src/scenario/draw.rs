@@ -136,6 +136,7 @@ pub(super) fn clients(roll: &mut Roll) -> ClientOptions {
         sweep_ppm: 0,
         local_ppm: 0,
         need_ppm: 0,
+        keep_ppm: 0,
         workers: 0,
     }
 }
@@ -284,6 +285,11 @@ pub(super) fn leaving(roll: &mut Roll, clients: &mut ClientOptions, knobs: &mut 
     if roll.chance(250_000) {
         knobs.local_requests_max = roll.between(0, 3);
     }
+}
+
+/// In some worlds the texts of files are kept for workers, and there is room for few.
+pub(super) fn keeping(roll: &mut Roll, clients: &mut ClientOptions) {
+    clients.keep_ppm = some(roll, 350_000, 50_000, 400_000);
 }
 
 /// The core's own knobs.

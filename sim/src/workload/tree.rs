@@ -27,15 +27,19 @@ impl Tree {
     }
 
     pub(super) fn file(&self, folder: u64, file: u64, class: Class) -> JobSpec {
-        let version = self.versions.get(&(folder, file)).copied().unwrap_or(0);
-        let subject = format!("{folder}/{file}@{version}");
         spec(
             &format!("f{folder}/a{file}"),
             ContextKind::File,
-            &subject,
+            &self.text(folder, file),
             class,
             Vec::new(),
         )
+    }
+
+    /// What a file contains by now.
+    pub(super) fn text(&self, folder: u64, file: u64) -> String {
+        let version = self.versions.get(&(folder, file)).copied().unwrap_or(0);
+        format!("{folder}/{file}@{version}")
     }
 
     pub(super) fn add_folder(

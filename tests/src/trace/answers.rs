@@ -69,6 +69,17 @@ pub(super) fn words_of_answer(answer: &Answer) -> String {
             if view.drained { "; drained" } else { "" }
         ),
         Answer::Worker(None) => "no such worker".into(),
+        Answer::Sources(view) => {
+            let lacking: Vec<_> = view.lacking.iter().map(|it| format!("{it:?}")).collect();
+            format!(
+                "{} sources count for {} of {} bytes, {} held; lacking: {}",
+                view.count,
+                view.bytes,
+                view.bytes_max,
+                view.bytes_held,
+                one_or_more(lacking, "none")
+            )
+        }
         Answer::Unfinished { jobs, next } => {
             let mut words: Vec<String> = jobs.iter().map(words_of_job).collect();
             words.extend(next.as_ref().map(|next| format!("more after {next}")));

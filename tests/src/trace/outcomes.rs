@@ -27,6 +27,8 @@ pub(super) fn words_of_outcome(outcome: &Outcome) -> String {
         Outcome::Failed(after) => words_of_failure(after),
         Outcome::NeedsPut(before) => format!("before it was {before}"),
         Outcome::OfferPut(before) => format!("before it was {before}"),
+        Outcome::SourcesKept { fresh } => format!("kept, {fresh} of them new"),
+        Outcome::SourceBudgetPut { before } => format!("room, before: {before} bytes"),
         Outcome::FailedTogether { jobs, after } => {
             format!("{jobs} failed: {}", words_of_failure(after))
         }

@@ -106,6 +106,18 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
         "limit" => propose(None, Sequence(0), put_limits(&mut words)?),
         "needs" => propose(None, Sequence(0), fitting::put_needs(&mut words)?),
         "offer" => propose(None, Sequence(0), fitting::put_offer(&mut words)?),
+        "keep" => {
+            let sources = words.rest();
+            let sources = sources
+                .split_whitespace()
+                .map(|text| text.as_bytes().into());
+            let sources = sources.collect();
+            propose(None, Sequence(0), Command::KeepSources { sources })
+        }
+        "room" => {
+            let bytes_max = words.number("")?;
+            propose(None, Sequence(0), Command::PutSourceBudget { bytes_max })
+        }
         "roles" => propose(None, Sequence(0), put_roles(&mut words)?),
         "register" => propose(None, Sequence(0), register(&mut words)?),
         "poll" => {
@@ -204,6 +216,13 @@ pub(super) fn client(world: &mut World, line: &str) -> Result<()> {
             "limits" => stale(Query::Limits),
             "needs" => stale(Query::Needs),
             "worker" => stale(Query::Worker(words.worker()?)),
+            "sources" => {
+                let texts = words.rest();
+                let digests = texts
+                    .split_whitespace()
+                    .map(|text| Digest::of(text.as_bytes()));
+                stale(Query::Sources(digests.collect()))
+            }
             "cached" => stale(Query::Cached(address(words.need("an address")?)?)),
             "cache" => stale(Query::Cache),
             "roles" => stale(Query::Roles {

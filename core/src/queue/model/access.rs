@@ -226,7 +226,9 @@ fn needs_of(command: &Command, queue: &QueueManager) -> Vec<Need> {
         needs
     };
     match command {
-        Command::OpenSession | Command::Leave { .. } => vec![somewhere(Role::Agent)],
+        Command::OpenSession | Command::Leave { .. } | Command::KeepSources { .. } => {
+            vec![somewhere(Role::Agent)]
+        }
         Command::Submit { items } | Command::Ask { items, .. } => {
             let mut needs = vec![somewhere(Role::Agent)];
             for item in items {

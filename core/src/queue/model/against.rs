@@ -6,7 +6,7 @@ use crate::bytes::Bytes;
 use crate::feature::FeatureLevel;
 
 use super::super::QueueManager;
-use super::super::tests::{World, address, entry, needs, rules, spec, worker};
+use super::super::tests::{World, address, entry, needs, rules, spec, subject, worker};
 use super::limited::limited_accounts;
 use super::steps::{Item, SESSIONS, Step, scopes, steps, steps_of_an_outage};
 use super::*;
@@ -88,6 +88,12 @@ impl Pair {
     }
 
     pub(super) fn take(&mut self, step: Step) {
+        let held = self.model.held_sources();
+        self.take_step(step);
+        self.note_released(&held);
+    }
+
+    fn take_step(&mut self, step: Step) {
         match step {
             Step::Submit(items, session) => {
                 let items = items_of(items);
@@ -330,6 +336,7 @@ impl Pair {
                 assert_eq!(outcome, Outcome::LimitsPut { before });
             }
             Step::Caching(step) => self.take_caching(step),
+            Step::Keeping(step) => self.take_keeping(step),
             Step::Fitting(step) => self.take_fitting(step),
             Step::Edited(step) => {
                 if let Some(planned) = self.model.expect_edit(step.clone(), 0) {
@@ -361,6 +368,7 @@ impl Pair {
 
     pub(super) fn compare(&self) {
         self.compare_cache();
+        self.compare_sources();
         self.model.compare_edits(&self.world.queue);
         for (id, task) in &self.model.tasks {
             let view = self.world.queue.job(JobId(*id)).unwrap();
@@ -409,7 +417,7 @@ impl Pair {
             let shown = self.model.shown.get(&name);
             assert_eq!(
                 context.map(|context| (context.job.0, context.subject)),
-                shown.map(|shown| (shown.job, Digest([shown.input; 32]))),
+                shown.map(|shown| (shown.job, subject(shown.input))),
                 "what is published at {text}"
             );
         }
@@ -555,6 +563,6 @@ fn bytes_of_a_body_are_only_handed_out() {
             body: body.clone(),
         },
     );
-    assert_eq!(applied.publication, Some((Digest::of(&body), body)));
+    assert_eq!(applied.bodies, [(Digest::of(&body), body)]);
     assert!(queue.image().len() < 2_000, "the state keeps no body");
 }

@@ -8,6 +8,7 @@ mod cached;
 mod cancel;
 mod edited;
 mod fitted;
+mod kept;
 mod limited;
 mod operated;
 mod steps;
@@ -26,6 +27,7 @@ use super::tests::{address, spec};
 
 use self::cached::Cached;
 use self::fitted::Fitted;
+use self::kept::Kept;
 use self::limited::Limited;
 use self::together::Together;
 
@@ -97,6 +99,7 @@ struct Model {
     limited: Limited,
     together: Together,
     fitted: Fitted,
+    kept: Kept,
     cached: Cached,
     /// What people said of which address, in the order of the log.
     said: BTreeMap<usize, Vec<edited::Said>>,
@@ -392,6 +395,7 @@ impl Model {
 
     /// A new job, for an input that no job is for.
     fn make(&mut self, id: u64, mut task: Task) -> Admission {
+        self.kept.made.insert(task.input);
         let name = task.name;
         let (current, parked) = (self.current(name), self.parked(name));
         let needs: Vec<(Policy, Option<u64>)> = task

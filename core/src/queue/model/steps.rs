@@ -6,6 +6,7 @@ use super::super::tests::spec;
 use super::cached::{Caching, reaches};
 use super::edited::{EditStep, edit_steps};
 use super::fitted::{Fitting, fitting};
+use super::kept::{Keeping, keeping};
 use super::*;
 
 /// Name, input, class, needs (name, required) and delay of an item.
@@ -36,6 +37,7 @@ pub(super) enum Step {
     Limit(usize, Limits),
     Caching(Caching),
     Fitting(Fitting),
+    Keeping(Keeping),
     Edited(EditStep),
 }
 
@@ -98,6 +100,7 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (0..4usize, limits()).prop_map(|(account, limits)| Step::Limit(account, limits)),
         6 => caching,
         2 => fitting().prop_map(Step::Fitting),
+        4 => keeping().prop_map(Step::Keeping),
     ];
     prop::collection::vec(step, 1..60)
 }

@@ -157,7 +157,7 @@ fn an_old_input_that_comes_again_is_the_newest_and_the_pointer_does_not_move_bac
     let applied = world.complete(second, token, "two");
     assert_eq!(applied, Outcome::Completed, "it ends, but is not shown");
     let context = world.queue.context(&address("a")).unwrap();
-    assert_eq!((context.job, context.subject), (first, Digest([1; 32])));
+    assert_eq!((context.job, context.subject), (first, subject(1)));
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn a_result_that_is_replaced_is_in_the_history() {
         panic!("{results:?}")
     };
     assert_eq!((past.job, past.replaced_by), (first, second));
-    assert_eq!((past.subject, past.until), (Digest([1; 32]), Stamp(7)));
+    assert_eq!((past.subject, past.until), (subject(1), Stamp(7)));
     assert_eq!(past.generator, generator());
     assert_eq!(edits, []);
 }
@@ -51,11 +51,7 @@ fn the_oldest_results_and_edits_make_way() {
     }
     let (results, edits) = world.queue.history(&address("a"));
     assert_eq!(results.len() as u64, HISTORY_RESULTS_MAX);
-    assert_eq!(
-        results[0].subject,
-        Digest([2; 32]),
-        "the first two are gone"
-    );
+    assert_eq!(results[0].subject, subject(2), "the first two are gone");
     assert_eq!(edits.len() as u64, HISTORY_EDITS_MAX);
     assert_eq!(edits[0].revision, Revision(4));
     assert!(edits.is_sorted_by_key(|edit| edit.index));

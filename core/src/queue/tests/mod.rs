@@ -22,6 +22,7 @@ mod operated;
 #[cfg(feature = "planted-bugs")]
 mod planted;
 mod sessions;
+mod sources;
 mod state;
 
 use std::sync::Arc;
@@ -79,11 +80,20 @@ pub(in crate::queue) fn address(name: &str) -> Address {
     format!("ucxl://p/{name}").parse().unwrap()
 }
 
+/// What a file says that is such an input.
+pub(in crate::queue) fn text(input: u8) -> Bytes {
+    vec![input].into()
+}
+
+pub(in crate::queue) fn subject(input: u8) -> Digest {
+    Digest::of(&text(input))
+}
+
 pub(in crate::queue) fn spec(name: &str, input: u8) -> JobSpec {
     JobSpec {
         address: address(name),
         kind: ContextKind::File,
-        subject: Digest([input; 32]),
+        subject: subject(input),
         generator: generator(),
         class: Class::Normal,
         tenant: "team".into(),

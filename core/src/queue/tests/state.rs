@@ -256,7 +256,7 @@ fn any_difference_in_an_entry_shows_in_the_state_hash() {
         ("t", base(&|entry| entry.t = Stamp(6))),
         ("principal", base(&|entry| entry.principal.0 = "x".into())),
         ("address", item(&|item| item.address = address("b"))),
-        ("subject", item(&|item| item.subject = Digest([2; 32]))),
+        ("subject", item(&|item| item.subject = subject(2))),
         ("kind", item(&|item| item.kind = ContextKind::Folder)),
         ("class", item(&|item| item.class = Class::Idle)),
         ("tenant", item(&|item| item.tenant = "other".into())),

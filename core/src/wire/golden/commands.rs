@@ -70,6 +70,8 @@ kinds! { Command, COMMANDS, command_kind:
     Command::FailTogether { .. } => "fail_together",
     Command::PutNeeds { .. } => "put_needs",
     Command::PutOffer { .. } => "put_offer",
+    Command::KeepSources { .. } => "keep_sources",
+    Command::PutSourceBudget { .. } => "put_source_budget",
 }
 
 kinds! { Why, REASONS, reason_kind:
@@ -329,6 +331,10 @@ fn commands() -> Vec<Command> {
                 memory_mib: 300,
             },
         },
+        Command::KeepSources {
+            sources: vec![b"fn main() {}".as_slice().into(), b"".as_slice().into()],
+        },
+        Command::PutSourceBudget { bytes_max: 1 << 30 },
     ]
 }
 
