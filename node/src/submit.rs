@@ -19,6 +19,7 @@ use crate::generate::ledger::Failure;
 use crate::generate::progress::{Leader, Progress};
 use crate::generate::submitter::{Asking, Brake, Submitter};
 use crate::generate::summary::SkippedFile;
+use crate::generate::uploads::Uploads;
 use crate::source::walk::{WalkError, WalkOptions, walk};
 
 /// How often the progress is looked at.
@@ -38,6 +39,8 @@ pub struct SubmitOptions {
     pub project: String,
     /// Which engine is to make them, in which version.
     pub engine: (String, u32),
+    /// Have the cluster keep what files contain, for workers that do not have the tree.
+    pub upload: bool,
     /// Show no progress.
     pub quiet: bool,
 }
@@ -77,6 +80,10 @@ pub struct Submitted {
     pub failed: u64,
     /// Files and folders without a context of their own.
     pub skipped: u64,
+    /// Files whose content was uploaded: the cluster kept the others already.
+    pub uploaded: u64,
+    /// The bytes of these.
+    pub uploaded_bytes: u64,
     /// Requests accepted and without a terminal state.
     pub lost: u64,
     /// Of an interrupted run, requests accepted that were not waited for.
@@ -117,6 +124,17 @@ impl fmt::Display for Submitted {
             "{project}: {generated} of {requested} contexts were made in {:.2} s, {from_cache} unchanged\n  lost: {}, duplicated: {}, failed: {}, skipped: {}",
             self.seconds, self.lost, self.duplicated, self.failed, self.skipped
         )?;
+        if self.uploaded > 0 {
+            let Submitted {
+                uploaded,
+                uploaded_bytes,
+                ..
+            } = self;
+            write!(
+                f,
+                "\n  uploaded: {uploaded} files of {uploaded_bytes} bytes"
+            )?;
+        }
         if self.interrupted {
             write!(
                 f,
@@ -166,7 +184,10 @@ pub fn run(
     };
     let (news, arriving) = bounded(NEWS_MAX);
     let brake = Brake::default();
-    let submitter = Submitter::new(courier(), asking, brake.clone(), news.clone());
+    let uploads = options
+        .upload
+        .then(|| Uploads::new(courier(), options.root.clone(), brake.clone()));
+    let submitter = Submitter::new(courier(), asking, uploads, brake.clone(), news.clone());
     let feed = Feed {
         courier: courier(),
         after: book.ledger.last(),
@@ -206,6 +227,8 @@ pub fn run(
         from_cache: totals.from_cache,
         failed: totals.failed,
         skipped: book.skipped.len() as u64,
+        uploaded: book.uploaded.count,
+        uploaded_bytes: book.uploaded.bytes,
         lost: totals.lost,
         unfinished,
         duplicated: totals.duplicated,

@@ -19,28 +19,7 @@ use tempfile::{TempDir, tempdir};
 
 mod rig;
 
-use rig::{Cluster, GOOD_FOR, PATIENCE, Process, batch, precentor, text};
-
-fn tree(files: usize) -> TempDir {
-    let dir = tempdir().unwrap();
-    for number in 0..files {
-        let folder = dir.path().join(format!("d{}", number % 10));
-        fs::create_dir_all(&folder).unwrap();
-        let body = format!("def f{number}():\n    \"\"\"Number {number}.\"\"\"\n");
-        fs::write(folder.join(format!("f{number}.py")), body).unwrap();
-    }
-    dir
-}
-
-/// What `submit` summed up: nothing was lost, and nothing happened twice.
-fn summary(output: &Output) -> Value {
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
-    for none in ["lost", "duplicated", "failed", "skipped"] {
-        assert_eq!(summary[none], 0, "{summary}");
-    }
-    summary
-}
+use rig::{Cluster, GOOD_FOR, PATIENCE, Process, batch, precentor, summary, text, tree};
 
 /// How many jobs are over, as a node has seen it.
 fn ended(cluster: &Cluster, node: usize) -> u64 {

@@ -43,6 +43,7 @@ pub(super) fn run(verb: &Submit) -> Result<Exit, CommandError> {
             Some(name) => (name.clone(), verb.engine_version),
             None => (outline::NAME.to_owned(), outline::VERSION),
         },
+        upload: !verb.no_upload,
         quiet: verb.quiet,
     };
     let interrupt = Arc::new(AtomicBool::new(false));

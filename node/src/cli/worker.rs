@@ -19,9 +19,10 @@ use crate::options::Worker;
 use crate::remote::{Access, Remote};
 use crate::worker::engine::Engine;
 use crate::worker::exec::{ExecEngine, ExecOptions};
-use crate::worker::local::{Bodies, LocalWorker, Sources, THREADS_MAX, WorkerOptions};
+use crate::worker::local::{LocalWorker, THREADS_MAX, WorkerOptions};
 use crate::worker::openai::{self, OpenAiEngine, OpenAiError, OpenAiOptions};
 use crate::worker::outline::{self, OutlineEngine};
+use crate::worker::reading::{Bodies, Sources};
 
 pub(super) fn run(verb: &Worker) -> Result<Exit, CommandError> {
     let mut roots = BTreeMap::new();

@@ -16,6 +16,7 @@ use precentor_core::status::{QueueCounts, Status};
 use super::ledger::{Accepted, Ledger};
 use super::progress::Standing;
 use super::summary::SkippedFile;
+use super::uploads::Uploaded;
 use crate::client::Courier;
 use crate::source::walk::Skipped;
 
@@ -42,6 +43,8 @@ pub(crate) enum News {
     Skipped(Skipped),
     /// A context will lack something, and why.
     Warned(String),
+    /// So much was uploaded in all.
+    Uploaded(Uploaded),
     /// The walk is over and everything was accepted.
     Walked,
     /// Jobs ended.
@@ -56,6 +59,7 @@ pub(crate) struct Book {
     pub(crate) ledger: Ledger,
     pub(crate) skipped: Vec<SkippedFile>,
     pub(crate) warnings: Vec<String>,
+    pub(crate) uploaded: Uploaded,
     walked: bool,
     failed: u64,
     stopped: Option<String>,
@@ -68,6 +72,7 @@ impl Book {
             ledger: Ledger::after(last),
             skipped: Vec::new(),
             warnings: Vec::new(),
+            uploaded: Uploaded::default(),
             walked: false,
             failed: 0,
             stopped: None,
@@ -95,6 +100,7 @@ impl Book {
                 });
             }
             News::Warned(warning) => self.warnings.push(warning),
+            News::Uploaded(uploaded) => self.uploaded = uploaded,
             News::Walked => self.walked = true,
             News::Failed(reason) => self.stopped = Some(reason),
             News::Finished(jobs) => {

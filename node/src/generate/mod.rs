@@ -22,6 +22,7 @@ pub mod ledger;
 pub(crate) mod progress;
 pub(crate) mod submitter;
 pub mod summary;
+pub(crate) mod uploads;
 
 #[cfg(test)]
 mod tests;
@@ -39,8 +40,9 @@ use crate::embedded::{Board, ClusterError, EmbeddedCluster, found_node};
 use crate::seed;
 use crate::source::walk::{Walk, WalkError, WalkOptions, walk};
 use crate::worker::engine::Engine;
-use crate::worker::local::{Bodies, LocalWorker, Sources, THREADS_MAX, WorkerOptions};
+use crate::worker::local::{LocalWorker, THREADS_MAX, WorkerOptions};
 use crate::worker::outline::OutlineEngine;
+use crate::worker::reading::{Bodies, Sources};
 
 /// How often the progress is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -199,6 +201,8 @@ impl Run {
         let submitter = Submitter::new(
             Courier::new(self.directory.clone(), principal()),
             self.asking.clone(),
+            // The workers read the tree itself.
+            None,
             self.brake.clone(),
             news.clone(),
         );

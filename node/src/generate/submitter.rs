@@ -9,16 +9,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
+use precentor_core::address::Address;
 use precentor_core::command::{Command, Outcome, Rejection};
 use precentor_core::context::ContextKind;
 use precentor_core::digest::Digest;
 use precentor_core::ids::{RequestId, Sequence, SessionId};
 use precentor_core::job::{Class, Dependency, Generator, JobSpec, Policy};
-use precentor_core::limits::{DEPENDENCIES_MAX, SUBMIT_ITEMS_MAX};
+use precentor_core::limits::{DEPENDENCIES_MAX, SOURCE_BYTES_MAX, SUBMIT_ITEMS_MAX};
 use precentor_core::request::{Reply, Request};
 
 use super::book::News;
 use super::ledger::Accepted;
+use super::uploads::{Failed, Uploads};
 use crate::client::{Courier, Tag};
 use crate::source::walk::{SourceItem, Walk};
 
@@ -59,8 +61,12 @@ pub(crate) struct Submitter {
     asking: Asking,
     brake: Brake,
     news: Sender<News>,
+    /// Gives the cluster what files contain, if workers may not have it.
+    uploads: Option<Uploads>,
     batch: Vec<JobSpec>,
     batch_bytes: u64,
+    /// The files of the batch that the cluster may keep.
+    files: Vec<(Address, Digest)>,
     next: Sequence,
     open: BTreeMap<Sequence, (Tag, Vec<JobSpec>)>,
 }
@@ -72,6 +78,7 @@ impl Submitter {
     pub(crate) fn new(
         courier: Courier,
         asking: Asking,
+        uploads: Option<Uploads>,
         brake: Brake,
         news: Sender<News>,
     ) -> Submitter {
@@ -80,8 +87,10 @@ impl Submitter {
             asking,
             brake,
             news,
+            uploads,
             batch: Vec::new(),
             batch_bytes: 0,
+            files: Vec::new(),
             next: Sequence(1),
             open: BTreeMap::new(),
         }
@@ -107,12 +116,17 @@ impl Submitter {
             })?;
             match item {
                 SourceItem::File(file) => {
-                    self.add(self.spec(
-                        file.uri,
-                        ContextKind::File,
-                        file.content_digest,
-                        Vec::new(),
-                    ))?;
+                    let (digest, bytes) = (file.content_digest, file.bytes);
+                    let spec = self.spec(file.uri.clone(), ContextKind::File, digest, Vec::new());
+                    self.add(spec)?;
+                    match &self.uploads {
+                        Some(_) if bytes <= SOURCE_BYTES_MAX => self.files.push((file.uri, digest)),
+                        Some(_) => self.tell(News::Warned(format!(
+                            "{} has {bytes} bytes; up to {SOURCE_BYTES_MAX} are uploaded (source_bytes_max): a worker that was started with --source has to make its context",
+                            file.uri
+                        ))),
+                        None => {}
+                    }
                 }
                 SourceItem::Folder(folder) => {
                     let spec = self.spec(
@@ -144,10 +158,10 @@ impl Submitter {
 
     fn spec(
         &self,
-        address: precentor_core::address::Address,
+        address: Address,
         kind: ContextKind,
         subject: Digest,
-        children: Vec<precentor_core::address::Address>,
+        children: Vec<Address>,
     ) -> JobSpec {
         let count = children.len() as u64;
         if count > DEPENDENCIES_MAX {
@@ -203,6 +217,17 @@ impl Submitter {
             self.settle(Instant::now() + LOOK_AGAIN)?;
         }
         self.batch_bytes = 0;
+        let files = std::mem::take(&mut self.files);
+        if let Some(uploads) = &mut self.uploads {
+            let (uploaded, done) = (uploads.upload(&files), uploads.done);
+            self.tell(News::Uploaded(done));
+            uploaded.map_err(|failed| {
+                if let Failed::Told(reason) = failed {
+                    self.tell(News::Failed(reason));
+                }
+                Over
+            })?;
+        }
         let items = std::mem::take(&mut self.batch);
         self.send(items);
         // Take what has come meanwhile, without waiting.

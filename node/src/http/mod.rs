@@ -54,6 +54,7 @@ pub mod problem;
 mod requests;
 mod roles;
 mod sessions;
+mod sources;
 pub mod words;
 
 #[cfg(test)]
@@ -277,6 +278,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(dead::routes())
         .merge(feed::routes())
         .merge(operate::routes())
+        .merge(sources::routes())
         .merge(roles::routes())
         .merge(node::routes())
 }
@@ -291,6 +293,8 @@ fn router(api: Api) -> Router {
         )
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
+        // The guard bounds bodies, and says so as a problem.
+        .layer(axum::extract::DefaultBodyLimit::disable())
         .layer(axum::middleware::from_fn_with_state(
             api.clone(),
             guard::guard,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -22,13 +22,15 @@ use crate::server::config::ServerConfig;
 use crate::server::{self, ServerError};
 use crate::tls;
 use crate::worker::engine::Engine;
-use crate::worker::local::{Bodies, LocalWorker, Sources, WorkerOptions};
+use crate::worker::local::{LocalWorker, WorkerOptions};
 use crate::worker::outline::OutlineEngine;
+use crate::worker::reading::{Bodies, Sources};
 
 mod bad_input;
 mod callers;
 mod conversation;
 mod encrypted;
+mod kept;
 
 /// The way to servers, without certificates.
 fn access(servers: &[&str], token: Option<&str>) -> Access {
@@ -182,12 +184,17 @@ impl Served {
 
     /// Lets a worker in that reads project `p` in a folder.
     fn worker(&self, source: &Path) -> (Remote, LocalWorker) {
+        self.worker_with([("p".to_owned(), source.to_owned())])
+    }
+
+    /// Lets one in that has these trees.
+    fn worker_with<const N: usize>(&self, trees: [(String, PathBuf); N]) -> (Remote, LocalWorker) {
         let remote = Remote::new(&access(&[&self.url], None)).unwrap();
         let options = WorkerOptions {
             worker: WorkerId(1),
             incarnation: WorkerIncarnation(1),
             threads: 1,
-            sources: Sources::Projects(BTreeMap::from([("p".to_owned(), source.to_owned())])),
+            sources: Sources::Projects(BTreeMap::from(trees)),
             bodies: Bodies::There(remote.bodies()),
             engine: Arc::new(OutlineEngine::default()) as Arc<dyn Engine>,
             refused: None,

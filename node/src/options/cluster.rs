@@ -125,9 +125,9 @@ impl Servers {
 /// Ask a cluster for the contexts of a tree, and wait for them.
 ///
 /// Walks DIR as git would and asks for a context of every file, folder and the project.
-/// What is unchanged is answered from the cache. The cluster needs a worker that can read
-/// the same tree. Interrupted, it may be run again: what was accepted is not asked for
-/// twice.
+/// What is unchanged is answered from the cache. What files contain is uploaded, as far as the
+/// cluster does not keep it yet, so that any worker can make the contexts. Interrupted, it may be
+/// run again: what was accepted is not asked for twice, and what was uploaded is there.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
@@ -149,6 +149,9 @@ pub struct Submit {
     /// Its version.
     #[arg(long, value_name = "NUMBER", default_value_t = 1, requires = "engine")]
     pub engine_version: u32,
+    /// Upload nothing: the workers have the tree themselves.
+    #[arg(long)]
+    pub no_upload: bool,
     /// Print the summary as one JSON object, and nothing else on stdout.
     #[arg(long)]
     pub json: bool,

@@ -8,11 +8,10 @@ use super::cluster::Servers;
 
 /// Make contexts for a cluster.
 ///
-/// Asks the cluster for work and makes outlines of the sources that it can read here, or has
-/// a program of yours, or a model, add its own words to them. Each
-/// worker has to be able to read the sources of all projects that the cluster is asked for:
-/// a job of another project fails, and is tried elsewhere. At SIGTERM or Ctrl-C it gives
-/// back what it holds, and ends.
+/// Asks the cluster for work and makes outlines of the sources, or has a program of yours, or a
+/// model, add its own words to them. It reads the sources of the projects that are named here
+/// from its own disk, and those of all others from the cluster, which keeps what was submitted.
+/// At SIGTERM or Ctrl-C it gives back what it holds, and ends.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 A program reads one job a line, as JSON, and answers each with one:
@@ -21,6 +20,7 @@ A program reads one job a line, as JSON, and answers each with one:
 See docs/ENGINES.md.
 
 Examples:
+  precentor worker --server https://n1:7401
   precentor worker --server https://n1:7401 --source linux=$HOME/src/linux
   precentor worker --source a=./a --source b=./b --threads 8
   precentor worker --source a=./a --engine words --engine-version 3 -- python3 words.py
@@ -29,8 +29,8 @@ pub struct Worker {
     /// Where the cluster is.
     #[command(flatten)]
     pub cluster: Servers,
-    /// Where the sources of a project are. Can be given more than once.
-    #[arg(long = "source", value_name = "PROJECT=DIR", value_parser = source, required = true)]
+    /// Where the sources of a project are on this machine. Can be given more than once.
+    #[arg(long = "source", value_name = "PROJECT=DIR", value_parser = source)]
     pub sources: Vec<(String, PathBuf)>,
     /// Threads that make contexts [default: the number of cores].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]

@@ -3,7 +3,7 @@ use std::fs;
 use precentor_core::address::Address;
 
 use super::*;
-use crate::worker::engine::{Engine, Job, Subject};
+use crate::worker::engine::{Engine, Job, Source, Subject};
 use crate::worker::outline::OutlineEngine;
 
 const SOURCE: &str =
@@ -20,7 +20,9 @@ fn world() -> (tempfile::TempDir, ContextRecord) {
     let job = Job {
         uri,
         content_digest,
-        subject: Subject::File { path },
+        subject: Subject::File {
+            source: Source::Path(path),
+        },
     };
     let record = OutlineEngine::default().generate(job).expect("a record");
     (folder, record)

@@ -17,6 +17,8 @@ mod tests;
 pub const TEXT_BYTES_MAX: u64 = 2 * 1024 * 1024;
 /// How far a NUL byte makes a file binary, in bytes: git's own rule.
 const SNIFFED_BYTES: usize = 8_000;
+/// What a link's content begins with. A file that begins so is binary, and has no outline.
+const LINK_MARK: &[u8] = b"\0precentor symbolic link\0";
 /// How much is read at a time, in bytes.
 const PIECE_BYTES: usize = 64 * 1024;
 
@@ -86,18 +88,11 @@ pub fn examine(path: &Path, text_bytes_max: u64, kept: &mut Vec<u8>) -> io::Resu
             last = Some(piece[count - 1]);
         }
     }
-    let sniffed = &kept[..kept.len().min(SNIFFED_BYTES)];
-    let class = match sniffed.contains(&0) {
-        true => FileClass::Binary,
-        false if bytes > text_bytes_max => FileClass::Oversize,
-        false => FileClass::Text,
-    };
-    let unfinished = last.is_some_and(|byte| byte != b'\n');
     Ok(Examined {
         content_digest: Digest(*hasher.finalize().as_bytes()),
         bytes,
-        class,
-        lines: newlines + u64::from(unfinished),
+        class: class_of(kept, bytes, text_bytes_max),
+        lines: lines_of(newlines, last),
     })
 }
 
@@ -118,15 +113,73 @@ fn open_file(path: &Path) -> io::Result<File> {
 }
 
 fn examine_link(path: &Path, kept: &mut Vec<u8>) -> io::Result<Examined> {
+    let content = content_of_link(path)?;
+    Ok(examine_kept(&content, u64::MAX, kept))
+}
+
+/// What a link's content is: it says that it is one, for a file with the same bytes would be
+/// something else.
+fn content_of_link(path: &Path) -> io::Result<Vec<u8>> {
     let target = fs::read_link(path)?;
-    kept.extend_from_slice(target.as_os_str().as_bytes());
-    Ok(Examined {
-        // Apart from a file with the same bytes: the one may become the other.
-        content_digest: Digest::of_parts("precentor symbolic link", &[kept]),
-        bytes: kept.len() as u64,
-        class: FileClass::Symlink,
-        lines: 0,
-    })
+    Ok([LINK_MARK, target.as_os_str().as_bytes()].concat())
+}
+
+/// What [`examine`] finds in a file or link with this content.
+pub fn examine_kept(content: &[u8], text_bytes_max: u64, kept: &mut Vec<u8>) -> Examined {
+    kept.clear();
+    let content_digest = Digest::of(content);
+    if let Some(target) = content.strip_prefix(LINK_MARK) {
+        kept.extend_from_slice(target);
+        return Examined {
+            content_digest,
+            bytes: target.len() as u64,
+            class: FileClass::Symlink,
+            lines: 0,
+        };
+    }
+    let bytes = content.len() as u64;
+    let read = usize::try_from(text_bytes_max.min(bytes)).unwrap_or(content.len());
+    kept.extend_from_slice(&content[..read]);
+    Examined {
+        content_digest,
+        bytes,
+        class: class_of(kept, bytes, text_bytes_max),
+        lines: lines_of(count_newlines(content), content.last().copied()),
+    }
+}
+
+/// The content of a file or link as it is kept for workers: what has the digest that
+/// [`examine`] finds. None if it is longer than `bytes_max`.
+///
+/// # Errors
+/// If it cannot be read, or is neither file nor link.
+pub fn content_within(path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
+    let metadata = fs::symlink_metadata(path)?;
+    let content = match metadata.is_symlink() {
+        true => content_of_link(path)?,
+        false if metadata.is_file() => {
+            let mut content = Vec::new();
+            let file = open_file(path)?;
+            file.take(bytes_max.saturating_add(1))
+                .read_to_end(&mut content)?;
+            content
+        }
+        false => return Err(io::Error::other(describe_special(&metadata))),
+    };
+    Ok((content.len() as u64 <= bytes_max).then_some(content))
+}
+
+fn class_of(kept: &[u8], bytes: u64, text_bytes_max: u64) -> FileClass {
+    let sniffed = &kept[..kept.len().min(SNIFFED_BYTES)];
+    match sniffed.contains(&0) {
+        true => FileClass::Binary,
+        false if bytes > text_bytes_max => FileClass::Oversize,
+        false => FileClass::Text,
+    }
+}
+
+fn lines_of(newlines: u64, last: Option<u8>) -> u64 {
+    newlines + u64::from(last.is_some_and(|byte| byte != b'\n'))
 }
 
 fn count_newlines(bytes: &[u8]) -> u64 {

@@ -2,11 +2,15 @@
 //! nothing of leases, clusters or how results are stored.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
 use precentor_core::address::Address;
+use precentor_core::bytes::Bytes;
 use precentor_core::context::ContextRecord;
 use precentor_core::digest::Digest;
+
+use crate::source::digest::{Examined, examine, examine_kept};
 
 /// One request for one context.
 pub struct Job<'a> {
@@ -20,10 +24,10 @@ pub struct Job<'a> {
 
 /// What a record is made of.
 pub enum Subject<'a> {
-    /// A file or link on disk.
+    /// A file or link.
     File {
-        /// Where it is.
-        path: PathBuf,
+        /// Its content.
+        source: Source,
     },
     /// A folder: the records of what is directly inside.
     Folder {
@@ -35,6 +39,37 @@ pub enum Subject<'a> {
         /// In the order of their names; read once.
         children: Children<'a>,
     },
+}
+
+/// Where the content of a file or link is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// On this machine's disk.
+    Path(PathBuf),
+    /// Here, as the cluster keeps it: not longer than what is read of a file.
+    Kept(Bytes),
+}
+
+impl Source {
+    /// Reads it: its text, up to a bound, replaces what is in `text`.
+    ///
+    /// # Errors
+    /// If it is on disk and cannot be read, or is neither file nor link there.
+    pub fn examine(&self, text_bytes_max: u64, text: &mut Vec<u8>) -> io::Result<Examined> {
+        match self {
+            Source::Path(path) => examine(path, text_bytes_max, text),
+            Source::Kept(content) => Ok(examine_kept(content, text_bytes_max, text)),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Path(path) => write!(f, "{}", path.display()),
+            Source::Kept(_) => f.write_str("what the cluster keeps"),
+        }
+    }
 }
 
 /// The children of a folder, one at a time, so that a large folder is never in

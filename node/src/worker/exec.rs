@@ -5,9 +5,13 @@
 //! again when it dies, and killed with all that it started when it takes too long.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fmt;
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,9 +23,12 @@ use precentor_core::context::{ContextRecord, Provenance};
 use precentor_core::limits::{ENGINE_ANSWER_BYTES_MAX, MESSAGE_BYTES_MAX};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
-use super::engine::{Engine, EngineError, FailureClass, Job, SLOW_JOBS_PER_THREAD, Subject};
-use super::outline::OutlineEngine;
+use super::engine::{
+    Engine, EngineError, FailureClass, Job, SLOW_JOBS_PER_THREAD, Source, Subject,
+};
+use super::outline::{self, OutlineEngine};
 use super::words::Words;
 use crate::source::digest::{TEXT_BYTES_MAX, examine};
 
@@ -242,6 +249,51 @@ fn limit_memory(child: &Child, bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Where a program reads the content of a place.
+enum Readable {
+    /// It has none, or none that a program may follow: a link leads out of what the cluster
+    /// keeps, into this machine.
+    Nothing,
+    /// In the worker's own tree.
+    Own(PathBuf),
+    /// In a copy, which goes with this.
+    Copy { _folder: TempDir, path: PathBuf },
+}
+
+impl Readable {
+    fn of(source: Source, record: &ContextRecord) -> Result<Readable, EngineError> {
+        let content = match source {
+            Source::Path(path) => return Ok(Readable::Own(path)),
+            Source::Kept(_) if record.language == outline::SYMLINK => {
+                return Ok(Readable::Nothing);
+            }
+            Source::Kept(content) => content,
+        };
+        let copied = tempfile::Builder::new()
+            .prefix("precentor-")
+            .tempdir()
+            .and_then(|folder| {
+                let path = folder.path().join(OsStr::from_bytes(&record.uri.name()));
+                fs::write(&path, &*content)?;
+                Ok(Readable::Copy {
+                    _folder: folder,
+                    path,
+                })
+            });
+        copied.map_err(|error| {
+            let what = "the source cannot be written where the program could read it";
+            retryable(format!("{what}: {error}"))
+        })
+    }
+
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Readable::Nothing => None,
+            Readable::Own(path) | Readable::Copy { path, .. } => Some(path),
+        }
+    }
+}
+
 impl Engine for ExecEngine {
     fn name(&self) -> &str {
         &self.options.name
@@ -252,9 +304,10 @@ impl Engine for ExecEngine {
     }
 
     fn generate(&self, job: Job<'_>) -> Result<ContextRecord, EngineError> {
-        let path = match &job.subject {
-            Subject::File { path } => Some(path.clone()),
-            Subject::Folder { .. } | Subject::Project { .. } => None,
+        let (kind, source) = match &job.subject {
+            Subject::File { source } => ("file", Some(source.clone())),
+            Subject::Folder { .. } => ("folder", None),
+            Subject::Project { .. } => ("project", None),
         };
         let digest = job.content_digest;
         let mut record = self.outline.generate(job)?;
@@ -262,21 +315,21 @@ impl Engine for ExecEngine {
             generator: self.options.name.clone(),
             version: self.options.version,
         };
+        let readable = match source {
+            Some(source) => Readable::of(source, &record)?,
+            None => Readable::Nothing,
+        };
         let question = Question {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             address: record.uri.to_string(),
-            kind: match path {
-                Some(_) => "file",
-                None if record.uri.parent().is_none() => "project",
-                None => "folder",
-            },
-            path: path
-                .as_ref()
+            kind,
+            path: readable
+                .path()
                 .map(|path| path.to_string_lossy().into_owned()),
             outline: &record,
         };
         let answer = self.ask(&question)?;
-        if let Some(path) = path {
+        if let Readable::Own(path) = readable {
             // What the program has read must be what was asked for.
             let found = examine(&path, TEXT_BYTES_MAX, &mut Vec::new());
             if found.map(|found| found.content_digest).ok() != Some(digest) {

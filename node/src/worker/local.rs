@@ -5,30 +5,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
-use precentor_core::address::Address;
 use precentor_core::bytes::Bytes;
 use precentor_core::command::{Command, Outcome, Rejection};
 use precentor_core::context::ContextKind;
 use precentor_core::digest::Digest;
 use precentor_core::ids::{JobId, Sequence, Token, WorkerId, WorkerIncarnation};
-use precentor_core::job::{Assignment, DependencyResult, FailureClass, WorkerSpec};
-use precentor_core::limits::{DEPENDENCIES_MAX, MESSAGE_BYTES_MAX, WORKER_SLOTS_MAX};
+use precentor_core::job::{Assignment, FailureClass, WorkerSpec};
+use precentor_core::limits::{MESSAGE_BYTES_MAX, WORKER_SLOTS_MAX};
 use precentor_core::principal::Principal;
 use precentor_core::request::{Poll, Reply, Request, Work};
 
-use super::engine::{self, ChildInput, Engine, EngineError, Job, Subject};
+use super::engine::{self, Engine, EngineError, Job, Source, Subject};
 use super::outline::spawn_parsing_thread;
+use super::reading::{self, Bodies, Sources};
 use super::record;
 use crate::client::{Courier, Directory, Tag};
-use crate::embedded::Library;
-use crate::remote::RemoteBodies;
-use crate::source::path_of;
 
 /// Threads of one worker; more threads are more workers.
 pub const THREADS_MAX: usize = 4;
@@ -36,57 +32,8 @@ pub const THREADS_MAX: usize = 4;
 const ASK_DELAY: Duration = Duration::from_millis(2);
 /// The wait after a question for work was refused.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// How long a body that another result refers to may take to appear.
-const BODY_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a worker that ends waits until what it gives back is taken.
 const FAREWELL: Duration = Duration::from_secs(2);
-const BODY_RETRY: Duration = Duration::from_millis(2);
-
-/// Where the sources of a worker's jobs are.
-#[derive(Debug, Clone)]
-pub enum Sources {
-    /// Of all jobs in one tree.
-    Tree(PathBuf),
-    /// Of each project in a tree of its own; by the name that its addresses have.
-    Projects(BTreeMap<String, PathBuf>),
-}
-
-impl Sources {
-    fn root(&self, address: &Address) -> Result<&Path, EngineError> {
-        match self {
-            Sources::Tree(root) => Ok(root),
-            Sources::Projects(roots) => {
-                let root = roots.get(address.project()).map(PathBuf::as_path);
-                root.ok_or_else(|| EngineError {
-                    class: engine::FailureClass::Retryable,
-                    message: format!(
-                        "this worker has no sources of the project {}; start it with --source {}=DIR",
-                        address.project(),
-                        address.project()
-                    ),
-                })
-            }
-        }
-    }
-}
-
-/// Where bodies are.
-#[derive(Debug, Clone)]
-pub enum Bodies {
-    /// At nodes of this process.
-    Here(Library),
-    /// At servers.
-    There(RemoteBodies),
-}
-
-impl Bodies {
-    fn get(&self, digest: &Digest) -> Option<Bytes> {
-        match self {
-            Bodies::Here(library) => library.get(digest),
-            Bodies::There(bodies) => bodies.get(digest),
-        }
-    }
-}
 
 /// What a worker is and has.
 #[derive(Clone)]
@@ -513,34 +460,37 @@ fn make(options: &WorkerOptions, assignment: &Assignment) -> Result<Bytes, Engin
                 options.engine.version()
             )));
         }
-        let children = || {
-            let named = dependencies
-                .iter()
-                .map(|dependency| child(&options.bodies, dependency));
-            Box::new(
-                cut_off(address, dependencies.len() as u64)
-                    .into_iter()
-                    .chain(named),
-            )
+        let generate = |subject_to_read: Subject<'_>| {
+            options.engine.generate(Job {
+                uri: address.clone(),
+                content_digest: *subject,
+                subject: subject_to_read,
+            })
         };
-        let subject_to_read = match kind {
-            ContextKind::File => Subject::File {
-                path: path_of(options.sources.root(address)?, address),
-            },
-            ContextKind::Folder => Subject::Folder {
+        let children = || reading::children(&options.bodies, address, dependencies);
+        let made = match kind {
+            ContextKind::File => {
+                let source = options.sources.of(address, subject, &options.bodies)?;
+                let made = generate(Subject::File { source });
+                match made {
+                    // Its own tree has gone on: the cluster may have what was asked for.
+                    Err(EngineError {
+                        class: engine::FailureClass::SourceChanged,
+                        ..
+                    }) if let Some(kept) = options.bodies.get(subject) => generate(Subject::File {
+                        source: Source::Kept(kept),
+                    }),
+                    made => made,
+                }
+            }
+            ContextKind::Folder => generate(Subject::Folder {
                 children: children(),
-            },
-            ContextKind::Project => Subject::Project {
+            }),
+            ContextKind::Project => generate(Subject::Project {
                 children: children(),
-            },
+            }),
         };
-        let job = Job {
-            uri: address.clone(),
-            content_digest: *subject,
-            subject: subject_to_read,
-        };
-        let made = options.engine.generate(job)?;
-        Ok(Bytes::from(record::encode(&made)))
+        Ok(Bytes::from(record::encode(&made?)))
     };
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -549,45 +499,4 @@ fn make(options: &WorkerOptions, assignment: &Assignment) -> Result<Bytes, Engin
             .unwrap_or("no message");
         Err(permanent(format!("the engine panicked: {text}")))
     })
-}
-
-/// A request cannot name more children than the limit: a list that is full may
-/// have been cut, and the record has to say so.
-fn cut_off(folder: &Address, named: u64) -> Option<ChildInput> {
-    (named >= DEPENDENCIES_MAX).then(|| ChildInput {
-        uri: folder.clone(),
-        record: Err(format!(
-            "made of the first {named} children, as many as a request can name (dependencies_max); if there are more, they are not counted here"
-        )),
-    })
-}
-
-fn child(bodies: &Bodies, dependency: &DependencyResult) -> ChildInput {
-    let DependencyResult { address, result } = dependency;
-    let record = match result {
-        None => Err("it has no context".to_owned()),
-        Some(digest) => body(bodies, digest)
-            .ok_or_else(|| format!("its body {digest} is at no node that runs"))
-            .and_then(|body| {
-                record::decode(&body)
-                    .map(Box::new)
-                    .map_err(|error| error.to_string())
-            }),
-    };
-    ChildInput {
-        uri: Address::clone(address),
-        record,
-    }
-}
-
-/// A body that the log refers to: some node may not have applied that far yet.
-fn body(bodies: &Bodies, digest: &Digest) -> Option<Bytes> {
-    let give_up = Instant::now() + BODY_PATIENCE;
-    loop {
-        match bodies.get(digest) {
-            Some(body) => return Some(body),
-            None if Instant::now() >= give_up => return None,
-            None => thread::sleep(BODY_RETRY),
-        }
-    }
 }

@@ -6,5 +6,6 @@ pub mod exec;
 pub mod local;
 pub mod openai;
 pub mod outline;
+pub mod reading;
 pub mod record;
 mod words;

@@ -19,7 +19,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
 use super::engine::{Engine, EngineError, FailureClass, Job, SLOW_JOBS_PER_THREAD, Subject};
-use super::outline::{OutlineEngine, estimate_tokens};
+use super::outline::{self, OutlineEngine, estimate_tokens};
 use super::words::Words;
 use crate::source::digest::TEXT_BYTES_MAX;
 
@@ -30,7 +30,6 @@ mod tests;
 /// Raised when the same model and prompt would be asked in another way.
 const VERSION: u32 = 1;
 /// What the outline calls the language of a link.
-const SYMLINK: &str = "symlink";
 /// What is said when a server is overloaded and does not say for how long.
 const BUSY: Duration = Duration::from_secs(5);
 /// What the operator has to see to first: nothing is lost meanwhile.
@@ -393,8 +392,8 @@ impl Engine for OpenAiEngine {
     }
 
     fn generate(&self, job: Job<'_>) -> Result<ContextRecord, EngineError> {
-        let path = match &job.subject {
-            Subject::File { path } => Some(path.clone()),
+        let source = match &job.subject {
+            Subject::File { source } => Some(source.clone()),
             Subject::Folder { .. } | Subject::Project { .. } => None,
         };
         let expected = job.content_digest;
@@ -404,20 +403,23 @@ impl Engine for OpenAiEngine {
             version: VERSION,
         };
         let mut text = None;
-        if let Some(path) = path {
+        if let Some(source) = source {
             // A link has no text of its own, and a file beyond the bound is not read.
-            if record.language == SYMLINK || record.bytes > TEXT_BYTES_MAX {
+            if record.language == outline::SYMLINK || record.bytes > TEXT_BYTES_MAX {
                 return Ok(record);
             }
             // Text only, and only what was asked for.
-            match std::fs::read(&path) {
-                Ok(bytes) if Digest::of(&bytes) == expected => text = String::from_utf8(bytes).ok(),
+            let mut bytes = Vec::new();
+            match source.examine(TEXT_BYTES_MAX, &mut bytes) {
+                Ok(found) if found.content_digest == expected => {
+                    text = String::from_utf8(bytes).ok();
+                }
                 Ok(_) => {
-                    let message = format!("{} changed while it was read", path.display());
+                    let message = format!("{source} changed while it was read");
                     return Err(failed(FailureClass::SourceChanged, message));
                 }
                 Err(error) => {
-                    let message = format!("cannot read {}: {error}", path.display());
+                    let message = format!("cannot read {source}: {error}");
                     return Err(failed(FailureClass::Retryable, message));
                 }
             }

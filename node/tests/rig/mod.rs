@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
@@ -296,6 +296,28 @@ impl Cluster {
             assert!(Instant::now() < give_up, "nobody leads");
         }
     }
+}
+
+/// A folder with so many files of a few lines.
+pub fn tree(files: usize) -> TempDir {
+    let dir = tempdir().unwrap();
+    for number in 0..files {
+        let folder = dir.path().join(format!("d{}", number % 10));
+        fs::create_dir_all(&folder).unwrap();
+        let body = format!("def f{number}():\n    \"\"\"Number {number}.\"\"\"\n");
+        fs::write(folder.join(format!("f{number}.py")), body).unwrap();
+    }
+    dir
+}
+
+/// What `submit` summed up: nothing was lost, and nothing happened twice.
+pub fn summary(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for none in ["lost", "duplicated", "failed", "skipped"] {
+        assert_eq!(summary[none], 0, "{summary}");
+    }
+    summary
 }
 
 /// A request for a context that nobody makes.

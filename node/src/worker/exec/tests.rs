@@ -51,7 +51,18 @@ impl Bench {
             uri: Address::parse("ucxl://p/a.py").unwrap(),
             content_digest: Digest::of(CONTENT),
             subject: Subject::File {
-                path: self.file("a.py"),
+                source: Source::Path(self.file("a.py")),
+            },
+        })
+    }
+
+    /// Asks about what the cluster keeps.
+    fn ask_kept(&self, content: &[u8]) -> Result<ContextRecord, EngineError> {
+        self.engine.generate(Job {
+            uri: Address::parse("ucxl://p/src/a.py").unwrap(),
+            content_digest: Digest::of(content),
+            subject: Subject::File {
+                source: Source::Kept(content.into()),
             },
         })
     }
@@ -116,6 +127,30 @@ fn a_program_is_told_what_it_has_to_know() {
         Digest::of(CONTENT).to_string()
     );
     assert_eq!(line["outline"]["symbols"][0]["name"], "f");
+}
+
+#[test]
+fn of_what_the_cluster_keeps_a_program_reads_a_copy_that_goes_with_the_job() {
+    let script = r#"while read -r line; do id=${line#*:}; id=${id%%,*}; path=${line#*\"path\":\"}; path=${path%%\"*}; cp "$path" $0/copied; echo "$path" > $0/path; echo "{\"id\": $id}"; done"#;
+    let bench = Bench::new(script);
+    let content = b"def g(): pass\n";
+    assert_eq!(bench.ask_kept(content).unwrap().symbols[0].name, "g");
+    assert_eq!(bench.written("copied"), "def g(): pass");
+    let path = PathBuf::from(bench.written("path"));
+    assert_eq!(path.file_name().unwrap(), "a.py");
+    assert!(!path.exists(), "{} is left", path.display());
+}
+
+#[test]
+fn a_program_is_given_no_link_to_follow_out_of_what_the_cluster_keeps() {
+    let bench =
+        Bench::new(r#"read -r line; printf '%s\n' "$line" > $0/line; echo '{"id": 1}'; cat"#);
+    let content = b"\0precentor symbolic link\0/etc/hostname";
+    let record = bench.ask_kept(content).unwrap();
+    assert_eq!(record.one_line, "symbolic link to /etc/hostname");
+    let line: serde_json::Value = serde_json::from_str(&bench.written("line")).unwrap();
+    assert_eq!(line["kind"], "file");
+    assert_eq!(line.get("path"), None, "{line}");
 }
 
 #[test]
@@ -261,7 +296,7 @@ fn a_program_that_never_stops_talking_is_not_waited_for_without_end() {
     bench.ask().unwrap();
     let pid = bench.written("pid");
     bench.engine.stop();
-    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+    assert!(!Path::new(&format!("/proc/{pid}")).exists());
 }
 
 #[test]

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
 use super::*;
+use crate::worker::engine::Source;
 
 const CONTENT: &str = "def f():\n    \"\"\"Says hello.\"\"\"\n    return 'AKIAABCDEFGH12345678'\n";
 
@@ -99,7 +100,7 @@ impl Model {
             uri: Address::parse("ucxl://p/a.py").unwrap(),
             content_digest: Digest::of(CONTENT.as_bytes()),
             subject: Subject::File {
-                path: self.home.path().join("a.py"),
+                source: Source::Path(self.home.path().join("a.py")),
             },
         })
     }
@@ -204,7 +205,9 @@ fn a_worker_that_ends_waits_for_no_model() {
             engine.generate(Job {
                 uri: Address::parse("ucxl://p/a.py").unwrap(),
                 content_digest: Digest::of(CONTENT.as_bytes()),
-                subject: Subject::File { path: home },
+                subject: Subject::File {
+                    source: Source::Path(home),
+                },
             })
         });
         let mut line = String::new();

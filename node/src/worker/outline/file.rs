@@ -4,7 +4,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
 
 use precentor_core::address::Address;
 use precentor_core::context::{
@@ -16,9 +15,9 @@ use super::language::{Reader, identify};
 use super::parse::{self, ParseFailure};
 use super::text::{self, TextOutline};
 use super::tree::{self, Outline, Ready};
-use super::{commands, prose, provenance};
-use crate::source::digest::{Examined, FileClass, examine};
-use crate::worker::engine::{EngineError, FailureClass};
+use super::{SYMLINK, commands, prose, provenance};
+use crate::source::digest::{Examined, FileClass};
+use crate::worker::engine::{EngineError, FailureClass, Source};
 
 /// References kept for ranking across files.
 const REFERENCES_MAX: usize = 64;
@@ -32,19 +31,19 @@ thread_local! {
     static TEXT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Makes the record of the file at `path`.
+/// Makes the record of a file.
 pub(super) fn generate(
     uri: &Address,
     expected: Digest,
-    path: &Path,
+    source: &Source,
     text_bytes_max: u64,
 ) -> Result<ContextRecord, EngineError> {
     TEXT.with_borrow_mut(|text| {
-        let examined = examine(path, text_bytes_max, text).map_err(|cause| unreadable(path, &cause))?;
+        let examined = source.examine(text_bytes_max, text).map_err(|cause| unreadable(source, &cause))?;
         if examined.content_digest != expected {
             let message = format!(
                 "{} changed while the run went on: its digest was {expected:?}… when it was listed and is {:?}… now; run again to take in the change",
-                path.display(), examined.content_digest
+                source, examined.content_digest
             );
             return Err(EngineError { class: FailureClass::SourceChanged, message });
         }
@@ -52,7 +51,7 @@ pub(super) fn generate(
     })
 }
 
-fn unreadable(path: &Path, cause: &io::Error) -> EngineError {
+fn unreadable(source: &Source, cause: &io::Error) -> EngineError {
     let class = match cause.kind() {
         io::ErrorKind::NotFound => FailureClass::SourceChanged,
         io::ErrorKind::PermissionDenied => FailureClass::Unreadable,
@@ -65,7 +64,7 @@ fn unreadable(path: &Path, cause: &io::Error) -> EngineError {
     };
     EngineError {
         class,
-        message: format!("cannot read {}: {cause}{advice}", path.display()),
+        message: format!("cannot read {source}: {cause}{advice}"),
     }
 }
 
@@ -86,7 +85,7 @@ fn describe(
     let name = uri.name();
     match examined.class {
         FileClass::Symlink => {
-            record.language = "symlink".to_owned();
+            record.language = SYMLINK.to_owned();
             record.one_line = format!(
                 "symbolic link to {}",
                 prose::fold(content, prose::LINE_BYTES_MAX)

@@ -39,6 +39,9 @@ pub const NAME: &str = "outline";
 /// The engine's version. Raise it whenever the same bytes give another record.
 pub const VERSION: u32 = 2;
 
+/// What a link's record says in place of a language.
+pub const SYMLINK: &str = "symlink";
+
 /// The engine. Files above its limit get a record without an outline.
 #[derive(Debug, Clone, Copy)]
 pub struct OutlineEngine {
@@ -72,8 +75,8 @@ impl Engine for OutlineEngine {
 
     fn generate(&self, job: Job<'_>) -> Result<ContextRecord, EngineError> {
         match job.subject {
-            Subject::File { path } => {
-                file::generate(&job.uri, job.content_digest, &path, self.text_bytes_max)
+            Subject::File { source } => {
+                file::generate(&job.uri, job.content_digest, &source, self.text_bytes_max)
             }
             Subject::Folder { children } => Ok(folder::describe(
                 job.uri,

@@ -7,7 +7,7 @@ use precentor_core::digest::Digest;
 
 use super::*;
 use crate::source::digest::examine;
-use crate::worker::engine::{ChildInput, FailureClass};
+use crate::worker::engine::{ChildInput, FailureClass, Source};
 
 mod languages;
 
@@ -34,7 +34,9 @@ fn generate_for(
     OutlineEngine::default().generate(Job {
         uri,
         content_digest,
-        subject: Subject::File { path },
+        subject: Subject::File {
+            source: Source::Path(path),
+        },
     })
 }
 
