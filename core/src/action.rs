@@ -16,6 +16,15 @@ use crate::request::Reply;
 use crate::snapshot::SnapshotPart;
 use crate::work::Work;
 
+/// What a body is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum BodyOf {
+    /// A published result.
+    Result,
+    /// A text that a context is to be made of.
+    Source,
+}
+
 /// Something to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
@@ -53,6 +62,17 @@ pub enum Action {
         digest: Digest,
         /// The body.
         body: Bytes,
+        /// What of. A body may be both; then it is put as both, and goes as one of them only.
+        of: BodyOf,
+    },
+    /// Nobody speaks of this source any more as of an entry: it may be dropped once a snapshot
+    /// of this node's own is durable that has that entry, unless it is put again before. Not
+    /// sooner: what is durable speaks of it. A source that is not dropped does no harm.
+    DropSource {
+        /// Its digest.
+        digest: Digest,
+        /// As of which entry.
+        index: LogIndex,
     },
     /// Append this to the snapshot that is being written. With its last part make
     /// all blobs so far and then the snapshot durable, all of it or none, and
@@ -92,6 +112,8 @@ pub enum Action {
     FindLacking {
         /// Their digests.
         digests: Vec<Digest>,
+        /// What of: as what else they may be here does not count.
+        of: BodyOf,
     },
     /// The log up to here is in a snapshot, and no member is worth keeping it for: drop it.
     CompactLog {

@@ -63,6 +63,8 @@ pub enum Bug {
     InstallWithoutSources,
     /// A source that an unfinished job is to be made of makes way for others. Found by kept sources.
     UsedSourceDropped,
+    /// A source goes from the disk although the snapshot there speaks of it. Found by kept sources.
+    SourceDroppedTooSoon,
     /// A snapshot drops the log behind it although that follows it. Told by scripts.
     InstallDropsTail,
     /// A follower that reads a snapshot for long says nothing of it. Told by scripts.
@@ -257,6 +259,7 @@ impl Bug {
         Bug::InstallWithoutBodies,
         Bug::InstallWithoutSources,
         Bug::UsedSourceDropped,
+        Bug::SourceDroppedTooSoon,
         Bug::InstallDropsTail,
         Bug::QuietReader,
         Bug::OvertakenInstallForgotten,

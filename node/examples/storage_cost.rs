@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use precentor_core::action::BodyOf;
 use precentor_core::digest::Digest;
 use precentor_core::entry::{ChainHash, EntryKind, LogEntry, WriteBatch};
 use precentor_core::ids::{ClusterId, LogIndex, NodeId, Term};
@@ -107,7 +108,7 @@ fn bodies(path: &Path) -> anyhow::Result<()> {
     let store = BlobStore::open(&path.join("bodies"))?;
     let opened = begin.elapsed();
     for body in &bodies {
-        store.put(Digest::of(body), body)?;
+        store.put(BodyOf::Result, Digest::of(body), body)?;
     }
     let put = begin.elapsed();
     store.flush()?;

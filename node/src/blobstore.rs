@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
+use precentor_core::action::BodyOf;
 use precentor_core::digest::Digest;
 
 use crate::local_requests::LocalRequests;
@@ -61,7 +62,8 @@ pub enum BlobError {
 pub struct BlobStore {
     path: PathBuf,
     database: Database,
-    bodies: Keyspace,
+    results: Keyspace,
+    sources: Keyspace,
     requests: Keyspace,
 }
 
@@ -90,13 +92,15 @@ impl BlobStore {
                 .max_memtable_size(MEMTABLE_BYTES)
                 .with_kv_separation(Some(KvSeparationOptions::default()))
         };
-        let bodies = database.keyspace("bodies", options).map_err(failed)?;
+        let results = database.keyspace("bodies", options).map_err(failed)?;
+        let sources = database.keyspace("sources", options).map_err(failed)?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
         let requests = database.keyspace("requests", options).map_err(failed)?;
         Ok(BlobStore {
             path: path.to_owned(),
             database,
-            bodies,
+            results,
+            sources,
             requests,
         })
     }
@@ -107,8 +111,15 @@ impl BlobStore {
         LocalRequests::new(self.database.clone(), self.requests.clone())
     }
 
+    fn keyspace(&self, of: BodyOf) -> &Keyspace {
+        match of {
+            BodyOf::Result => &self.results,
+            BodyOf::Source => &self.sources,
+        }
+    }
+
     /// Keeps a body. To put the same again changes nothing.
-    pub fn put(&self, digest: Digest, body: &[u8]) -> Result<(), BlobError> {
+    pub fn put(&self, of: BodyOf, digest: Digest, body: &[u8]) -> Result<(), BlobError> {
         let bytes = body.len() as u64;
         if bytes > BLOB_BYTES_MAX {
             return Err(BlobError::TooLarge { bytes });
@@ -122,21 +133,18 @@ impl BlobStore {
             });
         }
         // A damaged one is replaced: that is how it is repaired.
-        if matches!(self.get(digest), Ok(Some(_))) {
+        if matches!(self.get_as(of, digest), Ok(Some(_))) {
             return Ok(());
         }
-        self.bodies
+        self.keyspace(of)
             .insert(digest.0, body)
             .map_err(|error| self.failed(error))
     }
 
-    /// A body, if it is here. It is checked against its digest.
-    pub fn get(&self, digest: Digest) -> Result<Option<Vec<u8>>, BlobError> {
-        let Some(body) = self
-            .bodies
-            .get(digest.0)
-            .map_err(|error| self.failed(error))?
-        else {
+    /// A body, if it is here as such. It is checked against its digest.
+    pub fn get_as(&self, of: BodyOf, digest: Digest) -> Result<Option<Vec<u8>>, BlobError> {
+        let body = self.keyspace(of).get(digest.0);
+        let Some(body) = body.map_err(|error| self.failed(error))? else {
             return Ok(None);
         };
         if Digest::of(&body) != digest {
@@ -145,11 +153,34 @@ impl BlobStore {
         Ok(Some(body.to_vec()))
     }
 
-    /// Whether a body is here. It is not read.
-    pub fn contains(&self, digest: Digest) -> Result<bool, BlobError> {
-        self.bodies
-            .contains_key(digest.0)
-            .map_err(|error| self.failed(error))
+    /// A body, whatever it is here as. It is checked against its digest.
+    pub fn get(&self, digest: Digest) -> Result<Option<Vec<u8>>, BlobError> {
+        match self.get_as(BodyOf::Result, digest) {
+            Ok(None) => self.get_as(BodyOf::Source, digest),
+            found => found,
+        }
+    }
+
+    /// Lets a source go, if it is here.
+    pub fn drop_source(&self, digest: Digest) -> Result<(), BlobError> {
+        let dropped = self.sources.remove(digest.0);
+        dropped.map_err(|error| self.failed(error))
+    }
+
+    /// Lets all sources go but those that somebody speaks of. Says how many went.
+    pub fn keep_sources(&self, is_spoken_of: impl Fn(&Digest) -> bool) -> Result<u64, BlobError> {
+        let mut count = 0;
+        for row in self.sources.iter() {
+            let key = row.key().map_err(|error| self.failed(error))?;
+            let digest = <[u8; 32]>::try_from(&*key).map(Digest);
+            if digest.is_ok_and(|digest| is_spoken_of(&digest)) {
+                continue;
+            }
+            let dropped = self.sources.remove(key);
+            dropped.map_err(|error| self.failed(error))?;
+            count += 1;
+        }
+        Ok(count)
     }
 
     /// Makes everything that was put before durable.

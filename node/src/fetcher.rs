@@ -6,6 +6,7 @@ use std::io;
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use precentor_core::action::BodyOf;
 use precentor_core::bytes::Bytes;
 use precentor_core::digest::Digest;
 use precentor_core::event::Event;
@@ -36,7 +37,7 @@ pub(crate) enum Fetch {
         bytes_max: u64,
     },
     /// Which of these bodies are not here.
-    Lacking { digests: Vec<Digest> },
+    Lacking { digests: Vec<Digest>, of: BodyOf },
 }
 
 /// The way to the thread.
@@ -144,8 +145,8 @@ impl Desk {
                 let bodies = self.some(&digests, bytes_max);
                 Event::BodiesRead { read, bodies }
             }
-            Fetch::Lacking { mut digests } => {
-                digests.retain(|digest| self.body(digest).is_none());
+            Fetch::Lacking { mut digests, of } => {
+                digests.retain(|digest| !self.has(of, digest));
                 Event::BodiesLacking { digests }
             }
         }
@@ -162,6 +163,14 @@ impl Desk {
             bodies.push(body);
         }
         bodies
+    }
+
+    fn has(&self, of: BodyOf, digest: &Digest) -> bool {
+        self.bodies.has(of, digest).unwrap_or_else(|error| {
+            let node = self.mailbox.node();
+            tracing::warn!(%node, %error, "a body cannot be read");
+            false
+        })
     }
 
     /// A body, if it is here and good: a damaged one is as good as none, and is

@@ -99,7 +99,8 @@ impl Host for NodeHost {
                 });
             }
             Action::CompactLog { up_to } => self.scribe.order(LogOrder::Compact { up_to }),
-            Action::PutBlob { digest, body } => self.shelf.put(digest, body),
+            Action::PutBlob { digest, body, of } => self.shelf.put(of, digest, body),
+            Action::DropSource { digest, index } => self.shelf.drop_source(digest, index),
             Action::SaveSnapshot(part) => self.shelf.save_snapshot(part),
             Action::KeepPiece(part) => self.shelf.keep_piece(part),
             Action::InstallSnapshot { index } => self.shelf.install_snapshot(index),
@@ -127,7 +128,9 @@ impl Host for NodeHost {
                     bytes_max,
                 });
             }
-            Action::FindLacking { digests } => self.fetcher.fetch(Fetch::Lacking { digests }),
+            Action::FindLacking { digests, of } => {
+                self.fetcher.fetch(Fetch::Lacking { digests, of });
+            }
             Action::Work(work) => self.fetcher.work(work),
             Action::KeepRequest { number, entry } => {
                 self.scribe.order(LogOrder::KeepRequest { number, entry });

@@ -131,6 +131,12 @@ impl Member {
         config.incarnation = store.incarnation();
         let incarnation = config.incarnation;
         let driver = Driver::recover(config, recovered, Now::default())?;
+        // Not all that went before the last end was dropped.
+        let state = driver.view();
+        let dropped = bodies.keep_sources(|digest| state.queue().has_source(digest))?;
+        if dropped > 0 {
+            tracing::info!(%node, dropped, "sources that nobody speaks of any more were dropped");
+        }
 
         let (mailbox, mail) = Mailbox::new(node);
         let switch = Switch::default();

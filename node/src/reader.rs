@@ -101,7 +101,7 @@ impl Host for Bodies {
     fn perform(&mut self, action: Action) {
         match action {
             Action::Write(write) => self.durable = Some(Event::Durable { write: write.id }),
-            Action::PutBlob { digest, body } => {
+            Action::PutBlob { digest, body, .. } => {
                 self.fresh.insert(digest, body);
             }
             // Nobody hears or asks, nothing is kept, and a driver that halts says so itself.
@@ -114,6 +114,7 @@ impl Host for Bodies {
             | Action::ReadSnapshot { .. }
             | Action::ReadBodies { .. }
             | Action::FindLacking { .. }
+            | Action::DropSource { .. }
             | Action::CompactLog { .. }
             | Action::Work(_)
             | Action::KeepRequest { .. }

@@ -4,7 +4,7 @@
 //! snapshots, this node's own and a leader's, which must come after the bodies
 //! that they speak of.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use precentor_core::action::BodyOf;
 use precentor_core::bytes::Bytes;
 use precentor_core::command::AuditRecord;
 use precentor_core::digest::Digest;
@@ -31,7 +32,8 @@ mod tests;
 const PENDING_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 enum Task {
-    Put(Digest),
+    Put(BodyOf, Digest),
+    DropSource(Digest, LogIndex),
     Snapshot(SnapshotPart),
     Piece(SnapshotPart),
     Install(LogIndex),
@@ -40,9 +42,17 @@ enum Task {
 
 #[derive(Debug, Default)]
 struct Pending {
-    bodies: HashMap<Digest, Bytes>,
+    bodies: HashMap<(BodyOf, Digest), Bytes>,
     bytes: u64,
     ended: bool,
+}
+
+impl Pending {
+    fn get(&self, digest: &Digest) -> Option<Bytes> {
+        let sorts = [BodyOf::Result, BodyOf::Source];
+        let found = sorts.iter().find_map(|of| self.bodies.get(&(*of, *digest)));
+        found.cloned()
+    }
 }
 
 #[derive(Debug)]
@@ -62,10 +72,19 @@ impl ShelfReader {
     /// # Errors
     /// If the store cannot be read.
     pub fn get(&self, digest: &Digest) -> Result<Option<Bytes>, BlobError> {
-        if let Some(body) = self.0.pending().bodies.get(digest) {
-            return Ok(Some(body.clone()));
+        if let Some(body) = self.0.pending().get(digest) {
+            return Ok(Some(body));
         }
         Ok(self.0.store.get(*digest)?.map(Bytes::from))
+    }
+
+    /// Does this node have a body, good, and as what is asked for?
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn has(&self, of: BodyOf, digest: &Digest) -> Result<bool, BlobError> {
+        let waits = self.0.pending().bodies.contains_key(&(of, *digest));
+        Ok(waits || self.0.store.get_as(of, *digest)?.is_some())
     }
 }
 
@@ -79,7 +98,8 @@ pub struct Shelf {
 impl std::fmt::Debug for Task {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Task::Put(_) => "Put",
+            Task::Put(..) => "Put",
+            Task::DropSource(..) => "DropSource",
             Task::Snapshot(_) => "Snapshot",
             Task::Piece(_) => "Piece",
             Task::Install(_) => "Install",
@@ -119,6 +139,9 @@ impl Shelf {
             incoming,
             scribe,
             switch,
+            gone: BTreeMap::new(),
+            saved: LogIndex(0),
+            receiving: false,
         };
         let thread = thread::Builder::new()
             .name(format!("shelf-{node}"))
@@ -132,16 +155,21 @@ impl Shelf {
         ShelfReader(self.shared.clone())
     }
 
-    pub(crate) fn put(&self, digest: Digest, body: Bytes) {
+    pub(crate) fn put(&self, of: BodyOf, digest: Digest, body: Bytes) {
         {
             let mut pending = self.shared.pending();
             pending.bytes += body.count();
-            if let Some(same) = pending.bodies.insert(digest, body) {
+            if let Some(same) = pending.bodies.insert((of, digest), body) {
                 pending.bytes -= same.count();
-                return;
             }
         }
-        self.send(Task::Put(digest));
+        // Although it may be there: it takes back that it was to go.
+        self.send(Task::Put(of, digest));
+    }
+
+    /// Lets a source go when a snapshot with this entry is durable.
+    pub(crate) fn drop_source(&self, digest: Digest, index: LogIndex) {
+        self.send(Task::DropSource(digest, index));
     }
 
     pub(crate) fn save_snapshot(&self, part: SnapshotPart) {
@@ -192,6 +220,12 @@ struct Keeper {
     incoming: SnapshotWriter,
     scribe: LogScribe,
     switch: Switch,
+    /// Sources that nobody speaks of any more as of an entry.
+    gone: BTreeMap<Digest, LogIndex>,
+    /// The last snapshot that this node has written. It is in force when the next is begun.
+    saved: LogIndex,
+    /// A leader's snapshot comes, and may speak of what this node does not any more.
+    receiving: bool,
 }
 
 impl Keeper {
@@ -210,9 +244,15 @@ impl Keeper {
                 return Ok(());
             }
             match task {
-                Task::Put(digest) => self.put(&digest)?,
+                Task::Put(of, digest) => self.put(of, digest)?,
+                Task::DropSource(digest, index) => _ = self.gone.insert(digest, index),
                 Task::Audit(record) => self.audit.add(&record)?,
-                Task::Snapshot(part) => self.snapshot(&part),
+                Task::Snapshot(part) => {
+                    if part.offset == 0 {
+                        self.drop_gone()?;
+                    }
+                    self.snapshot(&part);
+                }
                 Task::Piece(part) => self.piece(&part),
                 Task::Install(index) => self.install(index),
             }
@@ -231,11 +271,27 @@ impl Keeper {
             finished = self.sync().and_then(|()| self.snapshots.finish().map(Some));
         }
         if let Some(finished) = finished.transpose() {
+            self.saved = part.meta.index;
             self.scribe.order(LogOrder::AdoptSnapshot(finished));
         }
     }
 
+    /// Lets go of what no snapshot speaks of any more: the last one is in force, for another
+    /// is begun.
+    fn drop_gone(&mut self) -> io::Result<()> {
+        if self.receiving {
+            return Ok(());
+        }
+        let saved = self.saved;
+        for (digest, _) in self.gone.extract_if(.., |_, as_of| *as_of <= saved) {
+            let dropped = self.shared.store.drop_source(digest);
+            dropped.map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+
     fn piece(&mut self, part: &SnapshotPart) {
+        self.receiving = true;
         if let Err(error) = self.incoming.write(part) {
             self.scribe.order(LogOrder::InstallSnapshot(Err(error)));
         }
@@ -243,6 +299,9 @@ impl Keeper {
 
     fn install(&mut self, index: LogIndex) {
         let finished = self.sync().and_then(|()| self.incoming.finish_as(index));
+        // It may speak of them again. What is of no use is found at the next start.
+        self.gone.clear();
+        self.receiving = false;
         self.scribe.order(LogOrder::InstallSnapshot(finished));
     }
 
@@ -252,15 +311,18 @@ impl Keeper {
         self.audit.sync()
     }
 
-    fn put(&self, digest: &Digest) -> io::Result<()> {
-        let body = self.shared.pending().bodies.get(digest).cloned();
+    fn put(&mut self, of: BodyOf, digest: Digest) -> io::Result<()> {
+        if of == BodyOf::Source {
+            self.gone.remove(&digest);
+        }
+        let body = self.shared.pending().bodies.get(&(of, digest)).cloned();
         let Some(body) = body else { return Ok(()) };
         self.shared
             .store
-            .put(*digest, &body)
+            .put(of, digest, &body)
             .map_err(io::Error::other)?;
         let mut pending = self.shared.pending();
-        pending.bodies.remove(digest);
+        pending.bodies.remove(&(of, digest));
         pending.bytes -= body.count();
         drop(pending);
         self.shared.room.notify_all();

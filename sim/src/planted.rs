@@ -127,7 +127,7 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
             &[Checker::Batches]
         }
         Bug::TagsIgnored | Bug::MemoryOvercommitted => &[Checker::FittedWork],
-        Bug::UsedSourceDropped => &[Checker::KeptSources],
+        Bug::UsedSourceDropped | Bug::SourceDroppedTooSoon => &[Checker::KeptSources],
         Bug::LingersForEver => &[Checker::Liveness],
         Bug::QueuedBeforeDurable | Bug::LocalQueueReversed | Bug::LocalDroppedWhenSent => {
             &[Checker::LocalQueue]

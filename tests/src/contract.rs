@@ -23,8 +23,10 @@ use precentor_core::snapshot::{Snapshot, SnapshotMeta, SnapshotPart};
 use precentor_core::time::Time;
 
 mod requests;
+mod sources;
 mod transfer;
 pub use requests::requests_are_kept_until_they_are_dropped;
+pub use sources::sources_go_when_no_snapshot_speaks_of_them;
 pub use transfer::{
     a_transfer_goes_on_after_each_crash, an_image_is_read_in_pieces,
     an_installation_is_all_or_nothing, bodies_are_found_and_outlive_an_installation,

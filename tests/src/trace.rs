@@ -9,7 +9,7 @@ mod outcomes;
 
 use std::collections::BTreeMap;
 
-use precentor_core::action::{Action, Violation, Write};
+use precentor_core::action::{Action, BodyOf, Violation, Write};
 use precentor_core::command::Command;
 use precentor_core::driver::Driver;
 use precentor_core::entry::{EntryKind, LogEntry};
@@ -112,7 +112,10 @@ impl Trace {
     pub fn action(&mut self, node: NodeId, action: &Action, suffix: &str) {
         let detail = matches!(
             action,
-            Action::Write(_) | Action::Say { .. } | Action::PutBlob { .. }
+            Action::Write(_)
+                | Action::Say { .. }
+                | Action::PutBlob { .. }
+                | Action::DropSource { .. }
         );
         if detail && self.show.answers_only {
             return;
@@ -136,8 +139,22 @@ impl Trace {
             Action::ReadLog { from, to, .. } => {
                 self.line(format!("{node} reads {from} to {to} from disk"));
             }
-            Action::PutBlob { digest, body } => {
+            Action::PutBlob {
+                digest,
+                body,
+                of: BodyOf::Result,
+            } => {
                 self.line(format!("{node} keeps body {digest:?}, {body:?}"));
+            }
+            Action::PutBlob {
+                digest,
+                body,
+                of: BodyOf::Source,
+            } => {
+                self.line(format!("{node} keeps source {digest:?}, {body:?}"));
+            }
+            Action::DropSource { digest, index } => {
+                self.line(format!("{node} lets source {digest:?} go as of {index}"));
             }
             Action::SaveSnapshot(part) => {
                 let index = part.meta.index;
@@ -167,7 +184,7 @@ impl Trace {
             Action::ReadBodies { digests, .. } => {
                 self.line(format!("{node} reads {} bodies", digests.len()));
             }
-            Action::FindLacking { digests } => {
+            Action::FindLacking { digests, .. } => {
                 self.line(format!("{node} looks for {} bodies", digests.len()));
             }
             Action::CompactLog { up_to } => {

@@ -342,8 +342,12 @@ impl World {
                 machine.disk.compact(up_to);
                 None
             }
-            Action::PutBlob { digest, body } => {
-                machine.disk.shelf.put(digest, body);
+            Action::PutBlob { digest, body, of } => {
+                machine.disk.shelf.put(digest, body, of);
+                None
+            }
+            Action::DropSource { digest, index } => {
+                machine.disk.shelf.drop_source(digest, index);
                 None
             }
             Action::KeepPiece(part) => {
@@ -376,8 +380,8 @@ impl World {
                 read,
                 bodies: machine.disk.shelf.read_bodies(&digests, bytes_max),
             }),
-            Action::FindLacking { digests } => Some(Event::BodiesLacking {
-                digests: machine.disk.shelf.lacking(digests),
+            Action::FindLacking { digests, of } => Some(Event::BodiesLacking {
+                digests: machine.disk.shelf.lacking(digests, of),
             }),
             Action::Work(work) => {
                 let event = Event::WorkDone(work.run());

@@ -31,6 +31,7 @@ over_both! {
     transfers_and_own_snapshots_do_not_mix
     an_image_is_read_in_pieces
     bodies_are_found_and_outlive_an_installation
+    sources_go_when_no_snapshot_speaks_of_them
     requests_are_kept_until_they_are_dropped
     a_lone_voter_keeps_what_it_answered
 }

@@ -73,7 +73,7 @@ impl Host for Desk {
                 }
             }
             Action::CompactLog { up_to } => self.entries.retain(|entry| entry.index > up_to),
-            Action::PutBlob { .. } | Action::Audit(_) => {}
+            Action::PutBlob { .. } | Action::DropSource { .. } | Action::Audit(_) => {}
             other => panic!("no snapshot is transferred here: {other:?}"),
         }
     }

@@ -2,13 +2,14 @@
 
 use super::recoveries::last_to_reclaim;
 use super::{ContextManager, Epoch, cx};
-use crate::action::{Action, Violation};
+use crate::action::{Action, BodyOf, Violation};
 use crate::command::{Command, Outcome};
 use crate::entry::{EntryKind, LogEntry};
 use crate::event::Now;
 use crate::ids::LogIndex;
 use crate::marks::Mark;
 use crate::message::StateHashAt;
+use crate::queue::SourceChanges;
 use crate::request::Reply;
 use crate::wire;
 
@@ -38,6 +39,9 @@ impl ContextManager {
                 }
                 bytes += self.apply(now, logged);
             }
+        }
+        for (digest, index) in std::mem::take(&mut self.gone) {
+            self.outbox.act(Action::DropSource { digest, index });
         }
         self.cluster.on_applied(self.applied, &self.log);
         self.backlogged = self.applied < self.cluster.commit();
@@ -116,9 +120,11 @@ impl ContextManager {
         }
         let slack = self.config.knobs.log_slack_bytes;
         self.snapshots.on_applied(index, logged.body.count(), slack);
-        for (digest, body) in applied.bodies {
-            self.outbox.act(Action::PutBlob { digest, body });
+        if let Some((digest, body)) = applied.publication {
+            let of = BodyOf::Result;
+            self.outbox.act(Action::PutBlob { digest, body, of });
         }
+        self.change_sources(index, applied.sources);
         self.outbox.act(Action::Audit(Box::new(applied.audit)));
         if let Outcome::Expired { count: count @ 1.. } = applied.outcome {
             self.marks.hit(Mark::LeaseExpired);
@@ -148,6 +154,26 @@ impl ContextManager {
         }
         self.note_state_hash(index);
         logged.body.count().max(items * APPLY_BYTES_PER_ITEM)
+    }
+
+    fn change_sources(&mut self, index: LogIndex, changes: SourceChanges) {
+        let SourceChanges { fresh, gone } = changes;
+        #[cfg(feature = "planted-bugs")]
+        let index = match self
+            .config
+            .planted(crate::planted::Bug::SourceDroppedTooSoon)
+        {
+            true => LogIndex(0),
+            false => index,
+        };
+        self.gone
+            .extend(gone.into_iter().map(|digest| (digest, index)));
+        for (digest, body) in fresh {
+            // What comes again in the turn in which it went stays: the host may do either first.
+            self.gone.remove(&digest);
+            let of = BodyOf::Source;
+            self.outbox.act(Action::PutBlob { digest, body, of });
+        }
     }
 
     fn apply_membership(&mut self, index: LogIndex, logged: &LogEntry) {

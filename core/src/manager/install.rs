@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::recover::{RecoverError, state_of};
 use super::{ContextManager, cx};
 
-use crate::action::{Action, Violation};
+use crate::action::{Action, BodyOf, Violation};
 use crate::bytes::Bytes;
 use crate::digest::Digest;
 use crate::event::Now;
@@ -25,7 +25,7 @@ use crate::work::{Done, Errand, Work};
 pub(super) struct Installing {
     meta: SnapshotMeta,
     queue: QueueManager,
-    /// The bodies of contexts up to this place are here.
+    /// The bodies up to here are here.
     complete: Option<BodyCursor>,
     /// The host has answered since the last body was handed to it: everything of
     /// earlier turns is performed, in whatever order.
@@ -35,6 +35,14 @@ pub(super) struct Installing {
 }
 
 impl Installing {
+    /// What sort of bodies it goes through just now.
+    fn looks_for(&self) -> BodyOf {
+        match self.complete.is_some_and(BodyCursor::is_at_source) {
+            true => BodyOf::Source,
+            false => BodyOf::Result,
+        }
+    }
+
     /// Was the host told to put it in force?
     pub(super) fn is_ordered(&self) -> bool {
         self.ordered
@@ -197,12 +205,13 @@ impl ContextManager {
         match last {
             Some(last) => {
                 installing.complete = Some(last);
-                self.outbox.act(Action::FindLacking { digests });
+                let of = installing.looks_for();
+                self.outbox.act(Action::FindLacking { digests, of });
             }
             None if !installing.performed => {
                 installing.performed = true;
-                let digests = Vec::new();
-                self.outbox.act(Action::FindLacking { digests });
+                let (digests, of) = (Vec::new(), installing.looks_for());
+                self.outbox.act(Action::FindLacking { digests, of });
             }
             None => {
                 installing.ordered = true;
@@ -225,11 +234,14 @@ impl ContextManager {
     }
 
     pub(super) fn on_bodies_received(&mut self, bodies: Vec<(Digest, Bytes)>) {
-        if let Some(installing) = &mut self.installing {
-            installing.performed = false;
-        }
+        // Without an installation nobody asked for any.
+        let Some(installing) = &mut self.installing else {
+            return;
+        };
+        installing.performed = false;
+        let of = installing.looks_for();
         for (digest, body) in bodies {
-            self.outbox.act(Action::PutBlob { digest, body });
+            self.outbox.act(Action::PutBlob { digest, body, of });
         }
         self.drop_given_up();
         if self.cluster.has_all_wanted() {

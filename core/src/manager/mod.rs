@@ -31,6 +31,7 @@ use crate::cluster::{Change, ClusterCoordinator};
 use crate::command::{Command, Entry};
 use crate::config::Config;
 use crate::cx::Cx;
+use crate::digest::Digest;
 use crate::event::{Event, Now, Order};
 use crate::failover::FailoverManager;
 use crate::generation::GenerationCoordinator;
@@ -100,6 +101,8 @@ pub(crate) struct ContextManager {
     queue: QueueManager,
     generation: GenerationCoordinator,
     evictions: Evictions,
+    /// Sources of which nobody speaks any more, since this turn began.
+    gone: BTreeMap<Digest, LogIndex>,
     applied: LogIndex,
     /// The last turn did not get through all that is committed.
     backlogged: bool,
@@ -213,6 +216,7 @@ impl ContextManager {
             failover: FailoverManager::default(),
             generation,
             evictions: Evictions::default(),
+            gone: BTreeMap::new(),
             queue,
             applied: start_index,
             backlogged: false,

@@ -18,12 +18,12 @@ impl QueueManager {
         index: LogIndex,
         term: Term,
         entry: &Entry,
-    ) -> (Outcome, Vec<(Digest, Bytes)>) {
-        let mut bodies = Vec::new();
+    ) -> (Outcome, Option<(Digest, Bytes)>) {
+        let mut publication = None;
         let (needed, current) = (entry.command.level(), self.level);
         if needed > current {
             let rejection = Rejection::LevelTooLow { needed, current };
-            return (Outcome::Rejected(rejection), Vec::new());
+            return (Outcome::Rejected(rejection), None);
         }
         let session = entry.request.map(|request| request.session);
         let done = match &entry.command {
@@ -70,7 +70,7 @@ impl QueueManager {
             } => self
                 .complete(*job, *token, *result, body, entry.wall_ms)
                 .map(|effect| {
-                    bodies.extend(effect.then(|| (*result, body.clone())));
+                    publication = effect.then(|| (*result, body.clone()));
                     Outcome::Completed
                 }),
             Command::Fail {
@@ -115,10 +115,7 @@ impl QueueManager {
                 .map(Outcome::Asked),
             Command::Invalidate { reach } => self.invalidate(reach),
             Command::PutBudget { bytes_max } => self.put_budget(*bytes_max),
-            Command::KeepSources { sources } => self.keep_sources(sources).map(|(kept, fresh)| {
-                bodies = fresh;
-                kept
-            }),
+            Command::KeepSources { sources } => self.keep_sources(sources),
             Command::PutSourceBudget { bytes_max } => self.put_source_budget(*bytes_max),
             Command::Evict { evictions } => self.evict(evictions).map(Outcome::Evicted),
             Command::PutRoles { principal, grants } => self.put_roles(principal, grants),
@@ -148,13 +145,13 @@ impl QueueManager {
         match done {
             Ok(Outcome::Ticked { count }) => {
                 let count = count + self.settle();
-                (Outcome::Ticked { count }, bodies)
+                (Outcome::Ticked { count }, publication)
             }
             Ok(outcome) => {
                 self.settle();
-                (outcome, bodies)
+                (outcome, publication)
             }
-            Err(rejection) => (Outcome::Rejected(rejection), Vec::new()),
+            Err(rejection) => (Outcome::Rejected(rejection), None),
         }
     }
 

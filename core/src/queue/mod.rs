@@ -99,6 +99,7 @@ use self::parts::Imaging;
 use self::pauses::Pauses;
 pub use self::reads::{BodyCursor, Unfinished};
 use self::sessions::{Seen, Sessions};
+pub use self::sources::SourceChanges;
 use self::sources::Sources;
 use self::table::{Table, hash_of};
 use self::timers::Timers;
@@ -151,9 +152,11 @@ pub struct Applied {
     pub outcome: Outcome,
     /// The link of the audit chain.
     pub audit: AuditRecord,
-    /// Bodies with their digests, of an accepted result or of sources: the state keeps
-    /// only the digests.
-    pub bodies: Vec<(Digest, Bytes)>,
+    /// The body of an accepted result with its digest: the state keeps only
+    /// the digest.
+    pub publication: Option<(Digest, Bytes)>,
+    /// What became of the sources that are kept.
+    pub sources: SourceChanges,
     /// Workers that ran a job which was cancelled: they are to stop.
     pub stopped: Vec<WorkerId>,
 }
@@ -295,13 +298,14 @@ impl QueueManager {
         self.head.applied = index;
         self.head.now = self.head.now.max(entry.t);
         let asked = audit::words_of_command(&entry.command);
-        let (outcome, bodies) = self.answer(index, term, &entry);
+        let (outcome, publication) = self.answer(index, term, &entry);
         let text = audit::words(&asked, &entry, &outcome);
         let audit = self.chain(index, term, entry.wall_ms, &entry.principal, text);
         Applied {
             outcome,
             audit,
-            bodies,
+            publication,
+            sources: std::mem::take(&mut self.sources.changes),
             stopped: std::mem::take(&mut self.stopped),
         }
     }
@@ -399,21 +403,21 @@ impl QueueManager {
         index: LogIndex,
         term: Term,
         entry: &Entry,
-    ) -> (Outcome, Vec<(Digest, Bytes)>) {
+    ) -> (Outcome, Option<(Digest, Bytes)>) {
         if term < self.head.takeover {
             let current = self.head.takeover;
             return (
                 Outcome::Rejected(Rejection::OldTerm { term, current }),
-                Vec::new(),
+                None,
             );
         }
         // Before anything of a session is touched: another's stays as it is.
         if let Some(denial) = self.session_denial(&entry.principal, entry.request) {
-            return (Outcome::Rejected(Rejection::Denied(denial)), Vec::new());
+            return (Outcome::Rejected(Rejection::Denied(denial)), None);
         }
         let Some(request) = entry.request else {
             return match self.entry_denial(entry) {
-                Some(denial) => (Outcome::Rejected(Rejection::Denied(denial)), Vec::new()),
+                Some(denial) => (Outcome::Rejected(Rejection::Denied(denial)), None),
                 None => self.execute(index, term, entry),
             };
         };
@@ -431,17 +435,17 @@ impl QueueManager {
             {
                 return self.execute(index, term, entry);
             }
-            Seen::Answered(outcome) => return (outcome, Vec::new()),
-            Seen::Refused(rejection) => return (Outcome::Rejected(rejection), Vec::new()),
+            Seen::Answered(outcome) => return (outcome, None),
+            Seen::Refused(rejection) => return (Outcome::Rejected(rejection), None),
             Seen::Never => {}
         }
         // What was done while it was allowed keeps its answer; a denial has none to keep.
         if let Some(denial) = self.entry_denial(entry) {
-            return (Outcome::Rejected(Rejection::Denied(denial)), Vec::new());
+            return (Outcome::Rejected(Rejection::Denied(denial)), None);
         }
-        let (outcome, bodies) = self.execute(index, term, entry);
+        let (outcome, publication) = self.execute(index, term, entry);
         self.sessions.keep(request, command, outcome.clone());
-        (outcome, bodies)
+        (outcome, publication)
     }
 
     /// Why an entry may not be executed by who may do what as of now, if it may not.

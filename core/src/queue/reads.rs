@@ -55,10 +55,18 @@ pub struct BodyCursor(Walked);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Walked {
-    /// Contexts, up to one.
-    Contexts(PlaceId),
-    /// All of them, and sources up to one.
+    /// Over the results, up to that of a place.
+    Results(PlaceId),
+    /// Over all of them, and the sources up to one.
     Sources(Digest),
+}
+
+impl BodyCursor {
+    /// Was the last that it came over a source?
+    #[must_use]
+    pub fn is_at_source(self) -> bool {
+        matches!(self.0, Walked::Sources(_))
+    }
 }
 
 impl QueueManager {
@@ -115,8 +123,8 @@ impl QueueManager {
         self.head.finished
     }
 
-    /// The digests of the next bodies that the state speaks of, and how far they
-    /// reach: none if there are no more.
+    /// The digests of the next bodies that the state speaks of, all of one sort, and how far
+    /// they reach: none if there are no more.
     #[must_use]
     pub fn bodies_after(
         &self,
@@ -124,32 +132,29 @@ impl QueueManager {
         count_max: u64,
     ) -> (Vec<Digest>, Option<BodyCursor>) {
         let count_max = usize::try_from(count_max).unwrap_or(usize::MAX);
-        let mut last = after.map(|BodyCursor(walked)| walked);
-        let mut digests: Vec<Digest> = Vec::new();
-        let from = match last {
+        let after = after.map(|BodyCursor(walked)| walked);
+        let from = match after {
             None => Some(Bound::Unbounded),
-            Some(Walked::Contexts(place)) => Some(Bound::Excluded(place)),
+            Some(Walked::Results(place)) => Some(Bound::Excluded(place)),
             Some(Walked::Sources(_)) => None,
         };
         if let Some(from) = from {
             let contexts = self.places.contexts.range((from, Bound::Unbounded));
-            for (place, context) in contexts.take(count_max) {
-                last = Some(Walked::Contexts(*place));
-                digests.push(context.result);
+            let contexts = contexts.take(count_max);
+            let (places, digests): (Vec<PlaceId>, Vec<Digest>) = contexts
+                .map(|(place, context)| (*place, context.result))
+                .unzip();
+            if let Some(last) = places.last() {
+                return (digests, Some(BodyCursor(Walked::Results(*last))));
             }
         }
-        if digests.len() < count_max {
-            let after = match last {
-                Some(Walked::Sources(digest)) => Some(digest),
-                Some(Walked::Contexts(_)) | None => None,
-            };
-            for digest in self.sources_after(after, count_max - digests.len()) {
-                last = Some(Walked::Sources(digest));
-                digests.push(digest);
-            }
-        }
-        let last = last.map(BodyCursor).filter(|_| !digests.is_empty());
-        (digests, last)
+        let after = match after {
+            Some(Walked::Sources(digest)) => Some(digest),
+            Some(Walked::Results(_)) | None => None,
+        };
+        let digests: Vec<Digest> = self.sources_after(after, count_max).collect();
+        let last = digests.last().copied();
+        (digests, last.map(|last| BodyCursor(Walked::Sources(last))))
     }
 
     /// A job, finished or not; none if it never was or was purged.

@@ -68,6 +68,17 @@ pub(super) struct Sources {
     cost: u64,
     /// What those count for that jobs count on.
     cost_held: u64,
+    /// What the entry that is being applied changes. No part of the replicated state.
+    pub(super) changes: SourceChanges,
+}
+
+/// What an entry changes of the texts that are kept.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SourceChanges {
+    /// Those that are new.
+    pub fresh: Vec<(Digest, Bytes)>,
+    /// Those that nobody speaks of any more.
+    pub gone: Vec<Digest>,
 }
 
 impl Sources {
@@ -79,6 +90,7 @@ impl Sources {
             cost: rows.iter().map(|(_, row)| row.cost()).sum(),
             cost_held: 0,
             held: BTreeMap::new(),
+            changes: SourceChanges::default(),
             rows,
             budget,
         }
@@ -154,10 +166,7 @@ pub(super) fn holds_sources(level: FeatureLevel) -> bool {
 
 impl QueueManager {
     /// Keeps texts, and gives those that are new to whoever keeps bodies.
-    pub(super) fn keep_sources(
-        &mut self,
-        texts: &[Bytes],
-    ) -> Result<(Outcome, Vec<(Digest, Bytes)>), Rejection> {
+    pub(super) fn keep_sources(&mut self, texts: &[Bytes]) -> Result<Outcome, Rejection> {
         let count = texts.len() as u64;
         check_range("the sources of an entry", count, 1, SOURCES_PER_ENTRY_MAX)?;
         let at = self.head.applied;
@@ -190,10 +199,12 @@ impl QueueManager {
             };
             self.sources.add(*digest, row);
         }
-        let outcome = Outcome::SourcesKept {
-            fresh: u32::try_from(fresh.len()).expect("sources of an entry are limited"),
+        let count = u32::try_from(fresh.len()).expect("sources of an entry are limited");
+        self.sources.changes = SourceChanges {
+            fresh: fresh.into_iter().collect(),
+            gone,
         };
-        Ok((outcome, fresh.into_iter().collect()))
+        Ok(Outcome::SourcesKept { fresh: count })
     }
 
     /// What must go for so much more: what was used first, and nothing that is wanted. There

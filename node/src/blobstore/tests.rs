@@ -5,14 +5,13 @@ fn a_body_is_there_after_the_store_was_closed() {
     let directory = tempfile::tempdir().unwrap();
     let digest = Digest::of(b"a body");
     let store = BlobStore::open(directory.path()).unwrap();
-    assert!(!store.contains(digest).unwrap());
-    store.put(digest, b"a body").unwrap();
-    store.put(digest, b"a body").unwrap();
+    assert_eq!(store.get(digest).unwrap(), None);
+    store.put(BodyOf::Result, digest, b"a body").unwrap();
+    store.put(BodyOf::Result, digest, b"a body").unwrap();
     store.flush().unwrap();
     drop(store);
     let store = BlobStore::open(directory.path()).unwrap();
     assert_eq!(store.get(digest).unwrap().as_deref(), Some(&b"a body"[..]));
-    assert!(store.contains(digest).unwrap());
     assert_eq!(store.get(Digest::of(b"another")).unwrap(), None);
 }
 
@@ -22,10 +21,10 @@ fn a_body_under_another_digest_is_not_kept() {
     let store = BlobStore::open(directory.path()).unwrap();
     let digest = Digest::of(b"said");
     assert!(matches!(
-        store.put(digest, b"done"),
+        store.put(BodyOf::Result, digest, b"done"),
         Err(BlobError::OtherDigest { bytes: 4, .. })
     ));
-    assert!(!store.contains(digest).unwrap());
+    assert_eq!(store.get(digest).unwrap(), None);
 }
 
 #[test]
@@ -33,9 +32,9 @@ fn a_body_that_changed_on_disk_is_not_handed_out_and_can_be_put_again() {
     let directory = tempfile::tempdir().unwrap();
     let store = BlobStore::open(directory.path()).unwrap();
     let digest = Digest::of(b"sound");
-    store.bodies.insert(digest.0, b"rotten").unwrap();
+    store.results.insert(digest.0, b"rotten").unwrap();
     assert!(matches!(store.get(digest), Err(BlobError::Damaged { .. })));
-    store.put(digest, b"sound").unwrap();
+    store.put(BodyOf::Result, digest, b"sound").unwrap();
     assert_eq!(store.get(digest).unwrap().as_deref(), Some(&b"sound"[..]));
 }
 
@@ -50,14 +49,44 @@ fn several_threads_share_one_store() {
             scope.spawn(move || {
                 for number in 0..50 {
                     let body = body(thread, number);
-                    store.put(Digest::of(&body), &body).unwrap();
+                    store.put(BodyOf::Result, Digest::of(&body), &body).unwrap();
                 }
             });
         }
     });
     for thread in 0..4 {
         for number in 0..50 {
-            assert!(store.contains(Digest::of(&body(thread, number))).unwrap());
+            assert!(
+                store
+                    .get(Digest::of(&body(thread, number)))
+                    .unwrap()
+                    .is_some()
+            );
         }
     }
+}
+
+#[test]
+fn a_source_goes_and_a_result_with_the_same_bytes_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = BlobStore::open(directory.path()).unwrap();
+    let [both, source, other] = [&b"both"[..], b"source", b"other"];
+    store.put(BodyOf::Result, Digest::of(both), both).unwrap();
+    for text in [both, source, other] {
+        store.put(BodyOf::Source, Digest::of(text), text).unwrap();
+    }
+    store.drop_source(Digest::of(both)).unwrap();
+    store.drop_source(Digest::of(b"never there")).unwrap();
+    assert_eq!(store.get(Digest::of(both)).unwrap().as_deref(), Some(both));
+    let as_source = store.get_as(BodyOf::Source, Digest::of(both));
+    assert_eq!(as_source.unwrap(), None);
+    // Of the others one is spoken of.
+    let dropped = store.keep_sources(|digest| *digest == Digest::of(other));
+    assert_eq!(dropped.unwrap(), 1);
+    assert_eq!(store.get(Digest::of(source)).unwrap(), None);
+    assert_eq!(
+        store.get(Digest::of(other)).unwrap().as_deref(),
+        Some(other)
+    );
+    assert_eq!(store.get(Digest::of(both)).unwrap().as_deref(), Some(both));
 }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use precentor_core::action::BodyOf;
 use precentor_core::command::{AuditRecord, Command};
 use precentor_core::digest::Digest;
 use precentor_core::ids::{JobId, LogIndex};
@@ -13,6 +14,7 @@ use precentor_core::view::View;
 use super::effects::Effects;
 use super::logs::Logs;
 use super::{Checker, Verdict, ensure};
+use crate::disk::Disk;
 use crate::marks::{Mark, Marks};
 
 /// The judge.
@@ -48,6 +50,27 @@ impl Kept {
         {
             marks.hit(Mark::SourcesFull);
         }
+    }
+
+    /// A node came back: what its snapshot speaks of is on its disk, and the rest will come
+    /// out of its log again.
+    pub(super) fn on_recovered(&self, view: &View<'_>, disk: &Disk) -> Verdict {
+        let spoken_of = self.texts.keys().copied();
+        let spoken_of = spoken_of.filter(|digest| view.queue().has_source(digest));
+        let lacking = disk.shelf.lacking(spoken_of.collect(), BodyOf::Source);
+        ensure(lacking.is_empty(), Checker::KeptSources, || {
+            let (node, from) = (view.node(), view.applied());
+            format!("{node} starts from {from}, and its disk lacks the sources {lacking:?}")
+        })
+    }
+
+    /// What goes from a disk nobody speaks of.
+    pub(super) fn on_dropped(&self, digest: &Digest, view: &View<'_>) -> Verdict {
+        ensure(
+            !view.queue().has_source(digest),
+            Checker::KeptSources,
+            || format!("{} lets {digest} go, which is kept", view.node()),
+        )
     }
 
     /// The turn is over: what was counted on is there.

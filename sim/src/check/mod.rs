@@ -331,6 +331,7 @@ impl Checks {
         self.recovery.on_recovered(place);
         self.members.on_recovered(place, view)?;
         self.levels.on_recovered(place);
+        self.kept.on_recovered(view, &disks[place])?;
         self.elections.on_recovered(place, view, &disks[place])
     }
 
@@ -456,6 +457,7 @@ impl Checks {
                         .on_audit(record, view, &self.logs, &self.queue, marks)?;
                     self.cached.on_audit(record, view, &self.logs, marks)?;
                 }
+                Action::DropSource { digest, .. } => self.kept.on_dropped(digest, view)?,
                 Action::Halt(violation @ Violation::LevelBeyondProgram { .. }) => {
                     self.levels.on_halt(moment.place, violation, marks)?;
                 }

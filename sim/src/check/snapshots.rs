@@ -2,10 +2,10 @@
 //! compares the state in them with what the replicas had at its index. A wrong
 //! one would show only at a restart, when the log that it replaces is gone.
 
-use precentor_core::action::Action;
+use precentor_core::action::{Action, BodyOf};
 use precentor_core::digest::Digest;
 use precentor_core::event::Event;
-use precentor_core::queue::QueueManager;
+use precentor_core::queue::{BodyCursor, QueueManager};
 use precentor_core::snapshot::{SnapshotMeta, SnapshotPart};
 use precentor_core::view::View;
 
@@ -62,8 +62,12 @@ impl Snapshots {
         let mut after = None;
         loop {
             let (digests, next) = view.queue().bodies_after(after, 1_000);
-            let mut lacking = disk.shelf.lacking(digests);
-            lacking.retain(|lacking| !actions.iter().any(|action| puts(action, *lacking)));
+            let of = match next.is_some_and(BodyCursor::is_at_source) {
+                true => BodyOf::Source,
+                false => BodyOf::Result,
+            };
+            let mut lacking = disk.shelf.lacking(digests, of);
+            lacking.retain(|lacking| !actions.iter().any(|action| puts(action, *lacking, of)));
             ensure(lacking.is_empty(), Checker::SnapshotIsState, || {
                 format!(
                     "{} stands on a snapshot and lacks {} bodies, {:?} among them",
@@ -132,6 +136,6 @@ impl Snapshots {
     }
 }
 
-fn puts(action: &Action, body: Digest) -> bool {
-    matches!(action, Action::PutBlob { digest, .. } if *digest == body)
+fn puts(action: &Action, body: Digest, sort: BodyOf) -> bool {
+    matches!(action, Action::PutBlob { digest, of, .. } if (*digest, *of) == (body, sort))
 }

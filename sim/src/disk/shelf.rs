@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use precentor_core::action::BodyOf;
 use precentor_core::bytes::Bytes;
 use precentor_core::digest::Digest;
 use precentor_core::driver::Kept;
@@ -20,9 +21,24 @@ pub struct Shelf {
     saving: Option<Snapshot>,
     /// A leader's, as far as it came; true once it is being put in force.
     incoming: Option<(Kept, bool)>,
-    bodies: BTreeMap<Digest, Bytes>,
+    results: Bodies,
+    sources: Bodies,
+    /// Sources of which nobody speaks any more as of an entry.
+    gone: BTreeMap<Digest, LogIndex>,
+}
+
+/// Bodies of one sort.
+#[derive(Clone, Debug, Default)]
+struct Bodies {
+    durable: BTreeMap<Digest, Bytes>,
     /// Put away since the last snapshot: a crash loses them, and the log has them.
     fresh: BTreeMap<Digest, Bytes>,
+}
+
+impl Bodies {
+    fn get(&self, digest: &Digest) -> Option<&Bytes> {
+        self.fresh.get(digest).or_else(|| self.durable.get(digest))
+    }
 }
 
 impl Shelf {
@@ -58,7 +74,15 @@ impl Shelf {
     /// The snapshot that was being saved is durable, and all bodies before it.
     pub fn saved(&mut self) -> Option<LogIndex> {
         let snapshot = self.saving.take()?;
-        Some(self.put_in_force(snapshot))
+        let index = self.put_in_force(snapshot);
+        // What a leader's snapshot speaks of may be looked for just now.
+        if self.incoming.is_none() {
+            let gone = self.gone.extract_if(.., |_, as_of| *as_of <= index);
+            for (digest, _) in gone {
+                self.sources.durable.remove(&digest);
+            }
+        }
+        Some(index)
     }
 
     /// Takes a part of a leader's snapshot.
@@ -100,6 +124,8 @@ impl Shelf {
         let image = kept.image.into();
         self.parts = SnapshotParts::default();
         self.saving = None;
+        // It may speak of them again.
+        self.gone.clear();
         Some(self.put_in_force(Snapshot {
             meta: kept.meta,
             image,
@@ -107,27 +133,56 @@ impl Shelf {
     }
 
     fn put_in_force(&mut self, snapshot: Snapshot) -> LogIndex {
-        self.bodies.append(&mut self.fresh);
+        for bodies in [&mut self.results, &mut self.sources] {
+            bodies.durable.append(&mut bodies.fresh);
+        }
         let index = snapshot.meta.index;
         self.snapshot = Some(snapshot);
         index
     }
 
     /// Puts a body away.
-    pub fn put(&mut self, digest: Digest, body: Bytes) {
-        self.fresh.insert(digest, body);
+    pub fn put(&mut self, digest: Digest, body: Bytes, of: BodyOf) {
+        match of {
+            BodyOf::Result => self.results.fresh.insert(digest, body),
+            BodyOf::Source => {
+                self.gone.remove(&digest);
+                self.sources.fresh.insert(digest, body)
+            }
+        };
+    }
+
+    /// Lets a source go once a snapshot with this entry is durable.
+    pub fn drop_source(&mut self, digest: Digest, index: LogIndex) {
+        self.gone.insert(digest, index);
+        if index <= self.snapshot_index() && self.incoming.is_none() {
+            self.sources.durable.remove(&digest);
+        }
+    }
+
+    /// Whatever else is here of sources goes.
+    pub fn keep_sources(&mut self, is_spoken_of: impl Fn(&Digest) -> bool) {
+        self.sources
+            .durable
+            .retain(|digest, _| is_spoken_of(digest));
     }
 
     /// A body, durable or not.
     #[must_use]
     pub fn body(&self, digest: &Digest) -> Option<&Bytes> {
-        self.fresh.get(digest).or_else(|| self.bodies.get(digest))
+        self.results
+            .get(digest)
+            .or_else(|| self.sources.get(digest))
     }
 
     /// Those of these bodies that are not here.
     #[must_use]
-    pub fn lacking(&self, mut digests: Vec<Digest>) -> Vec<Digest> {
-        digests.retain(|digest| self.body(digest).is_none());
+    pub fn lacking(&self, mut digests: Vec<Digest>, of: BodyOf) -> Vec<Digest> {
+        let bodies = match of {
+            BodyOf::Result => &self.results,
+            BodyOf::Source => &self.sources,
+        };
+        digests.retain(|digest| bodies.get(digest).is_none());
         digests
     }
 
@@ -163,7 +218,10 @@ impl Shelf {
     pub fn crash(&mut self, kept_bytes: usize) {
         self.parts = SnapshotParts::default();
         self.saving = None;
-        self.fresh.clear();
+        self.gone.clear();
+        for bodies in [&mut self.results, &mut self.sources] {
+            bodies.fresh.clear();
+        }
         if let Some((kept, installing)) = &mut self.incoming {
             kept.image.truncate(kept_bytes);
             *installing = false;

@@ -116,7 +116,12 @@ impl Stage {
                 self.marks.hit(Mark::LogCompacted);
                 self.disks[place].compact(up_to);
             }
-            Action::PutBlob { digest, body } => self.disks[place].shelf.put(digest, body),
+            Action::PutBlob { digest, body, of } => {
+                self.disks[place].shelf.put(digest, body, of);
+            }
+            Action::DropSource { digest, index } => {
+                self.disks[place].shelf.drop_source(digest, index);
+            }
             Action::KeepPiece(part) => self.disks[place].shelf.keep_piece(part),
             Action::InstallSnapshot { index } => {
                 let at_us = self.disks[place].install(index, now_us, &mut self.tape);
@@ -141,8 +146,8 @@ impl Stage {
                 let bodies = self.disks[place].shelf.read_bodies(&digests, bytes_max);
                 self.report(place, Event::BodiesRead { read, bodies });
             }
-            Action::FindLacking { digests } => {
-                let digests = self.disks[place].shelf.lacking(digests);
+            Action::FindLacking { digests, of } => {
+                let digests = self.disks[place].shelf.lacking(digests, of);
                 self.report(place, Event::BodiesLacking { digests });
             }
             Action::Work(work) => {
@@ -297,11 +302,12 @@ fn code(action: &Action) -> u64 {
         Action::Answer { ticket, .. } => 2 << 60 ^ ticket.0,
         Action::ReadLog { from, .. } => 3 << 60 | from.0,
         Action::PutBlob { .. } => 4 << 60,
+        Action::DropSource { index, .. } => 16 << 56 | index.0,
         Action::KeepPiece(part) => 9 << 60 ^ part.offset << 40 ^ part.meta.index.0,
         Action::InstallSnapshot { index } => 10 << 60 | index.0,
         Action::ReadSnapshot { index, offset, .. } => 11 << 60 ^ offset << 40 ^ index.0,
         Action::ReadBodies { digests, .. } => 12 << 60 | digests.len() as u64,
-        Action::FindLacking { digests } => 13 << 60 | digests.len() as u64,
+        Action::FindLacking { digests, .. } => 13 << 60 | digests.len() as u64,
         Action::SaveSnapshot(part) => 5 << 60 ^ part.offset << 40 ^ part.meta.index.0,
         Action::CompactLog { up_to } => 6 << 60 | up_to.0,
         Action::Audit(record) => 7 << 60 ^ u64::from(record.digest.0[0]) << 32 ^ record.index.0,

@@ -4,6 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use precentor_core::config::Config;
+use precentor_core::digest::Digest;
 use precentor_core::driver::{Driver, RecoverError};
 use precentor_core::event::Event;
 use precentor_core::ids::{Incarnation, NodeId};
@@ -91,6 +92,10 @@ impl Stage {
                 });
             }
         };
+        // Not all that went before a crash was dropped.
+        let state = driver.view();
+        let is_spoken_of = |digest: &Digest| state.queue().has_source(digest);
+        self.disks[place].shelf.keep_sources(is_spoken_of);
         // What survivors have written since, the judges did not see.
         if !self.disaster.has_struck() {
             self.checks

@@ -148,6 +148,7 @@ impl Consensus {
                 }
                 Action::Answer { .. }
                 | Action::PutBlob { .. }
+                | Action::DropSource { .. }
                 | Action::SaveSnapshot(_)
                 | Action::CompactLog { .. }
                 | Action::KeepPiece(_)

@@ -74,7 +74,10 @@ impl Host for Desk {
             | Action::Work(_)
             | Action::KeepRequest { .. }
             | Action::DropRequest { .. } => unreachable!("nobody lags behind a snapshot here"),
-            Action::CompactLog { .. } | Action::PutBlob { .. } | Action::Audit(_) => {}
+            Action::CompactLog { .. }
+            | Action::PutBlob { .. }
+            | Action::DropSource { .. }
+            | Action::Audit(_) => {}
             Action::Halt(violation) => panic!("halted: {violation}"),
         }
     }

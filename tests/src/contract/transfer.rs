@@ -1,6 +1,7 @@
 //! What a host owes a snapshot's transfer, at either end of it.
 
 use super::*;
+use precentor_core::action::BodyOf;
 use precentor_core::digest::{Digest, StateHash};
 use precentor_core::message::{LogPosition, Piece};
 use precentor_core::snapshot::{SnapshotMeta, SnapshotPart};
@@ -208,7 +209,8 @@ pub fn an_image_is_read_in_pieces(rig: &mut impl Rig) {
 
 fn lacking(rig: &mut impl Rig, digests: &[Digest]) -> Vec<Digest> {
     let digests = digests.to_vec();
-    rig.perform(Action::FindLacking { digests });
+    let of = BodyOf::Result;
+    rig.perform(Action::FindLacking { digests, of });
     match rig.report() {
         Event::BodiesLacking { digests } => digests,
         other => panic!("it was asked what is lacking, and the host reports {other:?}"),
@@ -239,6 +241,7 @@ pub fn bodies_are_found_and_outlive_an_installation(rig: &mut impl Rig) {
         rig.perform(Action::PutBlob {
             digest: *digest,
             body: body.clone(),
+            of: BodyOf::Result,
         });
     }
     assert_eq!(lacking(rig, &digests), digests[..1]);

@@ -320,7 +320,10 @@ impl Local {
                     reply: Reply::Applied { index, .. },
                     ..
                 } => effect.answered = effect.answered.max(index),
-                Action::Answer { .. } | Action::PutBlob { .. } | Action::Audit(_) => {}
+                Action::Answer { .. }
+                | Action::PutBlob { .. }
+                | Action::DropSource { .. }
+                | Action::Audit(_) => {}
                 Action::Halt(violation) => {
                     effect.breaks(Rule::NoHalt, format!("{} halts: {violation}", self.node));
                 }

@@ -95,7 +95,8 @@ impl Rig for SimRig {
                 }
             }
             Action::CompactLog { up_to } => self.disk.compact(up_to),
-            Action::PutBlob { digest, body } => self.disk.shelf.put(digest, body),
+            Action::PutBlob { digest, body, of } => self.disk.shelf.put(digest, body, of),
+            Action::DropSource { digest, index } => self.disk.shelf.drop_source(digest, index),
             Action::KeepPiece(part) => self.disk.shelf.keep_piece(part),
             Action::InstallSnapshot { index } => {
                 self.disk.install(index, self.now_us, &mut self.tape);
@@ -120,8 +121,8 @@ impl Rig for SimRig {
                 self.due
                     .push_back(Due::Now(Event::BodiesRead { read, bodies }));
             }
-            Action::FindLacking { digests } => {
-                let digests = self.disk.shelf.lacking(digests);
+            Action::FindLacking { digests, of } => {
+                let digests = self.disk.shelf.lacking(digests, of);
                 self.due
                     .push_back(Due::Now(Event::BodiesLacking { digests }));
             }

@@ -563,6 +563,6 @@ fn bytes_of_a_body_are_only_handed_out() {
             body: body.clone(),
         },
     );
-    assert_eq!(applied.bodies, [(Digest::of(&body), body)]);
+    assert_eq!(applied.publication, Some((Digest::of(&body), body)));
     assert!(queue.image().len() < 2_000, "the state keeps no body");
 }

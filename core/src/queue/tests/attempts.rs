@@ -92,11 +92,11 @@ fn the_same_result_again_is_fine_and_another_one_is_stale() {
         body: body.clone(),
     };
     let first = world.enter(entry(0, complete.clone()));
-    assert_eq!(first.bodies, [(Digest::of(b"x"), body)]);
+    assert_eq!(first.publication, Some((Digest::of(b"x"), body)));
     let again = world.enter(entry(0, complete));
     assert_eq!(
-        (again.outcome, again.bodies),
-        (Outcome::Completed, Vec::new())
+        (again.outcome, again.publication),
+        (Outcome::Completed, None)
     );
     assert_eq!(world.queue.last_finish(), FinishNumber(1));
     assert!(matches!(

@@ -46,10 +46,11 @@ fn what_is_kept_is_handed_out_once_and_the_state_knows_its_digest() {
     assert_eq!(applied.outcome, kept(2));
     let mut bodies = vec![(subject(1), text(1)), (subject(2), text(2))];
     bodies.sort();
-    assert_eq!(applied.bodies, bodies);
+    assert_eq!(applied.sources.fresh, bodies);
     let sources = vec![text(2), text(3)];
     let applied = world.enter(entry(0, Command::KeepSources { sources }));
-    assert_eq!(applied.bodies, [(subject(3), text(3))]);
+    assert_eq!(applied.sources.fresh, [(subject(3), text(3))]);
+    assert_eq!(applied.sources.gone, []);
     let view = world.queue.sources_view(&[subject(9), subject(2)]);
     assert_eq!(view.lacking, [subject(9)]);
     assert_eq!((view.count, view.bytes, view.bytes_held), (3, 3 * COST, 0));
