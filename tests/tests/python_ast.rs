@@ -9,7 +9,7 @@ use std::process::Command;
 use precentor_core::address::Address;
 use precentor_core::context::{ContextRecord, SymbolKind};
 use precentor_node::source::digest::{TEXT_BYTES_MAX, examine};
-use precentor_node::worker::engine::{Engine, Job, Subject};
+use precentor_node::worker::engine::{Engine, Job, Source, Subject};
 use precentor_node::worker::outline::OutlineEngine;
 
 /// Prints, for every third file of the standard library up to 200, one line per
@@ -97,7 +97,7 @@ fn outline(path: &Path) -> ContextRecord {
     let examined = examine(path, TEXT_BYTES_MAX, &mut Vec::new()).expect("readable");
     let uri = Address::parse("ucxl://stdlib/sample.py").expect("good");
     let subject = Subject::File {
-        path: path.to_path_buf(),
+        source: Source::Path(path.to_path_buf()),
     };
     let job = Job {
         uri,

@@ -43,7 +43,7 @@ fn with_fetcher(path: &Path, test: impl FnOnce(&dyn Fn(Fetch) -> Event)) {
     .unwrap();
     let (fetcher, reads) = Fetcher::spawn(files.saved, shelf.reader(), mailbox, switch).unwrap();
     for (digest, body) in self::bodies() {
-        shelf.put(digest, body);
+        shelf.put(BodyOf::Result, digest, body);
     }
     test(&|fetch| {
         fetcher.fetch(fetch);
@@ -88,7 +88,8 @@ fn bodies_are_read_up_to_a_bound_and_the_others_left_out() {
         let lacking = Event::BodiesLacking {
             digests: vec![missing],
         };
-        assert_eq!(fetch(Fetch::Lacking { digests }), lacking);
+        let of = BodyOf::Result;
+        assert_eq!(fetch(Fetch::Lacking { digests, of }), lacking);
         let gone = Event::SnapshotRead { read, piece: None };
         let piece = Fetch::Piece {
             read,
