@@ -61,6 +61,8 @@ pub enum Bug {
     InstallWithoutBodies,
     /// A snapshot is put in force without the sources that it speaks of. Found by snapshot is the state.
     InstallWithoutSources,
+    /// Who installs a snapshot asks for ever for bodies that its leader has no more. Found by liveness.
+    WaitsForGoneBodies,
     /// A source that an unfinished job is to be made of makes way for others. Found by kept sources.
     UsedSourceDropped,
     /// A source goes from the disk although the snapshot there speaks of it. Found by kept sources.
@@ -258,6 +260,7 @@ impl Bug {
         Bug::RepairingVotes,
         Bug::InstallWithoutBodies,
         Bug::InstallWithoutSources,
+        Bug::WaitsForGoneBodies,
         Bug::UsedSourceDropped,
         Bug::SourceDroppedTooSoon,
         Bug::InstallDropsTail,

@@ -127,8 +127,10 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
             &[Checker::Batches]
         }
         Bug::TagsIgnored | Bug::MemoryOvercommitted => &[Checker::FittedWork],
-        Bug::UsedSourceDropped | Bug::SourceDroppedTooSoon => &[Checker::KeptSources],
-        Bug::LingersForEver => &[Checker::Liveness],
+        Bug::UsedSourceDropped => &[Checker::KeptSources],
+        // Or whoever is to install that snapshot waits for the source for ever.
+        Bug::SourceDroppedTooSoon => &[Checker::KeptSources, Checker::Liveness],
+        Bug::LingersForEver | Bug::WaitsForGoneBodies => &[Checker::Liveness],
         Bug::QueuedBeforeDurable | Bug::LocalQueueReversed | Bug::LocalDroppedWhenSent => {
             &[Checker::LocalQueue]
         }

@@ -345,3 +345,11 @@ fn what_a_node_kept_is_judged_by_what_was_so_then() {
 fn a_reader_that_comes_to_lead_lets_go_of_what_it_reads() {
     passes_as_drawn(755_611_105, &[Mark::SnapshotTaken]);
 }
+
+/// A node read a snapshot for so long that its leader had a newer one, and had let go of the
+/// sources that only the older one spoke of: the reader asked for them for ever.
+#[test]
+fn a_reader_whose_sources_are_gone_takes_a_newer_snapshot() {
+    passes_as_drawn(240, &[Mark::SourceDropped, Mark::SnapshotInstalled]);
+    passes_as_drawn(344, &[Mark::SourceDropped]);
+}

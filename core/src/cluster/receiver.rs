@@ -35,7 +35,11 @@ enum Stage {
     /// It is whole, and is being read.
     Reading,
     /// It was read; these bodies are missing, as far as they are known.
-    Bodies(Vec<Digest>),
+    Bodies {
+        wanted: Vec<Digest>,
+        /// The leader's last answer had none of them: it may have been to a question before.
+        came_empty: bool,
+    },
     /// All of it is here, and is being put in force.
     Installing,
     /// The leader has it no more.
@@ -53,6 +57,14 @@ impl Stage {
         Stage::Image {
             pieces: Vec::new(),
             bytes: 0,
+        }
+    }
+
+    /// These bodies are to come.
+    fn bodies(wanted: Vec<Digest>) -> Stage {
+        Stage::Bodies {
+            wanted,
+            came_empty: false,
         }
     }
 }
@@ -101,7 +113,7 @@ impl SnapshotReceiver {
             // What the disk is about to put in force stays as it is.
             Stage::Installing => false,
             Stage::Gone => self.meta != *offer,
-            Stage::Image { .. } | Stage::Reading | Stage::Bodies(_) => {
+            Stage::Image { .. } | Stage::Reading | Stage::Bodies { .. } => {
                 self.meta != *offer && newer_of_another
             }
         }
@@ -173,7 +185,7 @@ impl SnapshotReceiver {
     /// The image was read, and is good.
     pub(super) fn on_read(&mut self) {
         if matches!(self.stage, Stage::Reading) {
-            self.stage = Stage::Bodies(Vec::new());
+            self.stage = Stage::bodies(Vec::new());
         }
     }
 
@@ -184,7 +196,7 @@ impl SnapshotReceiver {
 
     /// Bodies that this node lacks are wanted.
     pub(super) fn want(&mut self, digests: Vec<Digest>) {
-        self.stage = Stage::Bodies(digests);
+        self.stage = Stage::bodies(digests);
         self.ask_again = Time(0);
     }
 
@@ -200,14 +212,27 @@ impl SnapshotReceiver {
 
     /// Are all bodies that were wanted here?
     pub(super) fn has_all_wanted(&self) -> bool {
-        matches!(&self.stage, Stage::Bodies(wanted) if wanted.is_empty())
+        matches!(&self.stage, Stage::Bodies { wanted, .. } if wanted.is_empty())
     }
 
-    /// Bodies came: those that were wanted count, whatever the sender called them.
-    pub(super) fn on_bodies(&mut self, bodies: Vec<Bytes>) -> Received {
-        let Stage::Bodies(wanted) = &mut self.stage else {
+    /// Bodies came: those that were wanted count, whatever the sender called them. A leader
+    /// that has none of them has a newer snapshot, which does not speak of them any more.
+    pub(super) fn on_bodies(&mut self, bodies: Vec<Bytes>, cx: &mut Cx<'_>) -> Received {
+        let Stage::Bodies { wanted, came_empty } = &mut self.stage else {
             return Received::Nothing;
         };
+        if bodies.is_empty() && !wanted.is_empty() {
+            self.ask_again = Time(0);
+            let gives_up = std::mem::replace(came_empty, true);
+            #[cfg(feature = "planted-bugs")]
+            let gives_up = gives_up && !cx.config.planted(crate::planted::Bug::WaitsForGoneBodies);
+            if gives_up {
+                cx.mark(Mark::SnapshotGone);
+                self.stage = Stage::Gone;
+            }
+            return Received::Nothing;
+        }
+        *came_empty = false;
         let mut taken = Vec::new();
         for body in bodies {
             let digest = Digest::of(&body);
@@ -237,7 +262,7 @@ impl SnapshotReceiver {
                 index: self.meta.index,
                 offset: *bytes,
             },
-            Stage::Bodies(wanted) if !wanted.is_empty() => Body::BodiesFetch {
+            Stage::Bodies { wanted, .. } if !wanted.is_empty() => Body::BodiesFetch {
                 digests: wanted.clone(),
             },
             // That takes its time, and a leader that hears nothing would drop the log
@@ -245,7 +270,7 @@ impl SnapshotReceiver {
             Stage::Reading | Stage::Installing => Body::BodiesFetch {
                 digests: Vec::new(),
             },
-            Stage::Bodies(_) | Stage::Gone => return,
+            Stage::Bodies { .. } | Stage::Gone => return,
         };
         self.ask_again = patience(cx);
         let message = cx.message(term, body);

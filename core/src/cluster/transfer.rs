@@ -156,7 +156,7 @@ impl ClusterCoordinator {
                 offset,
                 piece,
             } => receiver.on_piece(index, offset, piece, cx),
-            Body::Bodies { bodies } => receiver.on_bodies(bodies),
+            Body::Bodies { bodies } => receiver.on_bodies(bodies, cx),
             _ => Received::Nothing,
         };
         match received {
