@@ -186,7 +186,7 @@ pub fn run(
     let brake = Brake::default();
     let uploads = options
         .upload
-        .then(|| Uploads::new(courier(), options.root.clone(), brake.clone()));
+        .then(|| Uploads::new(courier(), options.root.clone(), brake.clone(), news.clone()));
     let submitter = Submitter::new(courier(), asking, uploads, brake.clone(), news.clone());
     let feed = Feed {
         courier: courier(),

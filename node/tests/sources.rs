@@ -54,3 +54,28 @@ fn only_what_is_missing_is_uploaded_and_a_leader_that_dies_loses_none_of_it() {
     );
     assert_eq!(worker.end(), Some(0));
 }
+
+#[test]
+fn a_tree_larger_than_the_budget_goes_through_it_in_pieces() {
+    let source = tree(300);
+    let cluster = Cluster::found();
+    let _worker = Process::start(cluster.precentor(&["worker"]));
+    let leader = cluster.leader();
+    // Room for about forty of them.
+    let put = cluster
+        .client
+        .put(format!("{}/v1/sources/budget", cluster.urls[leader]))
+        .body(r#"{"bytes_max": 170000}"#);
+    let status = cluster
+        .runtime
+        .block_on(async { put.send().await.unwrap().status() });
+    assert_eq!(status, 200);
+    let made = run(cluster.submit(source.path()));
+    assert_eq!(
+        (&made["generated"], &made["uploaded"]),
+        (&311.into(), &300.into())
+    );
+    let (_, kept) = cluster.get(leader, "/v1/sources").unwrap();
+    assert!(kept["bytes"].as_u64().unwrap() <= 170_000, "{kept}");
+    assert!(kept["count"].as_u64().unwrap() < 42, "{kept}");
+}

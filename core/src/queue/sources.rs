@@ -104,7 +104,7 @@ impl Sources {
 
     /// The row of a text that a job counts on, if it does.
     fn counted_on(&self, subject: &Digest, job: JobId) -> Option<SourceRow> {
-        let row = self.rows.get(subject).filter(|_| !self.rows.is_empty())?;
+        let row = self.rows.get(subject)?;
         (row.since < job).then_some(*row)
     }
 

@@ -20,9 +20,9 @@ use precentor_core::request::{Reply, Request};
 
 use super::book::News;
 use super::ledger::Accepted;
-use super::uploads::{Failed, Uploads};
+use super::uploads::{Failed, Uploads, cost};
 use crate::client::{Courier, Tag};
-use crate::source::walk::{SourceItem, Walk};
+use crate::source::walk::{SourceFile, SourceItem, Walk};
 
 /// Bytes of one batch, about.
 const BATCH_BYTES_MAX: u64 = 1024 * 1024;
@@ -66,7 +66,7 @@ pub(crate) struct Submitter {
     batch: Vec<JobSpec>,
     batch_bytes: u64,
     /// The files of the batch that the cluster may keep.
-    files: Vec<(Address, Digest)>,
+    files: Vec<SourceFile>,
     next: Sequence,
     open: BTreeMap<Sequence, (Tag, Vec<JobSpec>)>,
 }
@@ -115,19 +115,7 @@ impl Submitter {
                 Over
             })?;
             match item {
-                SourceItem::File(file) => {
-                    let (digest, bytes) = (file.content_digest, file.bytes);
-                    let spec = self.spec(file.uri.clone(), ContextKind::File, digest, Vec::new());
-                    self.add(spec)?;
-                    match &self.uploads {
-                        Some(_) if bytes <= SOURCE_BYTES_MAX => self.files.push((file.uri, digest)),
-                        Some(_) => self.tell(News::Warned(format!(
-                            "{} has {bytes} bytes; up to {SOURCE_BYTES_MAX} are uploaded (source_bytes_max): a worker that was started with --source has to make its context",
-                            file.uri
-                        ))),
-                        None => {}
-                    }
-                }
+                SourceItem::File(file) => self.add_file(file)?,
                 SourceItem::Folder(folder) => {
                     let spec = self.spec(
                         folder.uri,
@@ -195,6 +183,61 @@ impl Submitter {
         }
     }
 
+    fn add_file(&mut self, file: SourceFile) -> Result<(), Over> {
+        let spec = self.spec(
+            file.uri.clone(),
+            ContextKind::File,
+            file.content_digest,
+            Vec::new(),
+        );
+        let Some(uploads) = &mut self.uploads else {
+            return self.add(spec);
+        };
+        if file.bytes > SOURCE_BYTES_MAX {
+            self.tell(News::Warned(format!(
+                "{} has {} bytes; up to {SOURCE_BYTES_MAX} are uploaded (source_bytes_max): a worker that was started with --source has to make its context",
+                file.uri, file.bytes
+            )));
+            return self.add(spec);
+        }
+        let most = uploads.batch_cost_max();
+        let most = most.map_err(|failed| self.fail(failed))?;
+        let cost = self.files.iter().map(cost).sum::<u64>() + cost(&file);
+        if cost > most && !self.batch.is_empty() {
+            self.submit()?;
+        }
+        self.add(spec)?;
+        self.files.push(file);
+        Ok(())
+    }
+
+    fn fail(&self, failed: Failed) -> Over {
+        if let Failed::Told(reason) = failed {
+            self.tell(News::Failed(reason));
+        }
+        Over
+    }
+
+    /// Has the cluster keep what the files of the batch contain.
+    fn upload(&mut self) -> Result<(), Over> {
+        let files = std::mem::take(&mut self.files);
+        let Some(mut uploads) = self.uploads.take() else {
+            return Ok(());
+        };
+        let upload = uploads.plan(files).map_err(|failed| self.fail(failed))?;
+        if upload.is_tight {
+            // A text that no job counts on yet may have to make way.
+            while !self.open.is_empty() {
+                self.settle(Instant::now() + LOOK_AGAIN)?;
+            }
+            let waited = uploads.wait_for_room(&upload);
+            waited.map_err(|failed| self.fail(failed))?;
+        }
+        uploads.upload(upload).map_err(|failed| self.fail(failed))?;
+        self.uploads = Some(uploads);
+        Ok(())
+    }
+
     fn add(&mut self, spec: JobSpec) -> Result<(), Over> {
         let bytes = spec_bytes(&spec);
         let full = self.batch.len() >= BATCH_ITEMS || self.batch_bytes + bytes > BATCH_BYTES_MAX;
@@ -217,17 +260,7 @@ impl Submitter {
             self.settle(Instant::now() + LOOK_AGAIN)?;
         }
         self.batch_bytes = 0;
-        let files = std::mem::take(&mut self.files);
-        if let Some(uploads) = &mut self.uploads {
-            let (uploaded, done) = (uploads.upload(&files), uploads.done);
-            self.tell(News::Uploaded(done));
-            uploaded.map_err(|failed| {
-                if let Failed::Told(reason) = failed {
-                    self.tell(News::Failed(reason));
-                }
-                Over
-            })?;
-        }
+        self.upload()?;
         let items = std::mem::take(&mut self.batch);
         self.send(items);
         // Take what has come meanwhile, without waiting.

@@ -1,30 +1,36 @@
 //! Gives the cluster what files contain before contexts are asked for: only what it does not
 //! keep yet. So a run that was interrupted goes on where it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use precentor_core::address::Address;
+use crossbeam_channel::Sender;
 use precentor_core::bytes::Bytes;
 use precentor_core::command::{Command, Outcome, Rejection};
 use precentor_core::digest::Digest;
 use precentor_core::ids::Sequence;
-use precentor_core::limits::{SOURCE_BYTES_MAX, SOURCES_PER_ENTRY_MAX};
+use precentor_core::job::SourcesView;
+use precentor_core::limits::{SOURCE_BYTES_MAX, SOURCE_ROW_BYTES, SOURCES_PER_ENTRY_MAX};
 use precentor_core::request::{Answer, Consistency, Query, Reply, Request};
 
+use super::book::News;
 use super::submitter::Brake;
 use crate::client::Courier;
 use crate::source::digest::content_within;
 use crate::source::path_of;
+use crate::source::walk::SourceFile;
 
 /// Texts of one entry, in bytes, unless one alone is longer.
 const ENTRY_BYTES: u64 = 1024 * 1024;
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// The longest wait before what there was no room for is sent again.
 const WAIT_MAX: Duration = Duration::from_secs(1);
+/// How long a cluster may take until it can keep sources.
+const LEVEL_PATIENCE: Duration = Duration::from_secs(5);
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What was uploaded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,50 +46,122 @@ pub(crate) struct Uploads {
     courier: Courier,
     root: PathBuf,
     brake: Brake,
-    pub(crate) done: Uploaded,
+    news: Sender<News>,
+    done: Uploaded,
+    /// The cluster cannot keep any.
+    is_off: bool,
+    batch_cost_max: Option<u64>,
+}
+
+/// What the cluster has to be given.
+#[derive(Debug, Default)]
+pub(crate) struct Upload {
+    files: BTreeMap<Digest, SourceFile>,
+    /// Something else has to go for it: what was given before has to be asked for by then.
+    pub(crate) is_tight: bool,
+}
+
+/// What a file counts for.
+pub(crate) fn cost(file: &SourceFile) -> u64 {
+    file.bytes.saturating_add(SOURCE_ROW_BYTES)
 }
 
 impl Uploads {
-    pub(crate) fn new(courier: Courier, root: PathBuf, brake: Brake) -> Uploads {
+    pub(crate) fn new(
+        courier: Courier,
+        root: PathBuf,
+        brake: Brake,
+        news: Sender<News>,
+    ) -> Uploads {
         Uploads {
             courier,
             root,
             brake,
+            news,
             done: Uploaded::default(),
+            is_off: false,
+            batch_cost_max: None,
         }
     }
 
-    /// Has the cluster keep these files, as far as they are still what they were.
+    fn tell(&self, news: News) {
+        // A run that was interrupted does not listen any more.
+        let _ = self.news.send(news);
+    }
+
+    /// What the files of a batch may count for: when its texts are kept, all of them have to be
+    /// there until it is asked for.
     ///
     /// # Errors
-    /// Why the run cannot go on; none if it was ended.
-    pub(crate) fn upload(&mut self, files: &[(Address, Digest)]) -> Result<(), Failed> {
-        let wanted: BTreeMap<Digest, &Address> =
-            files.iter().map(|(uri, digest)| (*digest, uri)).collect();
-        if wanted.is_empty() {
-            return Ok(());
+    /// Why the run cannot go on.
+    pub(crate) fn batch_cost_max(&mut self) -> Result<u64, Failed> {
+        if let Some(most) = self.batch_cost_max {
+            return Ok(most);
         }
-        let query = Query::Sources(wanted.keys().copied().collect());
-        let lacking = match self.ask(Request::Read {
-            query,
-            consistency: Consistency::Linearizable,
-        })? {
-            Reply::Read {
-                answer: Answer::Sources(view),
-                ..
-            } if view.is_kept => view.lacking,
-            Reply::Read {
-                answer: Answer::Sources(_),
-                ..
-            } => {
-                let reason = "the programs of the cluster's members are too old to keep sources: run newer ones, or give --no-upload and start workers with --source";
-                return Err(Failed::Told(reason.to_owned()));
+        let most = match self.view(Vec::new())? {
+            Some(view) => view.bytes_max / 2,
+            None => {
+                let warning = "nothing is uploaded, for not every member's program can keep sources: workers need trees of their own (--source)";
+                self.tell(News::Warned(warning.to_owned()));
+                self.is_off = true;
+                u64::MAX
             }
-            other => return Err(senseless(&other)),
         };
+        self.batch_cost_max = Some(most);
+        Ok(most)
+    }
+
+    /// What of these files the cluster has to be given.
+    ///
+    /// # Errors
+    /// Why the run cannot go on.
+    pub(crate) fn plan(&mut self, files: Vec<SourceFile>) -> Result<Upload, Failed> {
+        if files.is_empty() || self.is_off {
+            return Ok(Upload::default());
+        }
+        let mut files: BTreeMap<Digest, SourceFile> = files
+            .into_iter()
+            .map(|file| (file.content_digest, file))
+            .collect();
+        let Some(view) = self.view(files.keys().copied().collect())? else {
+            return Ok(Upload::default());
+        };
+        let lacking: BTreeSet<Digest> = view.lacking.into_iter().collect();
+        let lacks = |digest: &Digest| lacking.contains(digest);
+        let needed = files.iter().filter(|(digest, _)| lacks(digest));
+        let needed: u64 = needed.map(|(_, file)| cost(file)).sum();
+        let is_tight = needed > 0 && view.bytes.saturating_add(needed) > view.bytes_max;
+        // Where something has to go, those of them that are there are not to: they are given
+        // again, and so were just used.
+        if !is_tight {
+            files.retain(|digest, _| lacks(digest));
+        }
+        Ok(Upload { files, is_tight })
+    }
+
+    /// Waits until there is room for all of it beside what jobs count on.
+    ///
+    /// # Errors
+    /// Why the run cannot go on.
+    pub(crate) fn wait_for_room(&mut self, upload: &Upload) -> Result<(), Failed> {
+        let needed: u64 = upload.files.values().map(cost).sum();
+        while let Some(view) = self.view(Vec::new())?
+            && view.bytes_held.saturating_add(needed) > view.bytes_max
+            && needed <= view.bytes_max
+        {
+            thread::sleep(ASK_AGAIN);
+        }
+        Ok(())
+    }
+
+    /// Has the cluster keep what is planned, as far as files are still what they were.
+    ///
+    /// # Errors
+    /// Why the run cannot go on.
+    pub(crate) fn upload(&mut self, upload: Upload) -> Result<(), Failed> {
         let (mut texts, mut bytes): (Vec<Bytes>, u64) = (Vec::new(), 0);
-        for digest in lacking {
-            let path = path_of(&self.root, wanted[&digest]);
+        for (digest, file) in upload.files {
+            let path = path_of(&self.root, &file.uri);
             // What changed or went since is said by the job that finds it out.
             let Ok(Some(text)) = content_within(&path, SOURCE_BYTES_MAX) else {
                 continue;
@@ -106,6 +184,35 @@ impl Uploads {
         }
     }
 
+    /// What the cluster keeps, and which of these it does not; none if it cannot keep any. It
+    /// can soon after its founding, and when the last member has a program that can.
+    fn view(&mut self, asked: Vec<Digest>) -> Result<Option<SourcesView>, Failed> {
+        let give_up = Instant::now() + LEVEL_PATIENCE;
+        loop {
+            let reply = self.ask(Request::Read {
+                query: Query::Sources(asked.clone()),
+                consistency: Consistency::Linearizable,
+            })?;
+            match reply {
+                Reply::Read {
+                    answer: Answer::Sources(view),
+                    ..
+                } if view.is_kept => return Ok(Some(*view)),
+                Reply::Read {
+                    answer: Answer::Sources(_),
+                    ..
+                } if Instant::now() < give_up => thread::sleep(ASK_AGAIN),
+                // A program before does not know the question.
+                Reply::Read {
+                    answer: Answer::Sources(_),
+                    ..
+                }
+                | Reply::Invalid { .. } => return Ok(None),
+                other => return Err(senseless(&other)),
+            }
+        }
+    }
+
     /// One entry's, until the cluster has room for it.
     fn keep(&mut self, texts: Vec<Bytes>, bytes: u64) -> Result<(), Failed> {
         loop {
@@ -124,7 +231,17 @@ impl Uploads {
                 } => {
                     self.done.count += texts.len() as u64;
                     self.done.bytes += bytes;
+                    self.tell(News::Uploaded(self.done));
                     return Ok(());
+                }
+                Reply::Applied {
+                    outcome: Outcome::Rejected(Rejection::SourcesFull { limit, .. }),
+                    ..
+                } if bytes + SOURCE_ROW_BYTES * texts.len() as u64 > limit => {
+                    let reason = format!(
+                        "the cluster may keep sources of {limit} bytes, and one of {bytes} is to be kept: raise the budget (PUT /v1/sources/budget), or give --no-upload"
+                    );
+                    return Err(Failed::Told(reason));
                 }
                 Reply::Applied {
                     outcome: Outcome::Rejected(Rejection::SourcesFull { retry_after_ms, .. }),
