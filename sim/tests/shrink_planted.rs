@@ -29,7 +29,7 @@ fn what_is_left_is_small_and_fails_alike_from_its_file() {
     for bug in [
         Bug::VoteTwice,
         Bug::AnswerBeforeCommit,
-        Bug::IgnoreToken,
+        Bug::CompleteTwice,
         Bug::LocalQueueReversed,
     ] {
         let Shrunk {
