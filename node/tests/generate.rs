@@ -5,27 +5,18 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tempfile::{TempDir, tempdir};
+use tempfile::tempdir;
 
-fn precentor(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_precentor"));
-    command
-        .args(arguments)
-        .env_remove("RUST_LOG")
-        .stdin(Stdio::null());
-    command
-}
+mod rig;
+
+use rig::{precentor, text, tree};
 
 fn output(arguments: &[&str]) -> Output {
     precentor(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 fn generate(tree: &Path, data: &Path, more: &[&str]) -> Output {
@@ -44,17 +35,6 @@ fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
         panic!("{error}: {} {}", text(&output.stdout), text(&output.stderr))
     })
-}
-
-fn tree(files: usize) -> TempDir {
-    let dir = tempdir().unwrap();
-    for number in 0..files {
-        let folder = dir.path().join(format!("d{}", number % 10));
-        fs::create_dir_all(&folder).unwrap();
-        let body = format!("def f{number}():\n    \"\"\"Number {number}.\"\"\"\n");
-        fs::write(folder.join(format!("f{number}.py")), body).unwrap();
-    }
-    dir
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `precentor worker --server URL --source PROJECT=DIR`.
+//! `precentor worker --server URL`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
