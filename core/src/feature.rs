@@ -16,6 +16,7 @@
 //! | 10 | engines need more of workers than a slot, and workers say what they have |
 //! | 11 | a leader takes requests that other nodes keep for their clients: nothing new is replicated |
 //! | 12 | texts that contexts are made of are kept for workers that have none of their own |
+//! | 13 | a cluster that was restored from a backup has numbers of an era of its own |
 
 use std::fmt;
 
@@ -61,8 +62,11 @@ impl FeatureLevel {
     /// Texts that contexts are made of are kept for workers that have none of their own
     /// (decision 39).
     pub const SOURCES_KEPT: FeatureLevel = FeatureLevel(12);
+    /// A cluster that was restored from a backup has numbers of an era of its own
+    /// (decision 40). Nothing else changes where entries are applied.
+    pub const CLUSTERS_RESTORED: FeatureLevel = FeatureLevel(13);
     /// The highest that this program can do.
-    pub const LATEST: FeatureLevel = FeatureLevel::SOURCES_KEPT;
+    pub const LATEST: FeatureLevel = FeatureLevel::CLUSTERS_RESTORED;
 }
 
 impl fmt::Display for FeatureLevel {

@@ -55,4 +55,5 @@ mod manager;
 
 // Layer 5: the door.
 pub mod driver;
+pub mod restore;
 pub mod view;

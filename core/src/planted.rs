@@ -63,6 +63,8 @@ pub enum Bug {
     InstallWithoutSources,
     /// Who installs a snapshot asks for ever for bodies that its leader has no more. Found by liveness.
     WaitsForGoneBodies,
+    /// A restored cluster goes on with the numbers of the one that it was restored from. Found by numbers of a restored cluster.
+    RestoredInOldEra,
     /// A source that an unfinished job is to be made of makes way for others. Found by kept sources.
     UsedSourceDropped,
     /// A source goes from the disk although the snapshot there speaks of it. Found by kept sources.
@@ -261,6 +263,7 @@ impl Bug {
         Bug::InstallWithoutBodies,
         Bug::InstallWithoutSources,
         Bug::WaitsForGoneBodies,
+        Bug::RestoredInOldEra,
         Bug::UsedSourceDropped,
         Bug::SourceDroppedTooSoon,
         Bug::InstallDropsTail,

@@ -60,6 +60,7 @@ use install::{Aside, Installing};
 use levels::Levels;
 use local::LocalQueue;
 use reads::Reads;
+pub(crate) use recover::state_of;
 pub use recover::{Kept, RecoverError, Recovered};
 use recoveries::Recoveries;
 use snapshots::Snapshots;
@@ -177,7 +178,7 @@ impl ContextManager {
         #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
         let mut queue = match &snapshot {
             None => QueueManager::new(config.knobs.rules()),
-            Some(snapshot) => recover::state_of(&snapshot.meta, &snapshot.image, config.supports)?,
+            Some(snapshot) => state_of(&snapshot.meta, &snapshot.image, config.supports)?,
         };
         #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
         let mut outbox = Outbox::new(last, hard_state);

@@ -147,7 +147,7 @@ pub enum RecoverError {
 }
 
 /// The state in a snapshot, if a program that can do `supported` may go on with it.
-pub(super) fn state_of(
+pub(crate) fn state_of(
     meta: &SnapshotMeta,
     image: &[u8],
     supported: FeatureLevel,

@@ -18,7 +18,7 @@ use super::order::Order;
 use super::table::Table;
 
 /// Numbers above are no state of ours: a counter must be able to go on.
-const NUMBER_MAX: u64 = 1 << 60;
+pub(super) const NUMBER_MAX: u64 = 1 << 60;
 
 macro_rules! ensure {
     ($holds:expr, $($words:tt)+) => {
@@ -88,7 +88,7 @@ impl QueueManager {
             + totals.superseded;
         // A replica that lets jobs end twice counts them twice.
         ensure!(
-            ended == head.finished.0,
+            ended == self.finished_by_number(),
             "{ended} jobs ended by state, {} by number",
             head.finished
         );

@@ -13,7 +13,8 @@
 //! `cache`, `invalidation` and `eviction` (what answers without a run), `sources` (what
 //! contexts are made of), `access` (who
 //! may do what), `edits` and `history` (what people say of contexts, and what was),
-//! `audit`, `image` and `parts` (the state as bytes), `consistency`. Below them:
+//! `audit`, `image` and `parts` (the state as bytes), `eras` (what a restored cluster
+//! gives out), `consistency`. Below them:
 //! `table` (rows and their hash), `rows` (how rows stand in memory).
 
 mod access;
@@ -31,6 +32,7 @@ mod contexts;
 mod dependencies;
 mod edits;
 mod endings;
+mod eras;
 mod eviction;
 mod execute;
 mod explain;
@@ -85,6 +87,7 @@ use self::cache::Hopeless;
 use self::contexts::{PlaceId, Places};
 use self::dependencies::Edges;
 use self::edits::Edits;
+pub use self::eras::ERA_NUMBERS;
 pub use self::eviction::{CachedAt, Evictable};
 use self::finished::FinishedJobs;
 use self::fitting::Fitting;

@@ -9,6 +9,7 @@ mod cache;
 mod cancel;
 mod dependencies;
 mod edits;
+mod eras;
 mod eviction;
 mod explain;
 mod fitting;

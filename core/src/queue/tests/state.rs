@@ -93,7 +93,7 @@ fn the_feed_of_finished_jobs_is_ordered_and_the_oldest_are_forgotten() {
 }
 
 /// A world with something in every table.
-fn a_full_world() -> World {
+pub(super) fn a_full_world() -> World {
     let mut world = World::new();
     world.apply(Command::OpenSession);
     let submit = Command::Submit {
