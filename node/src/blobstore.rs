@@ -6,7 +6,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
+use fjall::{
+    Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode, Readable, Snapshot,
+};
 use precentor_core::action::BodyOf;
 use precentor_core::digest::Digest;
 
@@ -183,6 +185,15 @@ impl BlobStore {
         Ok(count)
     }
 
+    /// What is here now, however long it is looked at.
+    #[must_use]
+    pub fn view(&self) -> BlobView {
+        BlobView {
+            store: self.clone(),
+            snapshot: self.database.snapshot(),
+        }
+    }
+
     /// Makes everything that was put before durable.
     pub fn flush(&self) -> Result<(), BlobError> {
         self.database
@@ -195,6 +206,35 @@ impl BlobStore {
             path: self.path.clone(),
             error,
         }
+    }
+}
+
+/// All bodies as of one moment.
+pub struct BlobView {
+    store: BlobStore,
+    snapshot: Snapshot,
+}
+
+impl fmt::Debug for BlobView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BlobView({})", self.store.path.display())
+    }
+}
+
+impl BlobView {
+    /// Every body of a sort, by its digest. One that is damaged comes as such, and others
+    /// after it.
+    pub fn all(&self, of: BodyOf) -> impl Iterator<Item = Result<(Digest, Vec<u8>), BlobError>> {
+        self.snapshot.iter(self.store.keyspace(of)).map(|row| {
+            let failed = |error| self.store.failed(error);
+            let (key, body) = row.into_inner().map_err(failed)?;
+            let digest = Digest::of(&body);
+            match <[u8; 32]>::try_from(&*key).map(Digest) {
+                Ok(key) if key != digest => Err(BlobError::Damaged { digest: key }),
+                Ok(_) => Ok((digest, body.to_vec())),
+                Err(_) => Err(BlobError::Damaged { digest }),
+            }
+        })
     }
 }
 

@@ -24,6 +24,7 @@ pub mod worker;
 
 // A node as a process of its own.
 pub mod audit;
+pub mod backup;
 pub mod gateway;
 pub mod http;
 pub mod pki;

@@ -10,6 +10,7 @@ use precentor_core::driver::{Driver, RecoverError};
 use precentor_core::event::Now;
 use precentor_core::ids::{ClusterId, LogIndex, NodeId};
 use precentor_core::status::Status;
+use tokio::sync::watch;
 
 use crate::blobstore::{BlobError, BlobStore};
 use crate::disk::{self, OpenError, OpenMode, Store};
@@ -19,8 +20,15 @@ use crate::net::{Me, Net, Refusals, Roster, Wiring};
 use crate::pilot::{Ended, Mail, Mailbox, Pilot, Switch};
 use crate::scribe::{self, LogScribe};
 use crate::seed;
-use crate::shelf::{Shelf, ShelfReader};
+use crate::shelf::{AuditFile, Shelf, ShelfReader};
 use crate::space::Space;
+
+/// The voter's own directory, in a node's.
+pub(crate) const VOTER: &str = "voter";
+/// The bodies' store, likewise.
+pub(crate) const BODIES: &str = "bodies";
+/// The audit chain as text, likewise.
+pub(crate) const AUDIT: &str = "audit.jsonl";
 
 /// Why a member cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +85,7 @@ impl Place {
     /// If it cannot be made.
     pub fn found(&self, path: &Path) -> Result<(), MemberError> {
         std::fs::create_dir_all(path).map_err(system("create a node's directory"))?;
-        let store = Store::open(&path.join("voter"), &self.identity(), OpenMode::Create)?;
+        let store = Store::open(&path.join(VOTER), &self.identity(), OpenMode::Create)?;
         store.close().map_err(system("close a new log"))
     }
 }
@@ -90,6 +98,7 @@ pub struct Member {
     pilot: JoinHandle<Ended>,
     refusals: Refusals,
     roster: Roster,
+    saved: watch::Receiver<LogIndex>,
     helpers: Vec<JoinHandle<()>>,
     /// It started with a damaged log, which must be repaired up to there before it
     /// votes or leads.
@@ -112,7 +121,7 @@ impl Member {
         mut watcher: impl FnMut(Status) + Send + 'static,
     ) -> Result<(Member, ShelfReader), MemberError> {
         let node = place.node;
-        let voter = path.join("voter");
+        let voter = path.join(VOTER);
         let mut store = Store::open(&voter, &place.identity(), OpenMode::Existing)?;
         if let Some(torn) = &store.report().torn {
             tracing::info!(%node, ?torn, "a write that was never confirmed was cut off");
@@ -120,7 +129,7 @@ impl Member {
         let mut recovered = scribe::recovered(&mut store, &voter)?;
         let (files, kept) = store.snapshot_files()?;
         recovered.kept = kept;
-        let bodies = BlobStore::open(&path.join("bodies"))?;
+        let bodies = BlobStore::open(&path.join(BODIES))?;
         let requests = bodies.local_requests();
         recovered.local = requests
             .all()
@@ -143,16 +152,20 @@ impl Member {
         let (scribe, log_thread) =
             LogScribe::spawn(store, requests, mailbox.clone(), switch.clone())
                 .map_err(system("start a log thread"))?;
+        let saved = scribe.saved();
+        let audit_path = path.join(AUDIT);
+        let as_of = *saved.borrow();
+        let audit = AuditFile::open(&audit_path, as_of).map_err(system("open the audit file"))?;
         let (shelf, shelf_thread) = Shelf::spawn(
             node,
             bodies,
-            &path.join("audit.jsonl"),
+            audit,
             files.own,
             files.incoming,
             scribe.clone(),
             switch.clone(),
         )
-        .map_err(system("open the audit file"))?;
+        .map_err(system("start a shelf's thread"))?;
         let reader = shelf.reader();
         let (fetcher, fetch_thread) =
             Fetcher::spawn(files.saved, reader.clone(), mailbox.clone(), switch.clone())
@@ -182,6 +195,7 @@ impl Member {
             pilot: pilot.spawn().map_err(system("start a node's thread"))?,
             refusals,
             roster,
+            saved,
             helpers: vec![log_thread, shelf_thread, fetch_thread],
             repairing,
         };
@@ -198,6 +212,12 @@ impl Member {
     #[must_use]
     pub fn roster(&self) -> Roster {
         self.roster.clone()
+    }
+
+    /// The last entry of its newest snapshot on disk.
+    #[must_use]
+    pub fn saved(&self) -> watch::Receiver<LogIndex> {
+        self.saved.clone()
     }
 
     /// What it has turned away at its border since its start.

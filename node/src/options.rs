@@ -7,12 +7,14 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 mod audit;
+mod backup;
 mod cluster;
 mod members;
 mod pki;
 mod worker;
 
 pub use self::audit::{Audit, AuditVerb};
+pub use self::backup::{BackUp, Restore};
 pub use self::cluster::{
     Bounds, Cancel, Dead, Dev, Expel, Explain, Init, Jobs, Lead, Limited, LimitsOptions, Pause,
     Paused, Resume, Roles, Server, Servers, Submit, Token,
@@ -90,6 +92,10 @@ pub enum Verb {
     Roles(Roles),
     /// Make a token for a client.
     Token(Token),
+    /// Take a backup of a cluster that runs.
+    Backup(BackUp),
+    /// Found a new cluster with a backup.
+    Restore(Restore),
     /// Make the certificates of a cluster.
     Pki(Pki),
     /// Look into the audit that nodes keep, and whether it is whole.

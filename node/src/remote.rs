@@ -3,8 +3,9 @@
 //! sees to it that it reaches the leader; one that does not answer is passed over.
 
 use std::error::Error;
-use std::io;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,10 +20,11 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Client, StatusCode, Url};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::client::{Directory, Door};
 use crate::http::problem::Problem;
-use crate::http::{ASK_PATH, BODIES_PATH, STATUS_PATH, WAIT_HEADER};
+use crate::http::{ASK_PATH, BACKUP_PATH, BODIES_PATH, STATUS_PATH, WAIT_HEADER};
 use crate::net::{Line, Question, Questions};
 use crate::server::founding;
 use crate::tls::{self, TlsError};
@@ -34,6 +36,12 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
 const WAIT: Duration = Duration::from_secs(2);
 /// How long its answer may take beyond that.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a server may take until its state is saved for a backup.
+const BACKUP_WAIT: Duration = Duration::from_secs(120);
+/// How long all of a backup may take.
+const BACKUP_PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long it may be silent meanwhile, before its first byte too.
+const SILENCE_MAX: Duration = Duration::from_secs(130);
 /// Questions that one server has at a time.
 const OPEN_MAX: usize = 64;
 /// Largest answer that is read, in bytes.
@@ -209,6 +217,44 @@ impl Remote {
         self.directory.clone()
     }
 
+    /// Has a server take a backup, into a file that is made anew. Of one that cannot, or breaks
+    /// off, the next one is asked. Says how much came, as it comes.
+    ///
+    /// # Errors
+    /// What the last server said that was asked, or the system. What is in the file then is no
+    /// backup.
+    pub fn backup(&self, path: &Path, came: &mut dyn FnMut(u64)) -> Result<(), String> {
+        let mut reason = "no server is named".to_owned();
+        for server in &self.servers {
+            let file = File::create(path);
+            let mut file = file.map_err(|error| format!("{}: {error}", path.display()))?;
+            let taken = self.runtime.block_on(async {
+                let asked = self
+                    .client
+                    .get(join(server, BACKUP_PATH))
+                    .header(WAIT_HEADER, BACKUP_WAIT.as_millis().to_string())
+                    .timeout(BACKUP_PATIENCE)
+                    .send();
+                let response = timeout(SILENCE_MAX, asked).await;
+                download(response.map_err(|_| AskError::Silent)??, &mut file, came).await
+            });
+            reason = match taken {
+                Ok(()) => return Ok(()),
+                Err(AskError::Refused { status, text })
+                    if [StatusCode::FORBIDDEN, StatusCode::UNAUTHORIZED].contains(&status) =>
+                {
+                    return Err(detail(&text));
+                }
+                Err(AskError::Refused { text, .. }) => format!("{server}: {}", detail(&text)),
+                Err(error) => {
+                    let text = error.distrust().unwrap_or_else(|| error.to_string());
+                    format!("{server}: {text}")
+                }
+            };
+        }
+        Err(reason)
+    }
+
     /// What reads the bodies that the servers have.
     #[must_use]
     pub fn bodies(&self) -> RemoteBodies {
@@ -337,6 +383,10 @@ enum AskError {
     Malformed(#[from] precentor_core::wire::DecodeError),
     #[error("its answer is larger than any may be")]
     TooLarge,
+    #[error("it says nothing any more")]
+    Silent,
+    #[error("it cannot be written: {0}")]
+    Unwritten(#[from] io::Error),
 }
 
 impl AskError {
@@ -403,6 +453,29 @@ async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, AskError> {
         return Err(AskError::Refused { status, text });
     }
     Ok(bytes)
+}
+
+/// Writes what comes into a file, and makes that durable.
+async fn download(
+    mut response: reqwest::Response,
+    file: &mut File,
+    came: &mut dyn FnMut(u64),
+) -> Result<(), AskError> {
+    if !response.status().is_success() {
+        // It is no success, so this is none either.
+        return read(response).await.map(drop);
+    }
+    let mut bytes = 0;
+    loop {
+        let chunk = timeout(SILENCE_MAX, response.chunk()).await;
+        let Some(chunk) = chunk.map_err(|_| AskError::Silent)?? else {
+            break;
+        };
+        file.write_all(&chunk)?;
+        bytes += chunk.len() as u64;
+        came(bytes);
+    }
+    Ok(file.sync_all()?)
 }
 
 /// Reads the bodies that servers have. Cheap to clone.

@@ -14,6 +14,7 @@ use precentor_core::entry::{HardState, LogEntry, WriteBatch};
 use precentor_core::event::Event;
 use precentor_core::ids::{LocalNumber, LogIndex, ReadId, Term, WriteId};
 use precentor_core::snapshot::Snapshot;
+use tokio::sync::watch;
 
 use crate::disk::{FinishedSnapshot, OpenError, Store};
 use crate::local_requests::LocalRequests;
@@ -68,6 +69,7 @@ pub enum LogOrder {
 #[derive(Debug, Clone)]
 pub struct LogScribe {
     to: Sender<LogOrder>,
+    saved: watch::Receiver<LogIndex>,
 }
 
 impl LogScribe {
@@ -83,8 +85,10 @@ impl LogScribe {
     ) -> io::Result<(LogScribe, JoinHandle<()>)> {
         let (to, orders) = unbounded();
         let name = format!("log-{}", mailbox.node());
+        let (shown, saved) = watch::channel(store.newest_snapshot());
         let scribe = Scribe {
             store,
+            saved: shown,
             requests,
             kept: Vec::new(),
             mailbox,
@@ -95,7 +99,13 @@ impl LogScribe {
         let thread = thread::Builder::new()
             .name(name)
             .spawn(move || scribe.run(&orders))?;
-        Ok((LogScribe { to }, thread))
+        Ok((LogScribe { to, saved }, thread))
+    }
+
+    /// The last entry of the newest snapshot that counts; 0 if there is none.
+    #[must_use]
+    pub fn saved(&self) -> watch::Receiver<LogIndex> {
+        self.saved.clone()
     }
 
     /// Gives an order. What it may queue up is bounded by the core, which
@@ -143,6 +153,7 @@ impl Batch {
 
 struct Scribe {
     store: Store,
+    saved: watch::Sender<LogIndex>,
     requests: LocalRequests,
     /// Those that are written, and wait for a sync.
     kept: Vec<LocalNumber>,
@@ -248,7 +259,9 @@ impl Scribe {
         self.flush()?;
         Ok(finished.and_then(|finished| {
             let index = finished.index();
-            self.store.adopt_snapshot(finished).map(|()| index)
+            self.store.adopt_snapshot(finished)?;
+            self.saved.send_replace(index);
+            Ok(index)
         }))
     }
 

@@ -19,7 +19,7 @@ use precentor_core::digest::Digest;
 use precentor_core::ids::{LogIndex, NodeId};
 use precentor_core::snapshot::SnapshotPart;
 
-use crate::blobstore::{BlobError, BlobStore};
+use crate::blobstore::{BlobError, BlobStore, BlobView};
 use crate::disk::SnapshotWriter;
 use crate::pilot::Switch;
 use crate::scribe::{LogOrder, LogScribe};
@@ -78,6 +78,12 @@ impl ShelfReader {
         Ok(self.0.store.get(*digest)?.map(Bytes::from))
     }
 
+    /// All bodies that are put away by now: those that a snapshot speaks of which is on disk.
+    #[must_use]
+    pub fn view(&self) -> BlobView {
+        self.0.store.view()
+    }
+
     /// Does this node have a body, good, and as what is asked for?
     ///
     /// # Errors
@@ -114,17 +120,16 @@ impl Shelf {
     /// whole, and the bodies that they speak of durable.
     ///
     /// # Errors
-    /// If the audit file cannot be opened, or the system gives no thread.
+    /// If the system gives no thread.
     pub fn spawn(
         node: NodeId,
         store: BlobStore,
-        audit_path: &Path,
+        audit: AuditFile,
         snapshots: SnapshotWriter,
         incoming: SnapshotWriter,
         scribe: LogScribe,
         switch: Switch,
     ) -> io::Result<(Shelf, JoinHandle<()>)> {
-        let audit = AuditFile::open(audit_path)?;
         let (to, tasks) = unbounded();
         let shared = Arc::new(Shared {
             store,
@@ -332,21 +337,26 @@ impl Keeper {
 
 /// The audit chain as text: one record a line, each once.
 #[derive(Debug)]
-struct AuditFile {
+pub struct AuditFile {
     file: BufWriter<File>,
     /// Records up to here are in the file: they come again after a restart.
     last: LogIndex,
 }
 
 impl AuditFile {
-    fn open(path: &Path) -> io::Result<AuditFile> {
+    /// Opens the file of a node that starts with a state as of this entry: the records of
+    /// later ones come again.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn open(path: &Path, as_of: LogIndex) -> io::Result<AuditFile> {
         let mut file = OpenOptions::new()
             .create(true)
             .truncate(false)
             .read(true)
             .write(true)
             .open(path)?;
-        let last = last_index(&mut file)?;
+        let last = last_index(&mut file, as_of)?;
         Ok(AuditFile {
             file: BufWriter::new(file),
             last,
@@ -373,9 +383,10 @@ impl AuditFile {
     }
 }
 
-/// The index of the last whole line; whatever follows it is cut off. The last
-/// entry's own lines are cut too: they may not all be there, and come again.
-fn last_index(file: &mut File) -> io::Result<LogIndex> {
+/// The index of the last whole line; whatever follows it is cut off. If its entry comes again,
+/// that entry's own lines are cut too: they may not all be there. Those of an entry that a
+/// snapshot speaks of do not come again, and were all there before that was whole.
+fn last_index(file: &mut File, as_of: LogIndex) -> io::Result<LogIndex> {
     use std::io::{BufRead, BufReader, Seek, SeekFrom};
     #[derive(serde::Deserialize)]
     struct Line {
@@ -396,6 +407,9 @@ fn last_index(file: &mut File) -> io::Result<LogIndex> {
             (last, whole) = (index, at);
         }
         at += count;
+        if index <= as_of {
+            whole = at;
+        }
     }
     drop(reader);
     file.set_len(whole)?;

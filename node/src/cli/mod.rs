@@ -17,6 +17,7 @@ use crate::options::{Options, Verb};
 use crate::reader::ReadError;
 
 mod audit;
+mod backup;
 mod dev;
 mod generate;
 mod get;
@@ -141,6 +142,8 @@ pub fn run(options: Options) -> ExitCode {
         Verb::Lead(verb) => operate::lead(&verb),
         Verb::Roles(verb) => roles::roles(&verb),
         Verb::Token(verb) => roles::token(&verb),
+        Verb::Backup(verb) => backup::back_up(&verb),
+        Verb::Restore(verb) => backup::restore(&verb),
         Verb::Pki(verb) => pki::run(&verb),
         Verb::Audit(verb) => audit::run(&verb),
         Verb::Completions { shell } => manual::completions(shell),

@@ -19,6 +19,8 @@ impl From<ServerError> for CommandError {
     fn from(error: ServerError) -> CommandError {
         let exit = match &error {
             ServerError::Member(_)
+            | ServerError::Backup(_)
+            | ServerError::NotEmpty { .. }
             | ServerError::NotFounded { .. }
             | ServerError::Founded { .. }
             | ServerError::Damaged { .. }

@@ -15,6 +15,7 @@ const IDENTITY: &str = "identity";
 const IDENTITY_UNFINISHED: &str = "identity.unfinished";
 const LOCK: &str = "lock";
 const LOG: &str = "log";
+pub(super) const SNAPSHOTS: &str = "snapshots";
 
 /// A directory that nobody else has open, or only others who read.
 #[derive(Debug)]
@@ -167,7 +168,7 @@ impl Directory {
     }
 
     pub(super) fn snapshots_path(&self) -> PathBuf {
-        self.path.join("snapshots")
+        self.path.join(SNAPSHOTS)
     }
 
     /// Puts the bytes of a torn tail aside, for whoever wants to know.

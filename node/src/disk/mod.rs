@@ -28,7 +28,7 @@ use precentor_core::wire::log_writer::{LogWriter, SEGMENT_BYTES, Step};
 use precentor_core::wire::record::{BLOCK_BYTES, Header, LogIdentity, read_entry};
 use precentor_core::wire::recover::{Damage, Fault, RecoverError, Recovered, Recovery, Torn};
 
-use directory::{Directory, Found};
+use directory::{Directory, Found, SNAPSHOTS};
 pub use error::OpenError;
 use segments::Segments;
 pub use snapshot_reader::SnapshotReader;
@@ -45,6 +45,12 @@ pub struct Identity {
     pub node: NodeId,
     /// What people call the cluster; for messages only.
     pub name: String,
+}
+
+/// The file of a snapshot in a voter's directory.
+#[must_use]
+pub fn snapshot_file(voter: &Path, index: LogIndex) -> PathBuf {
+    snapshots::snapshot_path(&voter.join(SNAPSHOTS), index)
 }
 
 /// What opening may do to a directory.
@@ -410,6 +416,12 @@ impl Store {
             saved: SnapshotReader::new(cluster, path),
         };
         Ok((files, kept))
+    }
+
+    /// The last entry of the newest snapshot that counts; 0 if there is none.
+    #[must_use]
+    pub fn newest_snapshot(&self) -> LogIndex {
+        self.snapshots.newest().unwrap_or_default()
     }
 
     /// Makes a snapshot count that was written and verified. Two generations are kept.

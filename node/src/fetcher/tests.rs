@@ -1,14 +1,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use precentor_core::ids::{ClusterId, NodeId};
+use precentor_core::ids::{ClusterId, LogIndex, NodeId};
 use tempfile::tempdir;
 
 use super::*;
 use crate::blobstore::BlobStore;
 use crate::disk::{Identity, OpenMode, Store};
 use crate::scribe::LogScribe;
-use crate::shelf::Shelf;
+use crate::shelf::{AuditFile, Shelf};
 
 fn bodies() -> [(Digest, Bytes); 3] {
     [10, 20, 30].map(|length| {
@@ -34,7 +34,7 @@ fn with_fetcher(path: &Path, test: impl FnOnce(&dyn Fn(Fetch) -> Event)) {
     let (shelf, keeper) = Shelf::spawn(
         node,
         bodies,
-        &path.join("audit.jsonl"),
+        AuditFile::open(&path.join("audit.jsonl"), LogIndex(0)).unwrap(),
         files.own,
         files.incoming,
         scribe,

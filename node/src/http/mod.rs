@@ -29,6 +29,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::backup::Backups;
 use crate::blobstore::BlobError;
 use crate::gateway::{Gateway, NoAnswer};
 use crate::member::Place;
@@ -38,6 +39,7 @@ use crate::space::Space;
 use crate::tls::{Credentials, Proof};
 
 mod ask;
+mod backup;
 mod callers;
 mod contexts;
 mod dead;
@@ -61,6 +63,7 @@ pub mod words;
 mod tests;
 
 pub use self::ask::{ASK_PATH, BODIES_PATH};
+pub use self::backup::BACKUP_PATH;
 pub use self::callers::Callers;
 pub use self::node::STATUS_PATH;
 
@@ -97,6 +100,8 @@ pub struct About {
     pub place: Place,
     /// What carries requests.
     pub gateway: Gateway,
+    /// What takes its backups.
+    pub backups: Backups,
     /// What it shows of itself.
     pub seen: watch::Receiver<Option<Status>>,
     /// Its bodies.
@@ -279,6 +284,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(feed::routes())
         .merge(operate::routes())
         .merge(sources::routes())
+        .merge(backup::routes())
         .merge(roles::routes())
         .merge(node::routes())
 }

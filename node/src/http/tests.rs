@@ -26,6 +26,7 @@ use crate::worker::local::{LocalWorker, WorkerOptions};
 use crate::worker::outline::OutlineEngine;
 use crate::worker::reading::{Bodies, Sources};
 
+mod backed_up;
 mod bad_input;
 mod callers;
 mod conversation;

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use precentor_core::digest::Digest;
 use precentor_core::ids::{ClusterId, NodeId};
+use precentor_core::restore::Backup;
+use precentor_core::snapshot::SnapshotMeta;
 use serde::{Deserialize, Serialize};
 
 use super::{ServerError, io_error};
@@ -44,20 +46,57 @@ pub fn from_hex(text: &str) -> Option<ClusterId> {
     Some(ClusterId(number.to_be_bytes()))
 }
 
+fn id_of(domain: &'static str, name: &str, founders: &[NodeId], more: &[u8]) -> ClusterId {
+    let founders = founders.iter().flat_map(|node| node.0.to_le_bytes());
+    let founders: Vec<u8> = founders.collect();
+    let mut parts = vec![name.as_bytes(), &founders];
+    if !more.is_empty() {
+        parts.push(more);
+    }
+    let Digest(bytes) = Digest::of_parts(domain, &parts);
+    let (id, _) = bytes.split_first_chunk().expect("a digest is longer");
+    ClusterId(*id)
+}
+
 impl Founding {
     /// A cluster that these found: it is known by its name and by who they are, so nodes of
     /// different ones refuse each other, whatever their addresses are.
     #[must_use]
     pub fn of(name: &str, founders: Vec<NodeId>) -> Founding {
-        let bytes: Vec<u8> = founders
-            .iter()
-            .flat_map(|node| node.0.to_le_bytes())
-            .collect();
-        let parts = [name.as_bytes(), &bytes];
-        let Digest(bytes) = Digest::of_parts("precentor 2026 cluster id", &parts);
-        let (id, _) = bytes.split_first_chunk().expect("a digest is longer");
         Founding {
-            cluster: ClusterId(*id),
+            cluster: id_of("precentor 2026 cluster id", name, &founders, &[]),
+            founders,
+        }
+    }
+
+    /// A cluster that these found with a backup: it is known by that too, and by which attempt
+    /// it is, so that nobody of the cluster which the backup is of has a say in it, and nobody
+    /// of an earlier attempt.
+    #[must_use]
+    pub fn restored(
+        name: &str,
+        founders: Vec<NodeId>,
+        backup: &Backup<'_>,
+        attempt: u32,
+    ) -> Founding {
+        let SnapshotMeta {
+            index,
+            term,
+            chain,
+            state,
+            ..
+        } = &backup.snapshot.meta;
+        let numbers = [index.0, term.0, chain.0, attempt.into()];
+        let mut bytes = backup.of.0.to_vec();
+        bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+        bytes.extend_from_slice(&state.0.to_le_bytes());
+        Founding {
+            cluster: id_of(
+                "precentor 2026 restored cluster id",
+                name,
+                &founders,
+                &bytes,
+            ),
             founders,
         }
     }

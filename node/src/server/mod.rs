@@ -13,11 +13,12 @@ use precentor_core::status::{RoleName, Status};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use crate::backup::{BackupError, Backups};
 use crate::client::{Directory, Door};
 use crate::disk::Store;
 use crate::gateway::Gateway;
 use crate::http;
-use crate::member::{Departure, Member, MemberError, Place, system};
+use crate::member::{Departure, Member, MemberError, Place, VOTER, system};
 use crate::net::{AddressBook, Wiring};
 use crate::pilot::{Mail, Mailbox};
 use crate::space::Space;
@@ -26,14 +27,15 @@ use crate::tls::{Credentials, TlsError};
 pub mod config;
 mod follow;
 pub mod founding;
+mod restoring;
 
 use self::config::ServerConfig;
 use self::follow::Neighbours;
 use self::founding::Founding;
+pub use self::restoring::{RestoredAs, restore};
 
 /// The directory of a node under the data directory while it is being made.
 const FOUNDING: &str = "founding";
-const VOTER: &str = "voter";
 /// Voters that a cluster may be founded with.
 const FOUNDERS: [usize; 4] = [1, 3, 5, 7];
 /// How long a leader that is to end may take to hand over.
@@ -97,6 +99,17 @@ pub enum ServerError {
     Founders {
         /// How many.
         found: usize,
+    },
+    /// A backup is none that a cluster can begin with.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// Something else is where a backup was to be restored.
+    #[error(
+        "{} is there, and no node: a backup is restored into a directory of its own; name another one in the configuration, or move that away", path.display()
+    )]
+    NotEmpty {
+        /// What.
+        path: PathBuf,
     },
     /// The member ended by itself.
     #[error("the node ended: {0}")]
@@ -268,9 +281,11 @@ pub fn run(
     neighbours.know(&config.addresses);
     let gateway =
         Gateway::start(node, directory.clone()).map_err(system("start a node's gateway"))?;
+    let backups = Backups::of(place.clone(), &member, &config.data, bodies.clone());
     let api = http::Api::new(http::About {
         place,
         gateway,
+        backups,
         seen: seen.clone(),
         bodies,
         refusals: member.refusals(),

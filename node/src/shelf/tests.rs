@@ -33,7 +33,7 @@ fn texts(path: &Path) -> Vec<String> {
 fn records_that_come_again_after_a_restart_are_kept_once() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("audit.jsonl");
-    let mut file = AuditFile::open(&path).unwrap();
+    let mut file = AuditFile::open(&path, LogIndex(0)).unwrap();
     for (index, text) in [(1, "a"), (2, "b"), (2, "c")] {
         file.add(&record(index, text)).unwrap();
     }
@@ -44,10 +44,29 @@ fn records_that_come_again_after_a_restart_are_kept_once() {
     torn.extend_from_slice(b"{\"index\": 3, \"te");
     fs::write(&path, torn).unwrap();
 
-    let mut file = AuditFile::open(&path).unwrap();
+    let mut file = AuditFile::open(&path, LogIndex(1)).unwrap();
     for (index, text) in [(1, "a"), (2, "b"), (2, "c"), (3, "d")] {
         file.add(&record(index, text)).unwrap();
     }
     file.sync().unwrap();
     assert_eq!(texts(&path), ["a", "b", "c", "d"]);
+}
+
+#[test]
+fn records_that_a_snapshot_speaks_of_stay_for_they_do_not_come_again() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("audit.jsonl");
+    let mut file = AuditFile::open(&path, LogIndex(0)).unwrap();
+    for (index, text) in [(1, "a"), (2, "b"), (2, "c")] {
+        file.add(&record(index, text)).unwrap();
+    }
+    file.sync().unwrap();
+    drop(file);
+    // The snapshot of entry 2 is whole, and nothing has come since.
+    for text in ["d", "e"] {
+        let mut file = AuditFile::open(&path, LogIndex(2)).unwrap();
+        file.add(&record(3, text)).unwrap();
+        file.sync().unwrap();
+    }
+    assert_eq!(texts(&path), ["a", "b", "c", "e"]);
 }

@@ -19,7 +19,7 @@ use precentor_node::host::NodeHost;
 use precentor_node::net::{AddressBook, Me, Net, Wiring};
 use precentor_node::pilot::{Mail, Mailbox, Switch};
 use precentor_node::scribe::{LogScribe, recovered};
-use precentor_node::shelf::Shelf;
+use precentor_node::shelf::{AuditFile, Shelf};
 use precentor_tests::contract::{Heard, Rig};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -115,10 +115,12 @@ impl NodeRig {
         let (scribe, log) =
             LogScribe::spawn(store, requests, mailbox.clone(), switch.clone()).expect("a thread");
         let audit = self.folder.path().join("audit.jsonl");
+        let as_of = scribe.saved().borrow().to_owned();
+        let audit = AuditFile::open(&audit, as_of).expect("an audit file");
         let (shelf, keeper) = Shelf::spawn(
             node,
             bodies,
-            &audit,
+            audit,
             files.own,
             files.incoming,
             scribe.clone(),
