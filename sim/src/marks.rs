@@ -158,6 +158,9 @@ marks! {
     SourceHeld "a job counted on a text that is kept",
     SourceDropped "a text that was kept made way for others",
     SourcesFull "there was no room for texts beside those that jobs count on",
+    BackupRestored "a cluster was founded with what another one had saved",
+    RestoredWithLeases "jobs were run when what a cluster was founded with was saved",
+    RestoredGoesOn "a cluster that was founded with a backup took a request",
 }
 
 /// How often each mark was reached, in the order of [`Mark::ALL`].

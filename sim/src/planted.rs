@@ -127,6 +127,7 @@ pub fn expected(bug: Bug) -> &'static [Checker] {
             &[Checker::Batches]
         }
         Bug::TagsIgnored | Bug::MemoryOvercommitted => &[Checker::FittedWork],
+        Bug::RestoredInOldEra => &[Checker::Restored],
         Bug::UsedSourceDropped => &[Checker::KeptSources],
         // Or whoever is to install that snapshot waits for the source for ever.
         Bug::SourceDroppedTooSoon => &[Checker::KeptSources, Checker::Liveness],

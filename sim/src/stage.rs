@@ -34,6 +34,7 @@ mod hangs;
 mod nemesis;
 mod operator;
 mod perform;
+mod rehearsal;
 mod start;
 mod topology;
 mod upgrade;
@@ -315,7 +316,7 @@ impl Stage {
                 break;
             }
         }
-        Ok(())
+        self.rehearse()
     }
 
     fn happen(&mut self, happening: Happening) -> Verdict {

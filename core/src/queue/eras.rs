@@ -49,10 +49,10 @@ impl QueueManager {
         let leap = ERA_NUMBERS;
         #[cfg(feature = "planted-bugs")]
         let leap = match self.planted {
-            Some(crate::planted::Bug::RestoredInOldEra) => 1,
+            Some(crate::planted::Bug::RestoredInOldEra) => 0,
             Some(_) | None => leap,
         };
-        head.applied = LogIndex(head.applied.0 + leap);
+        head.applied = LogIndex(head.applied.0 + leap.max(1));
         head.accepted = JobId(head.accepted.0 + leap);
         head.finished = FinishNumber(head.finished.0 + leap);
         self.level = self.level.max(FeatureLevel::CLUSTERS_RESTORED);

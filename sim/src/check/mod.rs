@@ -25,6 +25,7 @@ pub mod past;
 pub mod queue;
 pub mod reads;
 pub mod recovery;
+pub mod restored;
 mod runs;
 pub mod sessions;
 pub mod snapshots;
@@ -186,6 +187,8 @@ pub enum Checker {
     FittedWork,
     /// What an unfinished job is to be made of stays, once it is kept.
     KeptSources,
+    /// A cluster can be founded with what a node has saved, and gives no name away twice.
+    Restored,
     /// What a node says that it keeps for a client is on its disk until a leader has done
     /// it, and goes there in order.
     LocalQueue,
