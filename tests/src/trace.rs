@@ -16,6 +16,7 @@ use precentor_core::entry::{EntryKind, LogEntry};
 use precentor_core::ids::{JobId, LogIndex, NodeId, Term, Ticket};
 use precentor_core::job::{JobState, JobView};
 use precentor_core::message::{AppendResult, Body, LogPosition, Message};
+use precentor_core::queue::ERA_NUMBERS;
 use precentor_core::request::{Ending, Freshness, Reply, Work};
 use precentor_core::status::{Health, PhaseName, RoleName};
 use precentor_core::wire;
@@ -504,18 +505,11 @@ fn words_of_job(job: &JobView) -> String {
 #[must_use]
 pub fn words_of_queue(driver: &Driver) -> Vec<String> {
     let queue = driver.view().queue();
-    let counts = queue.counts();
-    let known = counts.live()
-        + counts.done
-        + counts.dead
-        + counts.cancelled
-        + counts.dependency_failed
-        + counts.superseded;
-    let mut lines = Vec::new();
-    let mut id = JobId(0);
-    while (lines.len() as u64) < known && id.0 < 10_000 {
-        id = id.next();
-        lines.extend(queue.job(id).map(|job| words_of_job(&job)));
-    }
-    lines
+    let last = queue.last_job().0;
+    // Each era counts on from where the one before was backed up.
+    let eras = 0..=last / ERA_NUMBERS;
+    let counts = 1..=(last % ERA_NUMBERS).min(10_000);
+    let ids = eras.flat_map(|era| counts.clone().map(move |count| era * ERA_NUMBERS + count));
+    let jobs = ids.filter_map(|id| queue.job(JobId(id)));
+    jobs.map(|job| words_of_job(&job)).collect()
 }

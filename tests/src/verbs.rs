@@ -33,6 +33,7 @@
 //! together n1 read job j1 + as bob read job j2      requests that arrive at once
 //! join n4 [life 2]   lives known   erase n3           no member yet; before `nodes`; its disk is lost
 //! member n1 learner n4 | voter n4 | promote n4 | remove n3 | replace n3 n4 [life 2]
+//! restore from n2                                    all are down, and founded anew with what n2 has saved
 //! members | status | health | log | kept | queue | leases | promises | patience [n1]      same
 //! show heartbeats|audit|answers|everything           quietly COMMAND
 //! ```
@@ -213,6 +214,13 @@ pub fn run(world: &mut World, line: &str) -> Result<()> {
             let node = words.node()?;
             let life = world.erase(node)?;
             let line = format!("{node} lost its disk, and has an empty one: {life}");
+            world.trace.line(line);
+        }
+        "restore" => {
+            words.need("from")?;
+            let node = words.node()?;
+            let index = world.restore(node)?;
+            let line = format!("a cluster is founded with what {node} has saved: {index}");
             world.trace.line(line);
         }
         "snapshot" => {

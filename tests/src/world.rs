@@ -10,10 +10,11 @@ use precentor_core::config::{Config, Knobs};
 use precentor_core::driver::{Driver, Host, Recovered};
 use precentor_core::event::{Event, Now};
 use precentor_core::feature::FeatureLevel;
-use precentor_core::ids::{ClusterId, Incarnation, NodeId, SessionId, Ticket};
+use precentor_core::ids::{ClusterId, Incarnation, LogIndex, NodeId, SessionId, Ticket};
 use precentor_core::message::Message;
 use precentor_core::principal::Principal;
 use precentor_core::request::{Reply, Request};
+use precentor_core::restore::{Backup, look_into, restore_state};
 use precentor_core::time::{Span, Time};
 
 use crate::disk::Disk;
@@ -102,6 +103,8 @@ pub struct World {
     pub planted: Option<precentor_core::planted::Bug>,
     /// Who founded the cluster.
     pub founders: Vec<NodeId>,
+    /// How often it was founded anew with a backup.
+    pub restored: u8,
     /// Requests that are to reach their node in one turn, while they are gathered.
     pub gathered: Option<Vec<Event>>,
     /// The client's session.
@@ -158,6 +161,50 @@ impl World {
         Ok(machine.incarnation)
     }
 
+    /// Which cluster it is by now.
+    fn cluster(&self) -> ClusterId {
+        ClusterId([7 + self.restored; 16])
+    }
+
+    /// All nodes are down: what one of them has saved is a backup, and its founders get
+    /// new disks with a cluster on them that is founded with it.
+    pub fn restore(&mut self, from: NodeId) -> Result<LogIndex> {
+        if self
+            .machines
+            .values()
+            .any(|machine| machine.driver.is_some())
+        {
+            bail!("a node runs: a cluster is restored when the one before is lost");
+        }
+        let shelf = &self.machine(from)?.disk.shelf;
+        let snapshot = shelf.snapshot().context("it has no snapshot")?.clone();
+        let backup = Backup {
+            of: self.cluster(),
+            wall_ms: 0,
+            snapshot: &snapshot,
+        };
+        self.restored += 1;
+        #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
+        let mut state = look_into(&snapshot, FeatureLevel::LATEST)?;
+        #[cfg(feature = "planted-bugs")]
+        if let Some(bug) = self.planted {
+            state.plant(bug);
+        }
+        let founders = self.founders.iter().copied();
+        let restored = restore_state(&backup, state, self.cluster(), founders)?;
+        for node in self.founders.clone() {
+            self.erase(node)?;
+            let machine = self.machine(node)?;
+            machine.joined = false;
+            machine.disk = Disk::holding(Recovered {
+                hard_state: restored.hard_state,
+                snapshot: Some(restored.snapshot.clone()),
+                ..Recovered::default()
+            });
+        }
+        Ok(restored.record.index)
+    }
+
     fn machine_of(&mut self, node: NodeId, incarnation: Incarnation, joined: bool) -> Machine {
         Machine {
             driver: None,
@@ -186,7 +233,7 @@ impl World {
         }
         #[cfg(feature = "planted-bugs")]
         let planted = self.planted;
-        let seed = self.seed;
+        let (seed, cluster) = (self.seed, self.cluster());
         let supports = self.programs.get(&node).copied().unwrap_or(LEVEL);
         let machine = self.machine(node)?;
         if machine.driver.is_some() {
@@ -196,7 +243,7 @@ impl World {
         let seed = seed * 1_000 + node.0 * 100 + machine.starts;
         let joined = machine.joined;
         let founders = if joined { Vec::new() } else { founders };
-        let mut config = Config::new(ClusterId([7; 16]), node, founders, seed);
+        let mut config = Config::new(cluster, node, founders, seed);
         config.knobs = knobs;
         config.incarnation = machine.incarnation;
         config.supports = supports;
