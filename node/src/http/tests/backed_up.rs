@@ -116,8 +116,9 @@ fn what_was_accepted_before_is_in_it_and_people_can_look_into_it() {
 }
 
 #[test]
-fn a_backup_that_breaks_off_or_is_changed_anywhere_is_none() {
+fn a_backup_that_breaks_off_is_none_and_no_change_of_one_goes_unseen() {
     let backup = backed_up();
+    let (_, whole) = seen(&backup);
     for length in (0..backup.len()).step_by(backup.len() / 61) {
         refused(&backup[..length]);
     }
@@ -125,7 +126,11 @@ fn a_backup_that_breaks_off_or_is_changed_anywhere_is_none() {
     for at in (0..backup.len()).step_by(backup.len() / 127) {
         let mut changed = backup.clone();
         changed[at] ^= 1;
-        refused(&changed);
+        // What zstd says of its own memory may be another, and then all is as it was.
+        if let (Ok(_), found) = seen(&changed) {
+            assert_eq!(found.bodies, whole.bodies, "byte {at}");
+            assert_eq!((found.states, found.lines), (whole.states, whole.lines));
+        }
     }
 }
 
