@@ -26,7 +26,6 @@ use precentor_core::time::Span;
 
 use super::{Checker, Failure, Verdict, ensure};
 use crate::marks::{Mark, Marks};
-use crate::stage::Planted;
 use crate::wires::CLUSTER;
 
 /// The restored cluster, and its only node.
@@ -48,11 +47,16 @@ fn wrong(text: String) -> Failure {
     }
 }
 
-/// Judges what the world leaves behind.
+/// Judges what the world leaves behind, with a state in which a bug may be planted.
 ///
 /// # Errors
 /// If no cluster can begin with it.
-pub fn judge(snapshot: &Snapshot, knobs: &Knobs, planted: Planted, marks: &mut Marks) -> Verdict {
+pub fn judge(
+    snapshot: &Snapshot,
+    knobs: &Knobs,
+    marks: &mut Marks,
+    plant: impl Fn(&mut QueueManager),
+) -> Verdict {
     let backup = Backup {
         of: CLUSTER,
         wall_ms: 0,
@@ -61,16 +65,10 @@ pub fn judge(snapshot: &Snapshot, knobs: &Knobs, planted: Planted, marks: &mut M
     let read = || look_into(snapshot, FeatureLevel::LATEST);
     let old = read().map_err(|error| wrong(error.to_string()))?;
     let begin = || {
-        #[cfg_attr(not(feature = "planted-bugs"), allow(unused_mut))]
         let mut state = read()?;
-        #[cfg(feature = "planted-bugs")]
-        if let Some(bug) = planted {
-            state.plant(bug);
-        }
+        plant(&mut state);
         restore_state(&backup, state, RESTORED, [FOUNDER])
     };
-    #[cfg(not(feature = "planted-bugs"))]
-    let _ = planted;
     let restored = begin().map_err(|error| wrong(error.to_string()))?;
     ensure(begin().as_ref() == Ok(&restored), Checker::Restored, || {
         "two founders begin with other states".to_owned()

@@ -2,6 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use precentor_core::queue::QueueManager;
+
 use super::{Stage, panic_text};
 use crate::check::{Checker, Failure, Verdict, restored};
 
@@ -12,9 +14,16 @@ impl Stage {
         let Some(newest) = saved.max_by_key(|snapshot| snapshot.meta.index) else {
             return Ok(());
         };
-        let knobs = &self.scenario.knobs;
-        let (planted, marks) = (self.planted, &mut self.marks);
-        let judged = AssertUnwindSafe(|| restored::judge(newest, knobs, planted, marks));
+        let (knobs, marks) = (&self.scenario.knobs, &mut self.marks);
+        #[cfg(feature = "planted-bugs")]
+        let planted = self.planted;
+        let plant = |_state: &mut QueueManager| {
+            #[cfg(feature = "planted-bugs")]
+            if let Some(bug) = planted {
+                _state.plant(bug);
+            }
+        };
+        let judged = AssertUnwindSafe(|| restored::judge(newest, knobs, marks, plant));
         catch_unwind(judged).unwrap_or_else(|panic| {
             Err(Failure {
                 checker: Checker::CoreAssertion,
