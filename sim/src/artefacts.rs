@@ -3,22 +3,16 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use precentor_sim::campaign::Scenes;
 use precentor_sim::report;
 use precentor_sim::shrink::{self, Artefact};
 use precentor_sim::trace::Trace;
 
-use crate::{bug, code_of};
+use crate::{World, bug, code_of};
 
 /// Makes the world of a seed smaller, and writes what is left.
-pub(crate) fn shrink(
-    scenes: Scenes,
-    seed: u64,
-    planted: Option<String>,
-    events: u64,
-    out: &Path,
-    json: bool,
-) -> Result<u8, String> {
+pub(crate) fn shrink(world: World, events: u64, out: &Path, json: bool) -> Result<u8, String> {
+    let World { seed, kind } = world;
+    let (scenes, planted) = (kind.scenes(), kind.planted);
     let bug = bug(planted.as_deref())?;
     let run = || scenes.run(seed, bug, Trace::quiet());
     let ending = catch_unwind(AssertUnwindSafe(run)).map_err(|_| {
@@ -46,11 +40,16 @@ pub(crate) fn shrink(
     Ok(0)
 }
 
-/// Runs a world that was written.
-pub(crate) fn replay(file: &Path, trace: bool, json: bool) -> Result<u8, String> {
+/// A world that was written.
+pub(crate) fn read(file: &Path) -> Result<Artefact, String> {
     let place = file.display();
     let text = std::fs::read_to_string(file).map_err(|error| format!("{place}: {error}"))?;
-    let artefact = Artefact::read(&text).map_err(|error| format!("{place}: {error}"))?;
+    Artefact::read(&text).map_err(|error| format!("{place}: {error}"))
+}
+
+/// Runs a world that was written.
+pub(crate) fn replay(file: &Path, trace: bool, json: bool) -> Result<u8, String> {
+    let artefact = read(file)?;
     let bug = bug(artefact.planted.as_deref())?;
     let kept = match trace {
         true => Trace::printing(),

@@ -6,6 +6,7 @@
 pub mod agenda;
 pub mod campaign;
 pub mod check;
+pub mod chronicle;
 pub mod clock;
 pub mod core_clock;
 pub mod desk;
@@ -23,6 +24,7 @@ pub mod shrink;
 pub mod sightings;
 pub mod stage;
 pub mod tape;
+pub mod timeline;
 pub mod topology;
 pub mod trace;
 pub mod wires;

@@ -4,12 +4,13 @@
 //! mark that a large campaign never saw.
 
 mod artefacts;
+mod explain;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use precentor_sim::campaign::{self, NONDETERMINISM, Plan, SAFETY, Scenes, Summary};
 use precentor_sim::core_clock::CoreClock;
 use precentor_sim::report;
@@ -36,21 +37,11 @@ struct Arguments {
 enum Verb {
     /// Run one seed.
     Run {
-        /// The seed.
-        #[arg(long)]
-        seed: u64,
+        #[command(flatten)]
+        world: World,
         /// Tell every event and action.
         #[arg(long)]
         trace: bool,
-        /// With a membership that stays as it was founded.
-        #[arg(long)]
-        settled: bool,
-        /// With 200 workers and 50 tenants, and leaders that do not last.
-        #[arg(long, conflicts_with = "settled")]
-        crowd: bool,
-        /// With this planted bug (needs the feature planted-bugs).
-        #[arg(long)]
-        planted: Option<String>,
     },
     /// Run many seeds.
     Swarm {
@@ -114,18 +105,8 @@ enum Verb {
     },
     /// Make the world of a seed that fails smaller, as long as the same judge finds something.
     Shrink {
-        /// The seed.
-        #[arg(long)]
-        seed: u64,
-        /// With a membership that stays as it was founded.
-        #[arg(long)]
-        settled: bool,
-        /// With 200 workers and 50 tenants, and leaders that do not last.
-        #[arg(long, conflicts_with = "settled")]
-        crowd: bool,
-        /// With this planted bug (needs the feature planted-bugs).
-        #[arg(long)]
-        planted: Option<String>,
+        #[command(flatten)]
+        world: World,
         /// Events that are spent on it, at most: half a minute for the default.
         #[arg(long, default_value_t = 5_000_000)]
         events: u64,
@@ -141,8 +122,68 @@ enum Verb {
         #[arg(long)]
         trace: bool,
     },
+    /// Tell the story of a world, a line for each transition, or draw it.
+    #[command(after_help = "\
+Examples:
+  explain --seed 7
+  explain --seed 7 --html timeline.html      one page, to be opened in a browser
+  explain --artefact artefact.json --html timeline.html")]
+    Explain {
+        #[command(flatten)]
+        which: Which,
+        /// Write a page with a timeline instead: lanes, messages, terms, state at any moment.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+    },
     /// Measure the speed on the reference cluster.
     Bench,
+}
+
+/// The world of a seed.
+#[derive(Args)]
+struct World {
+    /// The seed.
+    #[arg(long)]
+    seed: u64,
+    #[command(flatten)]
+    kind: Kind,
+}
+
+/// What sort of world a seed stands for.
+#[derive(Args)]
+struct Kind {
+    /// With a membership that stays as it was founded.
+    #[arg(long)]
+    settled: bool,
+    /// With 200 workers and 50 tenants, and leaders that do not last.
+    #[arg(long, conflicts_with = "settled")]
+    crowd: bool,
+    /// With this planted bug (needs the feature planted-bugs).
+    #[arg(long)]
+    planted: Option<String>,
+}
+
+/// The world of a seed, or one that was written.
+#[derive(Args)]
+struct Which {
+    /// The seed.
+    #[arg(long, required_unless_present = "artefact")]
+    seed: Option<u64>,
+    #[command(flatten)]
+    kind: Kind,
+    /// A world that `shrink` has written.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "settled", "crowd", "planted"])]
+    artefact: Option<PathBuf>,
+}
+
+impl Kind {
+    fn scenes(&self) -> Scenes {
+        match (self.settled, self.crowd) {
+            (true, _) => Scenes::Settled,
+            (_, true) => Scenes::Crowd,
+            _ => Scenes::Any,
+        }
+    }
 }
 
 const COMMAND: &str = "cargo run --release -p precentor-sim --";
@@ -157,19 +198,7 @@ fn main() -> ExitCode {
     }));
     let json = arguments.json;
     let code = match arguments.verb {
-        Verb::Run {
-            seed,
-            trace,
-            settled,
-            crowd,
-            planted,
-        } => match bug(planted.as_deref()) {
-            Ok(bug) => {
-                let scenes = scenes(settled, crowd);
-                run(scenes, seed, trace, bug, planted.as_deref(), json)
-            }
-            Err(message) => or_usage(Err(message)),
-        },
+        Verb::Run { world, trace } => or_usage(run(&world, trace, json)),
         Verb::Swarm {
             seeds,
             seconds,
@@ -212,33 +241,14 @@ fn main() -> ExitCode {
             }
         }
         Verb::Determinism { seeds, from } => determinism(from, seeds, json),
-        Verb::Shrink {
-            seed,
-            settled,
-            crowd,
-            planted,
-            events,
-            out,
-        } => or_usage(artefacts::shrink(
-            scenes(settled, crowd),
-            seed,
-            planted,
-            events,
-            &out,
-            json,
-        )),
+        Verb::Shrink { world, events, out } => {
+            or_usage(artefacts::shrink(world, events, &out, json))
+        }
         Verb::Replay { file, trace } => or_usage(artefacts::replay(&file, trace, json)),
+        Verb::Explain { which, html } => or_usage(explain::explain(&which, html.as_deref(), json)),
         Verb::Bench => bench(json),
     };
     ExitCode::from(code)
-}
-
-fn scenes(settled: bool, crowd: bool) -> Scenes {
-    match (settled, crowd) {
-        (true, _) => Scenes::Settled,
-        (_, true) => Scenes::Crowd,
-        _ => Scenes::Any,
-    }
 }
 
 /// An exit code, or what is wrong with what was asked for.
@@ -253,14 +263,10 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn run(
-    scenes: Scenes,
-    seed: u64,
-    trace: bool,
-    planted: Planted,
-    name: Option<&str>,
-    json: bool,
-) -> u8 {
+fn run(world: &World, trace: bool, json: bool) -> Result<u8, String> {
+    let World { seed, kind } = world;
+    let (seed, scenes) = (*seed, kind.scenes());
+    let planted = bug(kind.planted.as_deref())?;
     if trace {
         println!("{:#?}", scenes.of_seed(seed));
     }
@@ -284,18 +290,25 @@ fn run(
             ending.virtual_us / 1_000,
             ending.trace.hash()
         );
-        let option = option_of(scenes);
         if ending.failure.is_some() {
-            println!("`shrink` with the same options makes it smaller: see docs/TESTING.md");
+            println!(
+                "`shrink` with the same options makes it smaller, `explain` draws it: see docs/TESTING.md"
+            );
         }
-        match name {
-            Some(bug) => println!(
-                "cargo run --release -p precentor-sim --features planted-bugs -- run --seed {seed}{option} --planted {bug}"
-            ),
-            None => println!("{COMMAND} run --seed {seed}{option}"),
-        }
+        println!("{}", command("run", seed, kind));
     }
-    code_of(&ending)
+    Ok(code_of(&ending))
+}
+
+/// What is to be typed for a verb and a world.
+fn command(verb: &str, seed: u64, kind: &Kind) -> String {
+    let option = option_of(kind.scenes());
+    match &kind.planted {
+        Some(bug) => format!(
+            "cargo run --release -p precentor-sim --features planted-bugs -- {verb} --seed {seed}{option} --planted {bug}"
+        ),
+        None => format!("{COMMAND} {verb} --seed {seed}{option}"),
+    }
 }
 
 /// How a seed's world is told from others of the same number.

@@ -14,6 +14,7 @@ use precentor_core::status::RoleName;
 use crate::agenda::Agenda;
 use crate::check::topology::Seen;
 use crate::check::{Checker, Checks, Failure, Moment, Verdict, ensure};
+use crate::chronicle::{Lane, Sort};
 use crate::desk::{Errand, lane_of_client, lane_of_worker};
 use crate::disk::Disk;
 use crate::host::{Disks, Machine, Notebook};
@@ -36,8 +37,11 @@ mod operator;
 mod perform;
 mod rehearsal;
 mod start;
+mod telling;
 mod topology;
 mod upgrade;
+
+use self::telling::panic_text;
 
 /// Which planted bug a run has, in a build that has them.
 #[cfg(feature = "planted-bugs")]
@@ -273,7 +277,9 @@ impl Stage {
         (0..self.machines.len()).for_each(|place| self.mark_life(place));
         if let Some(failure) = &failure {
             self.trace
-                .tell(|| format!("{:>10} FAILURE {failure}", self.now_us));
+                .tell(self.now_us, Lane::World, Sort::Failure, || {
+                    failure.to_string()
+                });
         }
         Ending {
             failure,
@@ -490,8 +496,9 @@ impl Stage {
         self.trace.fold(place as u64 | (inbox.len() as u64) << 8);
         for event in &inbox {
             self.checks.on_event(moment, event, &driver.view());
+            let lane = Lane::Node(place);
             self.trace
-                .tell(|| format!("{:>10} n{} < {event:?}", self.now_us, place + 1));
+                .tell(self.now_us, lane, Sort::Event, || format!("{event:?}"));
         }
         let mut notebook = std::mem::take(&mut self.notebook);
         let taken = catch_unwind(AssertUnwindSafe(|| {
@@ -505,6 +512,9 @@ impl Stage {
         }
         self.machines[place].inbox = inbox;
         let view = driver.view();
+        if let Some(chronicle) = self.trace.chronicle() {
+            chronicle.on_turn(self.now_us, place, &view);
+        }
         self.trace
             .fold(view.term().0 << 32 ^ view.commit().0 << 8 ^ view.last().index.0);
         self.judge_turn(moment, &view, &notebook.0)?;
@@ -584,13 +594,4 @@ fn ignores_agreements(planted: Planted) -> bool {
     #[cfg(not(feature = "planted-bugs"))]
     let ignores = planted.is_some();
     ignores
-}
-
-/// What a panic said.
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    panic
-        .downcast_ref::<String>()
-        .cloned()
-        .or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()))
-        .unwrap_or_else(|| "no text".into())
 }

@@ -1,5 +1,7 @@
-//! The rolling hash of a run, by which two runs are compared, and the lines of
-//! its story, if anyone wants them.
+//! The rolling hash of a run, by which two runs are compared, and what happened in it, if
+//! anyone wants to know: as lines, or as a chronicle.
+
+use crate::chronicle::{Chronicle, Lane, Sort};
 
 /// What is kept of a run's story.
 #[derive(Clone, Debug, Default)]
@@ -8,6 +10,7 @@ pub struct Trace {
     /// The hash after each step, if two runs are to be compared.
     steps: Option<Vec<u64>>,
     lines: Option<Vec<String>>,
+    chronicle: Option<Box<Chronicle>>,
     printing: bool,
 }
 
@@ -36,6 +39,15 @@ impl Trace {
         }
     }
 
+    /// Keeps a chronicle.
+    #[must_use]
+    pub fn chronicling() -> Trace {
+        Trace {
+            chronicle: Some(Box::default()),
+            ..Trace::default()
+        }
+    }
+
     /// Prints the story as it happens.
     #[must_use]
     pub fn printing() -> Trace {
@@ -57,13 +69,32 @@ impl Trace {
         }
     }
 
-    /// Tells a line, if anyone listens.
-    pub fn tell(&mut self, line: impl FnOnce() -> String) {
+    /// Tells what happened, if anyone listens.
+    pub fn tell(&mut self, at_us: u64, lane: Lane, sort: Sort, text: impl FnOnce() -> String) {
+        let line = |text: String| match sort {
+            Sort::Event => format!("{at_us:>10} {lane} < {text}"),
+            Sort::Action => format!("{at_us:>10} {lane} > {text}"),
+            Sort::Failure => format!("{at_us:>10} FAILURE {text}"),
+            Sort::Fault | Sort::Deed | Sort::Transition => format!("{at_us:>10} {lane} {text}"),
+        };
         if self.printing {
-            println!("{}", line());
+            println!("{}", line(text()));
         } else if let Some(lines) = &mut self.lines {
-            lines.push(line());
+            lines.push(line(text()));
+        } else if let Some(chronicle) = &mut self.chronicle {
+            chronicle.note(at_us, lane, sort, text());
         }
+    }
+
+    /// The chronicle, if one is kept.
+    pub fn chronicle(&mut self) -> Option<&mut Chronicle> {
+        self.chronicle.as_deref_mut()
+    }
+
+    /// What was kept as a chronicle.
+    #[must_use]
+    pub fn into_chronicle(self) -> Option<Chronicle> {
+        self.chronicle.map(|chronicle| *chronicle)
     }
 
     /// The hash so far.

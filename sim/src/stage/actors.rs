@@ -6,6 +6,7 @@ use precentor_core::request::Reply;
 
 use super::{Happening, Stage};
 use crate::check::{Checker, Failure, Verdict};
+use crate::chronicle::Lane;
 use crate::desk::{Actor, Errand, OPERATOR, desk};
 use crate::tape::Domain;
 
@@ -66,7 +67,12 @@ impl Stage {
                     request,
                 } => {
                     let lane = crate::desk::lane_of(ticket);
-                    if let Some(at_us) = self.client_arrival(lane) {
+                    let at_us = self.client_arrival(lane);
+                    if let Some(chronicle) = self.trace.chronicle() {
+                        let way = (Lane::of_actor(lane), Lane::Node(place));
+                        chronicle.sent(way, self.now_us, at_us, &request);
+                    }
+                    if let Some(at_us) = at_us {
                         self.agenda.put(
                             at_us,
                             Happening::Ask {

@@ -11,6 +11,7 @@ use precentor_core::view::View;
 
 use super::{Happening, Stage};
 use crate::check::{Moment, Verdict};
+use crate::chronicle::Lane;
 use crate::network::Place;
 use crate::tape::Domain;
 
@@ -107,9 +108,7 @@ impl Stage {
             .recovery
             .on_disaster(last_term.unwrap_or_default(), left.collect());
         for &place in &gone {
-            let now_us = self.now_us;
-            self.trace
-                .tell(|| format!("{now_us:>10} n{} is gone for good", place + 1));
+            self.tell_fault(Lane::Node(place), || "is gone for good".to_owned());
             if self.machines[place].driver.is_some() {
                 self.stop(place);
             }

@@ -6,8 +6,10 @@ use precentor_core::event::{Event, Order};
 use precentor_core::feature::FeatureLevel;
 use precentor_core::ids::NodeId;
 
+use super::telling::words_of_cuts;
 use super::{Happening, Stage};
 use crate::check::{Checker, Failure, Verdict};
+use crate::chronicle::{Lane, Lasting};
 use crate::network::{Place, lane};
 use crate::tape::{Domain, Roll};
 use crate::topology::Shape;
@@ -168,13 +170,10 @@ impl Stage {
                     let leader = self.leader().filter(|_| roll.chance(700_000));
                     let place = leader.unwrap_or(roll.below(count as u64) as usize);
                     let until_us = self.now_us + roll.between(200_000, nemesis.hang_us_max);
-                    self.trace.tell(|| {
-                        format!(
-                            "{:>10} n{}'s disk hangs until {until_us}",
-                            self.now_us,
-                            place + 1
-                        )
+                    self.tell_fault(Lane::Node(place), || {
+                        format!("has a disk that hangs until {until_us}")
                     });
+                    self.chronicle_lasting(Lane::Node(place), Lasting::Hang, Some(until_us));
                     self.disks[place].hang(until_us);
                 }
             }
@@ -195,6 +194,10 @@ impl Stage {
         let machine = &mut self.machines[place];
         machine.paused_until_us = machine.paused_until_us.max(until_us);
         let life = machine.life;
+        self.tell_fault(Lane::Node(place), || {
+            format!("stands still until {until_us}")
+        });
+        self.chronicle_lasting(Lane::Node(place), Lasting::Paused, Some(until_us));
         self.agenda.put(until_us, Happening::Resume { place, life });
     }
 
@@ -214,11 +217,9 @@ impl Stage {
         let length_us = roll.between(20_000, nemesis.partition_us_max);
         let flap = self.tape.fault(Domain::Flap, 0, nemesis.flap_ppm);
         let flaps = flap.map_or(0, |mut roll| roll.between(1, 5));
-        self.trace.tell(|| {
-            format!(
-                "{:>10} wall {shape:?} {cuts:?} for {length_us} us, flaps {flaps}",
-                self.now_us
-            )
+        self.tell_fault(Lane::World, || {
+            let cuts = words_of_cuts(&cuts);
+            format!("wall {shape:?} for {length_us} us, flaps {flaps}: {cuts}")
         });
         // A connection that carries nothing for long breaks.
         if length_us > 1_000_000 && flaps == 0 {
@@ -269,6 +270,7 @@ impl Stage {
             for &(from, to) in &walls.cuts {
                 self.network.wall(from, to, true);
             }
+            self.chronicle_walls(&walls.cuts, true);
         } else {
             self.unwall(&walls.cuts);
         }
@@ -284,6 +286,7 @@ impl Stage {
     }
 
     pub(super) fn unwall(&mut self, cuts: &[(Place, Place)]) {
+        self.chronicle_walls(cuts, false);
         for &(from, to) in cuts {
             self.network.wall(from, to, false);
         }
@@ -297,8 +300,8 @@ impl Stage {
         if self.machines[place].driver.is_none() {
             return;
         }
-        self.trace
-            .tell(|| format!("{:>10} n{} dies", self.now_us, place + 1));
+        self.tell_fault(Lane::Node(place), || "dies".to_owned());
+        self.chronicle_lasting(Lane::Node(place), Lasting::Down, None);
         self.disturb();
         self.mark_life(place);
         self.machines[place].stop();
@@ -378,8 +381,7 @@ impl Stage {
 
     /// All chaos ends.
     pub(super) fn heal(&mut self) {
-        self.trace
-            .tell(|| format!("{:>10} everything heals", self.now_us));
+        self.tell_fault(Lane::World, || "everything heals".to_owned());
         self.finish(None);
         self.healed = true;
         self.tape.calm_down();

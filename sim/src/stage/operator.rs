@@ -8,6 +8,7 @@ use precentor_core::request::Reply;
 
 use super::{Happening, Stage};
 use crate::check::members::is_settled;
+use crate::chronicle::Lane;
 use crate::desk::{OPERATOR, desk};
 use crate::marks::Mark;
 use crate::network::Place;
@@ -60,21 +61,15 @@ impl Stage {
         operator.on_alarm(&mut desk, &situation);
         let order = operator.order().filter(|order| before != Some(*order));
         if let Some(order) = order {
-            let now_us = self.now_us;
-            self.trace.tell(|| {
-                format!(
-                    "{now_us:>10} operator orders to {order}; committed is [{}]",
-                    situation.committed
-                )
+            self.tell_deed(Lane::Operator, || {
+                format!("orders to {order}; committed is [{}]", situation.committed)
             });
         }
     }
 
     pub(super) fn on_operators_reply(&mut self, ticket: Ticket, reply: &Reply) {
         let situation = self.situation();
-        let now_us = self.now_us;
-        self.trace
-            .tell(|| format!("{now_us:>10} operator is told {reply:?} on {ticket}"));
+        self.tell_deed(Lane::Operator, || format!("is told {reply:?} on {ticket}"));
         let Some(operator) = &mut self.operator else {
             return;
         };
@@ -132,8 +127,7 @@ impl Stage {
         self.stop(place);
         self.disks[place].replace();
         self.checks.on_disk_lost(place, disk);
-        self.trace
-            .tell(|| format!("{:>10} n{} lost its disk", self.now_us, place + 1));
+        self.tell_fault(Lane::Node(place), || "lost its disk".to_owned());
     }
 
     /// Does it belong to the cluster, by what is committed?

@@ -10,6 +10,7 @@ use precentor_core::wire::message::{decode, encode};
 
 use super::{Happening, Stage};
 use crate::check::{Checker, Verdict, ensure};
+use crate::chronicle::{Lane, Lasting, Sort};
 use crate::disk::WriteEnd;
 use crate::marks::Mark;
 use crate::network::{Place, lane};
@@ -69,12 +70,21 @@ impl Stage {
     fn act(&mut self, place: Place, action: Action) -> Verdict {
         let (now_us, life) = (self.now_us, self.machines[place].life);
         self.trace.fold(code(&action));
+        let own = Lane::Node(place);
         self.trace
-            .tell(|| format!("{now_us:>10} n{} > {action:?}", place + 1));
+            .tell(now_us, own, Sort::Action, || format!("{action:?}"));
         match action {
             Action::Write(write) => {
                 let id = write.id;
-                match self.disks[place].write(write, now_us, &mut self.tape) {
+                let end = self.disks[place].write(write, now_us, &mut self.tape);
+                if let Some(chronicle) = self.trace.chronicle() {
+                    let (until_us, text) = match &end {
+                        WriteEnd::Durable(at_us) => (*at_us, format!("{id:?}")),
+                        WriteEnd::Failed(at_us) => (*at_us, format!("{id:?} fails")),
+                    };
+                    chronicle.lasts(own, Lasting::Write, now_us, Some(until_us), text);
+                }
+                match end {
                     WriteEnd::Durable(at_us) => {
                         self.agenda.put(at_us, Happening::Synced { place, life })
                     }
@@ -93,7 +103,11 @@ impl Stage {
             Action::Say { to, message } => return self.say(place, to, message),
             Action::Answer { ticket, reply } => {
                 let lane = crate::desk::lane_of(ticket);
-                if let Some(at_us) = self.client_arrival(lane) {
+                let at_us = self.client_arrival(lane);
+                if let Some(chronicle) = self.trace.chronicle() {
+                    chronicle.sent((own, Lane::of_actor(lane)), now_us, at_us, &reply);
+                }
+                if let Some(at_us) = at_us {
                     self.agenda.put(at_us, Happening::Tell { ticket, reply });
                 }
             }
@@ -236,6 +250,7 @@ impl Stage {
         }
         let generation = self.network.generation(from, to);
         let arrivals = self.network.send(from, to, self.now_us, &mut self.tape);
+        self.chronicle_message(from, to, &arrivals, &message);
         if let Some(at_us) = arrivals.second_us {
             let message = message.clone();
             self.agenda.put(

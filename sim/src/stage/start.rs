@@ -11,6 +11,7 @@ use precentor_core::ids::{Incarnation, NodeId};
 
 use super::{Happening, Stage, panic_text};
 use crate::check::{Checker, Failure, Verdict};
+use crate::chronicle::Lane;
 use crate::clock::Clock;
 use crate::marks::Mark;
 use crate::network::Place;
@@ -55,8 +56,8 @@ impl Stage {
         if recovered.snapshot.is_some() {
             self.marks.hit(Mark::RecoveredFromSnapshot);
         }
-        self.trace
-            .tell(|| format!("{:>10} n{} starts", self.now_us, place + 1));
+        self.tell_fault(Lane::Node(place), || "starts".to_owned());
+        self.chronicle_up(place);
         let now = clock.now(self.now_us);
         let started = catch_unwind(AssertUnwindSafe(|| Driver::recover(config, recovered, now)));
         let driver = match started {

@@ -7,9 +7,11 @@ use precentor_core::event::Event;
 use precentor_core::ids::{Sequence, Ticket};
 use precentor_core::principal::Principal;
 
+use super::telling::words_of_cuts;
 use super::{Happening, Stage};
 use crate::check::Verdict;
 use crate::check::topology::{Seen, Watch};
+use crate::chronicle::Lane;
 use crate::network::Place;
 use crate::sightings::{Outcome, Sighting};
 use crate::tape::{Domain, Roll};
@@ -131,11 +133,10 @@ impl Stage {
         for &(from, to) in &cuts {
             self.network.wall(from, to, true);
         }
-        self.trace.tell(|| {
-            format!(
-                "{:>10} shape {:?} {cuts:?}, flaps {flaps}",
-                self.now_us, options.shape
-            )
+        self.chronicle_walls(&cuts, true);
+        self.tell_fault(Lane::World, || {
+            let cuts = words_of_cuts(&cuts);
+            format!("shape {:?}, flaps {flaps}: {cuts}", options.shape)
         });
         if flaps > 0 {
             return self.act_in(options.flap_us, Act::Fall { flaps: flaps - 1 });
@@ -196,8 +197,7 @@ impl Stage {
         }
         let centres = centres(&lives, passes);
         let before = (0..count).map(|place| self.seen(place)).collect();
-        self.trace
-            .tell(|| format!("{now_us:>10} shape stands; centres {centres:?}"));
+        self.tell_fault(Lane::World, || format!("shape stands; centres {centres:?}"));
         let patience_us = self.scenario.on_slowest_clock(self.patience_us());
         if let Some(shape) = &mut self.standing.under_way {
             let bound = shape.options.bound.with_patience_us(patience_us);
@@ -323,8 +323,7 @@ impl Stage {
             losses: watch.map_or(0, Watch::losses),
             timeout_us: watch.map_or(options.bound, Watch::bound).timeout_us,
         });
-        self.trace
-            .tell(|| format!("{:>10} shape goes", self.now_us));
+        self.tell_fault(Lane::World, || "shape goes".to_owned());
         self.tape.rest(false);
         self.clear_the_air();
     }

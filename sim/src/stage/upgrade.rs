@@ -11,6 +11,7 @@ use precentor_core::wire::message::decode;
 
 use super::{Happening, Stage};
 use crate::check::{Checker, Verdict, ensure};
+use crate::chronicle::Lane;
 use crate::marks::Mark;
 use crate::network::{Place, lane};
 use crate::scenario::UpgradeOptions;
@@ -110,13 +111,8 @@ impl Stage {
     }
 
     fn replace(&mut self, place: Place, program: Program) {
-        self.trace.tell(|| {
-            format!(
-                "{:>10} n{} gets a program of {}",
-                self.now_us,
-                place + 1,
-                program.supports
-            )
+        self.tell_deed(Lane::Node(place), || {
+            format!("gets a program of {}", program.supports)
         });
         self.wires.install(place, program);
         self.checks.levels.on_program(place, program.supports);
@@ -146,8 +142,7 @@ impl Stage {
             return false;
         };
         if let Err(error) = self.wires.greet(here, there) {
-            self.trace
-                .tell(|| format!("{:>10} no connection: {error}", self.now_us));
+            self.tell_fault(Lane::World, || format!("no connection: {error}"));
             self.marks.hit(Mark::HelloRefused);
             return false;
         }
@@ -189,10 +184,15 @@ impl Stage {
         let Some(upgrade) = self.scenario.upgrade else {
             return;
         };
+        // Its words are of use after its bytes are made of it, if somebody listens.
+        let told = self.trace.chronicle().map(|_| message.clone());
         let Some(letter) = self.wires.write(from, to, message) else {
             return;
         };
         let arrivals = self.network.send(from, to, self.now_us, &mut self.tape);
+        if let Some(message) = told {
+            self.chronicle_message(from, to, &arrivals, &message);
+        }
         if let Some(at_us) = arrivals.second_us {
             self.post(at_us, from, to, letter.clone());
         }
@@ -277,13 +277,8 @@ impl Stage {
 
     /// The receiver hangs up on bytes that it must not take, as a real one does.
     fn refuse(&mut self, from: Place, to: Place, refused: Refused, current: bool) {
-        self.trace.tell(|| {
-            format!(
-                "{:>10} n{} hangs up on n{}: {refused:?}",
-                self.now_us,
-                to + 1,
-                from + 1
-            )
+        self.tell_fault(Lane::Node(to), || {
+            format!("hangs up on n{}: {refused:?}", from + 1)
         });
         self.marks.hit(match refused {
             Refused::Frame | Refused::Message => Mark::FrameRefused,
