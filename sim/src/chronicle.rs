@@ -7,7 +7,7 @@ use std::fmt::{self, Debug, Write};
 use precentor_core::view::View;
 use serde::{Serialize, Serializer};
 
-use crate::desk::{Actor, OPERATOR};
+use crate::desk::{Actor, OPERATOR, is_reserved};
 use crate::network::Place;
 
 /// Longest text of one thing that happened, in bytes: messages carry whole logs.
@@ -29,11 +29,12 @@ pub enum Lane {
 }
 
 impl Lane {
-    /// Whose tickets have this lane; none for the stage's own.
+    /// Whose tickets have this lane: the stage's own are the world's.
     #[must_use]
     pub fn of_actor(lane: u32) -> Lane {
         match Actor::of_lane(lane) {
             _ if lane == OPERATOR => Lane::Operator,
+            _ if is_reserved(lane) => Lane::World,
             Actor::Client(number) => Lane::Client(number),
             Actor::Worker(number) => Lane::Worker(number),
         }
@@ -42,13 +43,14 @@ impl Lane {
 
 impl fmt::Display for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Lane::World => f.write_str("world"),
-            Lane::Operator => f.write_str("operator"),
-            Lane::Node(place) => write!(f, "n{}", place + 1),
-            Lane::Client(number) => write!(f, "client {}", number + 1),
-            Lane::Worker(number) => write!(f, "worker {}", number + 1),
-        }
+        let (word, number) = match self {
+            Lane::World => return f.pad("world"),
+            Lane::Operator => return f.pad("operator"),
+            Lane::Node(place) => ("n", place),
+            Lane::Client(number) => ("client ", number),
+            Lane::Worker(number) => ("worker ", number),
+        };
+        f.pad(&format!("{word}{}", number + 1))
     }
 }
 
@@ -66,9 +68,11 @@ pub enum Sort {
     Event,
     /// A core wanted something done.
     Action,
+    /// A client or a worker asked for something, or was answered.
+    Asked,
     /// A process began or ended, a disk or the network failed, or that was over.
     Fault,
-    /// An operator, or a client or worker, did something.
+    /// An operator did something.
     Deed,
     /// A node went from one state into another.
     Transition,
@@ -288,6 +292,16 @@ impl Chronicle {
         }
     }
 
+    /// All walls fall, and what stands still wakes.
+    pub fn all_clear(&mut self, at_us: u64) {
+        let goes = |band: &&mut Band| {
+            let goes = matches!(band.what, Lasting::Wall | Lasting::Paused);
+            goes && band.until_us.is_none_or(|until_us| until_us > at_us)
+        };
+        let going = self.bands.iter_mut().filter(goes);
+        going.for_each(|band| band.until_us = Some(at_us));
+    }
+
     /// How a node is after its turn.
     pub fn on_turn(&mut self, at_us: u64, node: Place, view: &View<'_>) {
         let shown = Shown::of(view);
@@ -306,7 +320,7 @@ impl Chronicle {
     /// The story: a line for each transition, in order.
     pub fn story(&self) -> impl Iterator<Item = String> {
         let told = self.entries.iter().filter(|entry| match entry.sort {
-            Sort::Event | Sort::Action => false,
+            Sort::Event | Sort::Action | Sort::Asked => false,
             Sort::Fault | Sort::Deed | Sort::Transition | Sort::Failure => true,
         });
         told.map(|entry| {
@@ -377,7 +391,10 @@ mod tests {
         chronicle.lasts(Lane::Node(1), down, 3, None, String::new());
         chronicle.is_over(n1, down, "", 5);
         chronicle.is_over(n1, down, "", 7);
+        chronicle.lasts(Lane::World, Lasting::Wall, 6, None, "n1-n2".into());
+        chronicle.lasts(n1, Lasting::Paused, 6, Some(20), String::new());
+        chronicle.all_clear(8);
         let ends: Vec<_> = chronicle.bands.iter().map(|band| band.until_us).collect();
-        assert_eq!(ends, [Some(5), Some(9), None]);
+        assert_eq!(ends, [Some(5), Some(9), None, Some(8), Some(8)]);
     }
 }

@@ -58,6 +58,12 @@ impl Actor {
     }
 }
 
+/// Is it the lane of the operator, or of the stage itself?
+#[must_use]
+pub fn is_reserved(lane: u32) -> bool {
+    (RESERVED..MORE_CLIENTS).contains(&lane)
+}
+
 /// Something that a client or worker wants of the stage.
 #[derive(Debug)]
 pub enum Errand {
@@ -205,10 +211,10 @@ mod tests {
         for number in 0..500 {
             let of_client = Actor::of_lane(lane_of_client(number));
             assert_eq!(of_client, Actor::Client(number));
-            assert!(!(RESERVED..MORE_CLIENTS).contains(&lane_of_client(number)));
+            assert!(!is_reserved(lane_of_client(number)));
             let of_worker = Actor::of_lane(lane_of_worker(number));
             assert_eq!(of_worker, Actor::Worker(number));
-            assert!(!(RESERVED..MORE_CLIENTS).contains(&lane_of_worker(number)));
+            assert!(!is_reserved(lane_of_worker(number)));
         }
     }
 }

@@ -169,10 +169,11 @@ fn number_of(sort: Sort) -> u8 {
     match sort {
         Sort::Event => 0,
         Sort::Action => 1,
-        Sort::Fault => 2,
-        Sort::Deed => 3,
-        Sort::Transition => 4,
-        Sort::Failure => 5,
+        Sort::Asked => 2,
+        Sort::Fault => 3,
+        Sort::Deed => 4,
+        Sort::Transition => 5,
+        Sort::Failure => 6,
     }
 }
 

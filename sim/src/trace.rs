@@ -75,7 +75,9 @@ impl Trace {
             Sort::Event => format!("{at_us:>10} {lane} < {text}"),
             Sort::Action => format!("{at_us:>10} {lane} > {text}"),
             Sort::Failure => format!("{at_us:>10} FAILURE {text}"),
-            Sort::Fault | Sort::Deed | Sort::Transition => format!("{at_us:>10} {lane} {text}"),
+            Sort::Asked | Sort::Fault | Sort::Deed | Sort::Transition => {
+                format!("{at_us:>10} {lane} {text}")
+            }
         };
         if self.printing {
             println!("{}", line(text()));

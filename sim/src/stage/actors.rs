@@ -6,13 +6,17 @@ use precentor_core::request::Reply;
 
 use super::{Happening, Stage};
 use crate::check::{Checker, Failure, Verdict};
-use crate::chronicle::Lane;
+use crate::chronicle::{Lane, Sort};
 use crate::desk::{Actor, Errand, OPERATOR, desk};
 use crate::tape::Domain;
 
 impl Stage {
     pub(super) fn on_reply(&mut self, ticket: Ticket, reply: Reply) -> Verdict {
         let lane = crate::desk::lane_of(ticket);
+        if let Some(chronicle) = self.trace.chronicle() {
+            let text = format!("is told {reply:?}");
+            chronicle.note(self.now_us, Lane::of_actor(lane), Sort::Asked, text);
+        }
         if lane == super::topology::PROBE || lane == super::disaster::RESCUER {
             // What it made the leader commit is its answer, or the judges read it.
             return Ok(());
@@ -69,8 +73,10 @@ impl Stage {
                     let lane = crate::desk::lane_of(ticket);
                     let at_us = self.client_arrival(lane);
                     if let Some(chronicle) = self.trace.chronicle() {
-                        let way = (Lane::of_actor(lane), Lane::Node(place));
-                        chronicle.sent(way, self.now_us, at_us, &request);
+                        let (who, node) = (Lane::of_actor(lane), Lane::Node(place));
+                        chronicle.sent((who, node), self.now_us, at_us, &request);
+                        let text = format!("asks {node}: {request:?}");
+                        chronicle.note(self.now_us, who, Sort::Asked, text);
                     }
                     if let Some(at_us) = at_us {
                         self.agenda.put(

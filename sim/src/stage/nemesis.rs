@@ -408,6 +408,9 @@ impl Stage {
     pub(super) fn clear_the_air(&mut self) {
         self.era += 1;
         self.network.heal();
+        if let Some(chronicle) = self.trace.chronicle() {
+            chronicle.all_clear(self.now_us);
+        }
         self.network.settle(self.now_us);
         for place in 0..self.machines.len() {
             let life = self.machines[place].life;
