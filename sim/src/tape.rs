@@ -235,6 +235,46 @@ struct Lane {
     nth: u64,
 }
 
+/// When faults happen, by how many chances pass between them.
+#[derive(Clone, Debug)]
+struct Gaps {
+    bytes: std::vec::IntoIter<u8>,
+    /// Until the next one; none if there are no more.
+    left: Option<u64>,
+}
+
+impl Gaps {
+    fn new(bytes: &[u8]) -> Gaps {
+        let mut gaps = Gaps {
+            bytes: bytes.to_vec().into_iter(),
+            left: None,
+        };
+        gaps.left = gaps.next();
+        gaps
+    }
+
+    fn next(&mut self) -> Option<u64> {
+        let mut gap = 0;
+        loop {
+            let byte = self.bytes.next()?;
+            gap += u64::from(byte);
+            if byte < u8::MAX {
+                return Some(gap);
+            }
+        }
+    }
+
+    /// A chance passes. Does it happen?
+    fn pass(&mut self) -> bool {
+        let happens = self.left == Some(0);
+        self.left = match happens {
+            true => self.next(),
+            false => self.left.map(|left| left - 1),
+        };
+        happens
+    }
+}
+
 /// All chances of one run.
 #[derive(Clone, Debug)]
 pub struct Tape {
@@ -243,6 +283,8 @@ pub struct Tape {
     recorded: Vec<Choice>,
     /// Only these faults happen, whatever the seed would say.
     only: Option<BTreeSet<Choice>>,
+    /// Or faults happen when this says so.
+    gaps: Option<Gaps>,
     /// No faults any more: the world heals.
     calm: bool,
     /// No faults for a while.
@@ -269,6 +311,7 @@ impl Tape {
             counters: vec![0; Domain::ALL.len()],
             recorded: Vec::new(),
             only: None,
+            gaps: None,
             calm: false,
             lull: false,
         }
@@ -279,6 +322,17 @@ impl Tape {
     pub fn replay(seed: u64, faults: impl IntoIterator<Item = Choice>) -> Tape {
         Tape {
             only: Some(faults.into_iter().collect()),
+            ..Tape::of_seed(seed)
+        }
+    }
+
+    /// A tape that somebody else wrote: each byte says how many chances of a fault pass until
+    /// the next one happens; 255 is no fault, and the next byte goes on. After the last
+    /// byte there are none. What a fault is like, and all that is none, is the seed's.
+    #[must_use]
+    pub fn of_gaps(seed: u64, gaps: &[u8]) -> Tape {
+        Tape {
+            gaps: Some(Gaps::new(gaps)),
             ..Tape::of_seed(seed)
         }
     }
@@ -295,7 +349,8 @@ impl Tape {
         }
         let (nth, mut roll) = self.next(domain, lane);
         let choice = Choice { domain, lane, nth };
-        let happens = roll.chance(per_million)
+        let chance = roll.chance(per_million);
+        let happens = self.gaps.as_mut().map_or(chance, Gaps::pass)
             && !self.calm
             && !self.lull
             && self.only.as_ref().is_none_or(|only| only.contains(&choice));

@@ -7,9 +7,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use precentor_core::address::Address;
+use precentor_core::command::Command;
+use precentor_core::context::ContextKind;
+use precentor_core::digest::Digest;
 use precentor_core::entry::{ChainHash, EntryKind, HardState, LogEntry, WriteBatch};
 use precentor_core::feature::FeatureLevel;
 use precentor_core::ids::{Incarnation, LogIndex, NodeId, Term};
+use precentor_core::job::{Class, Generator, JobSpec};
 use precentor_core::message::{Append, Body, LogPosition, Message};
 use precentor_core::wire::frame::encode_frame;
 use precentor_core::wire::hello::{Hello, WireRange, WireVersion};
@@ -252,4 +257,106 @@ fn a_frame_is_sent_today_as_it_was_when_the_corpus_was_made() {
     flipped[10] ^= 1;
     sample("frame", "bad-checksum", &flipped);
     sample("frame", "too-large", &[1, 255, 255, 255, 255, 0, 0, 0, 0]);
+}
+
+/// A command of a client, in a session or in none.
+fn asked(session: u8, sequence: u8, command: &Command) -> Vec<u8> {
+    let bytes = postcard::to_allocvec(command).unwrap();
+    let mut thing = vec![2, session, sequence];
+    thing.extend((bytes.len() as u16).to_le_bytes());
+    thing.extend(bytes);
+    thing
+}
+
+fn a_batch() -> Command {
+    let address: Address = "ucxl://p/a".parse().unwrap();
+    let item = JobSpec {
+        address,
+        kind: ContextKind::File,
+        subject: Digest::ZERO,
+        generator: Generator {
+            engine: "outline".into(),
+            version: 1,
+            parameters: Digest::ZERO,
+        },
+        class: Class::Normal,
+        tenant: "t".into(),
+        dependencies: Vec::new(),
+        delay_ms: 0,
+    };
+    Command::Submit { items: vec![item] }
+}
+
+#[test]
+fn what_happens_to_a_node_in_the_corpus_holds_and_reaches_its_queue() {
+    let mut bytes = asked(0, 0, &Command::OpenSession);
+    bytes.extend([0, 5]);
+    // One of these is the session: its number is that of its entry.
+    for session in 1..32 {
+        bytes.extend(asked(session, 1, &a_batch()));
+    }
+    // Time, a snapshot, a restart, a stranger, an order that cannot be, and the same once more.
+    bytes.extend([0, 200, 4, 0, 20, 8, 6, 0, 5, 9]);
+    for session in 1..32 {
+        bytes.extend(asked(session, 1, &a_batch()));
+    }
+    let seen = fuzz::turns(&sample("turns", "a-batch-and-a-restart", &bytes));
+    assert_eq!(seen.accepted, 1, "{seen:?}");
+    assert!(seen.answered > 60, "{seen:?}");
+    let mut strange = a_message();
+    strange.splice(
+        0..0,
+        [
+            7,
+            0,
+            (strange.len() % 256) as u8,
+            (strange.len() / 256) as u8,
+        ],
+    );
+    sample("turns", "a-stranger-speaks", &strange);
+    let files = corpus("turns");
+    for (path, bytes) in files {
+        println!("{}", path.display());
+        fuzz::turns(&bytes);
+    }
+}
+
+fn a_message() -> Vec<u8> {
+    an_append(WireVersion::SECOND)
+}
+
+#[test]
+fn worlds_of_the_corpus_are_as_they_must_be() {
+    let mut often = vec![7, 0];
+    often.resize(300, 40);
+    sample("tape", "a-fault-in-forty-chances", &often);
+    let mut early = vec![3, 0];
+    early.resize(40, 0);
+    sample("tape", "all-at-once", &early);
+    for (path, bytes) in corpus("tape") {
+        println!("{}", path.display());
+        fuzz::tape(&bytes);
+    }
+}
+
+#[test]
+fn clients_of_the_corpus_are_answered() {
+    let ask = |name: &str, bytes: &[u8]| fuzz::http(&sample("http", name, bytes));
+    let host = "host: localhost\r\n";
+    let get = format!("GET /v1/status HTTP/1.1\r\n{host}\r\n");
+    assert_eq!(ask("status", get.as_bytes()), Some(200));
+    let body = r#"{"items": [{"address": "ucxl://p/a", "kind": "file", "subject": "00", "generator": {"engine": "outline", "version": 1}}]}"#;
+    let post = format!(
+        "POST /v1/requests HTTP/1.1\r\n{host}content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    assert_eq!(ask("a-digest-too-short", post.as_bytes()), Some(400));
+    assert_eq!(ask("no-http", b"\0\0\0"), Some(400));
+    let long = format!("POST /v1/requests HTTP/1.1\r\n{host}content-length: 99999999999\r\n\r\n");
+    assert_eq!(ask("a-body-too-long", long.as_bytes()), Some(413));
+    for (path, bytes) in corpus("http") {
+        println!("{}", path.display());
+        fuzz::http(&bytes);
+    }
+    assert_eq!(fuzz::http(get.as_bytes()), Some(200), "it goes on");
 }

@@ -77,3 +77,28 @@ fn rolls_stay_in_their_range_and_near_their_mean() {
     let hits = (0..100_000).filter(|_| roll.chance(20_000)).count();
     assert!((1_800..2_200).contains(&hits), "{hits} hits of 2,000");
 }
+
+#[test]
+fn gaps_say_when_faults_happen_and_the_seed_what_they_are_like() {
+    let happened = |gaps: &[u8]| {
+        let mut tape = Tape::of_gaps(7, gaps);
+        let faults = (0..600).map(|_| tape.fault(Domain::Drop, 0, 1).map(|mut roll| roll.bits()));
+        let faults: Vec<_> = faults.collect();
+        let when: Vec<usize> = (0..600).filter(|nth| faults[*nth].is_some()).collect();
+        (when, faults.into_iter().flatten().collect::<Vec<_>>())
+    };
+    assert_eq!(happened(&[]).0, []);
+    assert_eq!(happened(&[0, 0, 2]).0, [0, 1, 4]);
+    assert_eq!(happened(&[255, 10, 255]).0, [265]);
+    let (_, of_all) = happened(&[0; 600]);
+    let (when, of_some) = happened(&[5, 8]);
+    assert_eq!(
+        of_some,
+        when.iter().map(|nth| of_all[*nth]).collect::<Vec<_>>()
+    );
+    let mut never = Tape::of_gaps(7, &[0]);
+    assert!(
+        never.fault(Domain::Drop, 0, 0).is_none(),
+        "what is off stays off"
+    );
+}

@@ -1,0 +1,6 @@
+//! What a client sends.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    precentor_fuzz::targets::http(data);
+});
