@@ -2,5 +2,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    precentor_fuzz::targets::http(data);
+    precentor_fuzz::http::http(data);
 });

@@ -3,7 +3,7 @@
 //! as they were; and every fault that fires is written on the tape, so a run
 //! can be told again from its tape alone. Knows nothing of what the chances mean.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -238,7 +238,7 @@ struct Lane {
 /// When faults happen, by how many chances pass between them.
 #[derive(Clone, Debug)]
 struct Gaps {
-    bytes: std::vec::IntoIter<u8>,
+    bytes: VecDeque<u8>,
     /// Until the next one; none if there are no more.
     left: Option<u64>,
 }
@@ -246,7 +246,7 @@ struct Gaps {
 impl Gaps {
     fn new(bytes: &[u8]) -> Gaps {
         let mut gaps = Gaps {
-            bytes: bytes.to_vec().into_iter(),
+            bytes: bytes.iter().copied().collect(),
             left: None,
         };
         gaps.left = gaps.next();
@@ -256,7 +256,7 @@ impl Gaps {
     fn next(&mut self) -> Option<u64> {
         let mut gap = 0;
         loop {
-            let byte = self.bytes.next()?;
+            let byte = self.bytes.pop_front()?;
             gap += u64::from(byte);
             if byte < u8::MAX {
                 return Some(gap);

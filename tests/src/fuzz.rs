@@ -10,15 +10,9 @@ use precentor_core::wire::message;
 use precentor_core::wire::record::LogIdentity;
 use precentor_core::wire::recover::recover;
 
-#[path = "fuzz/http.rs"]
-mod http;
-#[path = "fuzz/tape.rs"]
-mod tape;
 #[path = "fuzz/turns.rs"]
 mod turns;
 
-pub use self::http::http;
-pub use self::tape::tape;
 pub use self::turns::{Seen, turns};
 
 /// Whose log the `recover` target reads.

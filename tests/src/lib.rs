@@ -9,6 +9,8 @@ pub mod contract;
 pub mod disk;
 pub mod explore;
 pub mod fuzz;
+pub mod fuzz_http;
+pub mod fuzz_tape;
 pub mod measuring;
 pub mod script;
 pub mod sources;

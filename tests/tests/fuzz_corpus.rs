@@ -20,7 +20,7 @@ use precentor_core::wire::frame::encode_frame;
 use precentor_core::wire::hello::{Hello, WireRange, WireVersion};
 use precentor_core::wire::log_writer::{LogWriter, SEGMENT_BYTES_MIN, Step};
 use precentor_core::wire::recover::{RecoverError, Recovered, recover};
-use precentor_tests::fuzz;
+use precentor_tests::{fuzz, fuzz_http, fuzz_tape};
 
 fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -335,13 +335,13 @@ fn worlds_of_the_corpus_are_as_they_must_be() {
     sample("tape", "all-at-once", &early);
     for (path, bytes) in corpus("tape") {
         println!("{}", path.display());
-        fuzz::tape(&bytes);
+        fuzz_tape::tape(&bytes);
     }
 }
 
 #[test]
 fn clients_of_the_corpus_are_answered() {
-    let ask = |name: &str, bytes: &[u8]| fuzz::http(&sample("http", name, bytes));
+    let ask = |name: &str, bytes: &[u8]| fuzz_http::http(&sample("http", name, bytes));
     let host = "host: localhost\r\n";
     let get = format!("GET /v1/status HTTP/1.1\r\n{host}\r\n");
     assert_eq!(ask("status", get.as_bytes()), Some(200));
@@ -356,7 +356,7 @@ fn clients_of_the_corpus_are_answered() {
     assert_eq!(ask("a-body-too-long", long.as_bytes()), Some(413));
     for (path, bytes) in corpus("http") {
         println!("{}", path.display());
-        fuzz::http(&bytes);
+        fuzz_http::http(&bytes);
     }
-    assert_eq!(fuzz::http(get.as_bytes()), Some(200), "it goes on");
+    assert_eq!(fuzz_http::http(get.as_bytes()), Some(200), "it goes on");
 }

@@ -87,7 +87,7 @@ fn gaps_say_when_faults_happen_and_the_seed_what_they_are_like() {
         let when: Vec<usize> = (0..600).filter(|nth| faults[*nth].is_some()).collect();
         (when, faults.into_iter().flatten().collect::<Vec<_>>())
     };
-    assert_eq!(happened(&[]).0, []);
+    assert!(happened(&[]).0.is_empty());
     assert_eq!(happened(&[0, 0, 2]).0, [0, 1, 4]);
     assert_eq!(happened(&[255, 10, 255]).0, [265]);
     let (_, of_all) = happened(&[0; 600]);
