@@ -45,60 +45,34 @@ pub struct Options {
     pub verb: Verb,
 }
 
-/// What to do.
+/// What to do. Each says itself what it is for, at length.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Make the contexts of a tree, or bring them up to date.
     Generate(Generate),
-    /// Show the context of one place.
     Get(Get),
-    /// Show the most important symbols of a project within a token budget.
     Map(Map),
-    /// Show what a data directory holds, or how the nodes of the cluster are that runs in it.
     Status(StatusOptions),
-    /// Make the data directory of a node of a cluster that is founded.
     Init(Init),
-    /// Let a new node join a cluster that runs.
     Join(Join),
-    /// Run one node of a cluster.
     Server(Server),
-    /// Show or change who belongs to a cluster.
     Cluster(ClusterOptions),
-    /// Ask a cluster for the contexts of a tree, and wait for them.
     Submit(Submit),
-    /// Make contexts for a cluster.
     Worker(Worker),
-    /// Run three nodes and a worker on this machine, to try things.
     Dev(Dev),
-    /// List the jobs of a cluster that are not over.
     Jobs(Jobs),
-    /// Say why a job is where it is, and what would move it.
     Explain(Explain),
-    /// End jobs, whoever waits for them.
     Cancel(Cancel),
-    /// List the jobs that were given up, do them again, or forget them.
     Dead(Dead),
-    /// Hold jobs back.
     Pause(Pause),
-    /// Let jobs go on.
     Resume(Resume),
-    /// Show what is limited, or limit it.
     Limits(LimitsOptions),
-    /// Forget a worker.
     Expel(Expel),
-    /// Give the leadership to another node.
     Lead(Lead),
-    /// Show who may do what, or say it.
     Roles(Roles),
-    /// Make a token for a client.
     Token(Token),
-    /// Take a backup of a cluster that runs.
     Backup(BackUp),
-    /// Found a new cluster with a backup.
     Restore(Restore),
-    /// Make the certificates of a cluster.
     Pki(Pki),
-    /// Look into the audit that nodes keep, and whether it is whole.
     Audit(Audit),
     /// Print what makes a shell complete these commands.
     Completions {

@@ -3,8 +3,9 @@
 //! sees to it that it reaches the leader; one that does not answer is passed over.
 
 use std::error::Error;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -226,7 +227,10 @@ impl Remote {
     pub fn backup(&self, path: &Path, came: &mut dyn FnMut(u64)) -> Result<(), String> {
         let mut reason = "no server is named".to_owned();
         for server in &self.servers {
-            let file = File::create(path);
+            // It holds all that the cluster does: nobody else reads it.
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(true).mode(0o600);
+            let file = options.open(path);
             let mut file = file.map_err(|error| format!("{}: {error}", path.display()))?;
             let taken = self.runtime.block_on(async {
                 let asked = self

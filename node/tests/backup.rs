@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -70,6 +71,8 @@ fn a_lost_cluster_goes_on_in_one_that_is_founded_with_a_backup() {
     assert_eq!(told["node"], follower as u64 + 1);
     assert!(told["results"].as_u64().unwrap() >= 71, "{told}");
     assert_eq!(told["sources"], 60, "{told}");
+    let mode = fs::metadata(file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "nobody else reads it");
     let (code, _, error) = run(backup());
     assert_eq!(code, Some(2), "{error}");
     assert!(error.contains("is there already"), "{error}");
