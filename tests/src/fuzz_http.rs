@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
@@ -11,8 +11,9 @@ use precentor_node::server::config::ServerConfig;
 use precentor_node::server::{init, run};
 use tokio::sync::mpsc;
 
-/// How long an answer is waited for: what waits for the cluster may wait longer.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a fuzzer waits for an answer: what waits for the cluster, or for more bytes, may
+/// wait longer.
+const PATIENCE: Duration = Duration::from_millis(200);
 /// How much of it is read.
 const ANSWER_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -37,27 +38,41 @@ fn served() -> SocketAddr {
 }
 
 /// The status of the answer to some bytes; none if the connection was closed without one, or
-/// there is none yet.
+/// there is none soon.
 ///
 /// # Panics
 /// If the node does not take connections, says what is no answer, or fails.
 pub fn http(data: &[u8]) -> Option<u16> {
+    http_within(data, PATIENCE)
+}
+
+/// The same, with another patience.
+///
+/// # Panics
+/// As [`http`].
+pub fn http_within(data: &[u8], patience: Duration) -> Option<u16> {
     let mut stream = TcpStream::connect(served()).expect("a node that lives takes connections");
-    let timeout = stream.set_read_timeout(Some(PATIENCE));
+    let timeout = stream.set_read_timeout(Some(patience));
     timeout.expect("a timeout of some milliseconds");
-    // It may hang up before it has heard everything.
+    // It may hang up before it has heard everything. Who hears no more need not be answered,
+    // so this end stays open.
     let _ = stream.write_all(data);
-    let _ = stream.shutdown(Shutdown::Write);
     let mut answer = Vec::new();
-    match stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer) {
-        Ok(_) => {}
-        Err(error) => assert!(
-            matches!(
-                error.kind(),
-                ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::ConnectionReset
-            ),
-            "{error}"
-        ),
+    let mut piece = [0; 4_096];
+    while !is_whole(&answer) && (answer.len() as u64) < ANSWER_BYTES_MAX {
+        match stream.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => answer.extend_from_slice(&piece[..count]),
+            Err(error) => {
+                let is_over = [
+                    ErrorKind::WouldBlock,
+                    ErrorKind::TimedOut,
+                    ErrorKind::ConnectionReset,
+                ];
+                assert!(is_over.contains(&error.kind()), "{error}");
+                break;
+            }
+        }
     }
     if answer.is_empty() {
         return None;
@@ -72,4 +87,17 @@ pub fn http(data: &[u8]) -> Option<u16> {
     // Without a leader, or with too much to do, it says that it is unavailable.
     assert!(status < 500 || status == 503, "{words:.500}");
     Some(status)
+}
+
+/// Is the first answer there, as long as it says that it is?
+fn is_whole(answer: &[u8]) -> bool {
+    let words = String::from_utf8_lossy(answer).to_lowercase();
+    let Some((head, body)) = words.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
+    let length = length.and_then(|length| length.parse::<usize>().ok());
+    length.is_some_and(|length| body.len() >= length)
 }
