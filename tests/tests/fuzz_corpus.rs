@@ -346,8 +346,8 @@ fn clients_of_the_corpus_are_answered() {
     let ask =
         |name: &str, bytes: &[u8]| fuzz_http::http_within(&sample("http", name, bytes), patience);
     let host = "host: localhost\r\n";
-    let get = format!("GET /v1/status HTTP/1.1\r\n{host}\r\n");
-    assert_eq!(ask("status", get.as_bytes()), Some(200));
+    let get = format!("GET /healthz HTTP/1.1\r\n{host}\r\n");
+    assert_eq!(ask("health", get.as_bytes()), Some(200));
     let body = r#"{"items": [{"address": "ucxl://p/a", "kind": "file", "subject": "00", "generator": {"engine": "outline", "version": 1}}]}"#;
     let post = format!(
         "POST /v1/requests HTTP/1.1\r\n{host}content-length: {}\r\n\r\n{body}",
@@ -361,5 +361,5 @@ fn clients_of_the_corpus_are_answered() {
         println!("{}", path.display());
         fuzz_http::http(&bytes);
     }
-    assert_eq!(ask("status", get.as_bytes()), Some(200), "it goes on");
+    assert_eq!(ask("health", get.as_bytes()), Some(200), "it goes on");
 }
